@@ -1,0 +1,332 @@
+"""The dataset folder: its format, read and written here only.
+
+A dataset folder holds the images in ImageFolder layout, file lists that DALI's own readers take, and beside them what a
+loader needs without ever reading a list as text: memory-mapped arrays with one row an image. An image is known by its
+id, the row. ::
+
+    dataset.json                    what the folder is (see `Dataset`)
+    doctor.json                     what was found while every image was decoded
+    train/<class>/x.JPEG, val/...   the images
+    lists/<split>/<part>.txt        `path label` a line
+    index/labels.npy                int32 [N]
+    index/sizes.npy                 int32 [N, 2], height and width in pixels
+    index/paths.npy, paths.bin      int64 [N + 1] offsets into the UTF-8 bytes of all paths
+    index/<split>-<part>.npy        int64 ids, in the order of the file list
+    packs/<kind>/index.npy          PACK_INDEX [N]
+    packs/<kind>/00000.bin, ...     the data, at most 1 GiB a file
+"""
+
+import json
+import mmap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+
+FORMAT = "feedline-dataset"
+VERSION = 1
+PACK_FILE_BYTES = 1 << 30
+PACK_KINDS = ("jpeg", "raw")
+PARTS = ("train", "val")
+
+# One row an image: where its bytes lie, and its size in pixels as stored in this pack.
+PACK_INDEX = np.dtype(
+    [("offset", "<u8"), ("length", "<u4"), ("file", "<u4"), ("height", "<u4"), ("width", "<u4")], align=False
+)
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class: its label (`id`), the folder that holds its images, and the words that describe it."""
+
+    id: int
+    folder: str
+    words: str
+
+
+def _load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple[int, ...] = ()) -> NDArray[Any]:
+    """Memory-maps an array of the index and holds it to what it must look like.
+
+    Raises:
+        InputError: if the file is missing, not an array, or of another type or shape.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot read this index ({error}); build the dataset again with --force") from error
+    shape = (len(array) if rows is None else rows, *tail)
+    if array.dtype != dtype or array.shape != shape:
+        raise InputError(
+            f"{path}: expected {dtype} of shape {shape}, found {array.dtype} of shape {array.shape}; "
+            "build the dataset again with --force"
+        )
+    # A plain view: indexing an np.memmap costs a microsecond more each time.
+    return array.view(np.ndarray)
+
+
+class Pack:
+    """All images of a dataset in a few large memory-mapped files.
+
+    Args:
+        folder: `packs/<kind>` of a dataset.
+        count: images in the dataset.
+
+    Raises:
+        InputError: if the index is missing or not one.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.index = _load_array(folder / "index.npy", PACK_INDEX, count)
+        self._files: list[NDArray[np.uint8]] = []
+        for path in sorted(folder.glob("*.bin")):
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._files.append(np.frombuffer(mapped, dtype=np.uint8))
+        self._lengths = np.array([len(data) for data in self._files], dtype=np.uint64)
+
+    def encoded(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """The bytes of some images: read-only views into the map, uint8 [length] each.
+
+        Raises:
+            InputError: if the index points outside the data.
+        """
+        rows, files = self.index[ids], self._files
+        numbers = rows["file"]
+        if np.any(numbers >= len(files)) or np.any(rows["offset"] + rows["length"] > self._lengths[numbers]):
+            raise InputError(f"{self.folder}: the index points outside the data; build the dataset again with --force")
+        return [
+            files[f][o : o + n]
+            for f, o, n in zip(numbers.tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
+        ]
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Decoded images: read-only views into the map, uint8 [height, width, 3] each."""
+        rows = self.index[ids]
+        shapes = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
+        return [data.reshape(h, w, 3) for data, (h, w) in zip(self.encoded(ids), shapes, strict=True)]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(len(data) for data in self._files)
+
+
+class PackWriter:
+    """Appends images to a pack, in id order.
+
+    A data file is closed before it would exceed `file_bytes`; an image never lies in two files.
+    """
+
+    def __init__(self, folder: Path, file_bytes: int = PACK_FILE_BYTES) -> None:
+        self.folder = folder
+        self.file_bytes = file_bytes
+        self.nbytes = 0
+        self._rows: list[tuple[int, int, int, int, int]] = []
+        self._file: BinaryIO | None = None
+        self._number = -1
+        self._offset = 0
+        folder.mkdir(parents=True)
+
+    def add(self, data: bytes, height: int, width: int) -> None:
+        if self._file is None or self._offset + len(data) > self.file_bytes:
+            self._next_file()
+        assert self._file is not None
+        self._file.write(data)
+        self._rows.append((self._offset, len(data), self._number, height, width))
+        self._offset += len(data)
+        self.nbytes += len(data)
+
+    def _next_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._number += 1
+        self._offset = 0
+        self._file = (self.folder / f"{self._number:05d}.bin").open("wb")
+
+    @property
+    def files(self) -> int:
+        return self._number + 1
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        np.save(self.folder / "index.npy", np.array(self._rows, dtype=PACK_INDEX))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named pair of lists of image ids; each int64, in file list order."""
+
+    name: str
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image on its way into a dataset folder."""
+
+    path: str
+    label: int
+    height: int
+    width: int
+
+
+def write_index(root: Path, records: Sequence[Record], splits: Iterable[Split]) -> None:
+    """Writes `index/` and `lists/`: the same content for loaders and for people (and DALI's own readers)."""
+    folder = root / "index"
+    folder.mkdir(parents=True)
+    paths = [record.path.encode() for record in records]
+    np.save(folder / "labels.npy", np.array([r.label for r in records], dtype=np.int32))
+    np.save(folder / "sizes.npy", np.array([(r.height, r.width) for r in records], dtype=np.int32).reshape(-1, 2))
+    np.save(folder / "paths.npy", np.cumsum([0, *map(len, paths)], dtype=np.int64))
+    (folder / "paths.bin").write_bytes(b"".join(paths))
+    for split in splits:
+        for part in PARTS:
+            ids: NDArray[np.int64] = getattr(split, part)
+            np.save(folder / f"{split.name}-{part}.npy", ids.astype(np.int64))
+            lines = (f"{records[i].path} {records[i].label}\n" for i in ids.tolist())
+            target = root / "lists" / split.name / f"{part}.txt"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("".join(lines), encoding="utf-8")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes readable JSON; the same content gives the same bytes."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_meta(root: Path, *, classes: Sequence[ClassInfo], **fields: Any) -> None:
+    """Writes `dataset.json`, the last file of a complete folder. `fields` are those that `Dataset` reads."""
+    write_json(
+        root / "dataset.json",
+        {"format": FORMAT, "version": VERSION, **fields, "classes": [asdict(c) for c in classes]},
+    )
+
+
+class Dataset:
+    """A dataset folder, open for reading. Nothing but `dataset.json` is loaded whole.
+
+    Args:
+        root: the folder that `convert/build.py` wrote.
+
+    Attributes:
+        name: e.g. `tiny-imagenet`.
+        fingerprint: hex digest over every image's path, label and bytes, and the splits; checkpoints carry it.
+        image_size: (height, width) in pixels if all images share one size, else None.
+        classes: in label order.
+        mean, std: measured over the train images, per channel RGB, in 0..1.
+        count: images in all.
+        splits: {split: {part: images}}.
+        packs: {kind: {"bytes": ..., "files": ...}}.
+
+    Raises:
+        InputError: if there is no dataset there or its description cannot be used.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        meta = self._read_meta()
+        try:
+            self.name = str(meta["name"])
+            self.fingerprint = str(meta["fingerprint"])
+            size = meta["image_size"]
+            self.image_size: tuple[int, int] | None = None if size is None else (int(size[0]), int(size[1]))
+            self.classes = [ClassInfo(int(c["id"]), str(c["folder"]), str(c["words"])) for c in meta["classes"]]
+            self.mean = tuple(float(v) for v in meta["mean"])
+            self.std = tuple(float(v) for v in meta["std"])
+            self.count = int(meta["count"])
+            self.splits = {str(s): {p: int(n[p]) for p in PARTS} for s, n in meta["splits"].items()}
+            self.packs: dict[str, dict[str, int]] = dict(meta["packs"])
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise InputError(
+                f"{self.root / 'dataset.json'}: {type(error).__name__} on {error}; build the dataset again with --force"
+            ) from error
+        self.meta = meta
+
+    def _read_meta(self) -> dict[str, Any]:
+        path = self.root / "dataset.json"
+        build = "build it with: python convert/build.py --out " + str(self.root)
+        try:
+            meta = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(f"no dataset at {self.root} (there is no dataset.json); {build}") from error
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); {build} --force") from error
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise InputError(f"{path}: not the description of a dataset; {build} --force")
+        if meta.get("version") != VERSION:
+            raise InputError(
+                f"{path}: format version {meta.get('version')}, this program reads {VERSION}; {build} --force"
+            )
+        return meta
+
+    def __repr__(self) -> str:
+        packs = ", ".join(self.packs) or "none"
+        return f"Dataset({str(self.root)!r}: {self.count} images, {len(self.classes)} classes, packs: {packs})"
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """int32 [count], memory-mapped."""
+        return _load_array(self.root / "index/labels.npy", np.dtype("<i4"), self.count)
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int32]:
+        """int32 [count, 2]: height and width in pixels of the original images, memory-mapped."""
+        return _load_array(self.root / "index/sizes.npy", np.dtype("<i4"), self.count, (2,))
+
+    @cached_property
+    def _paths(self) -> Callable[[int], str]:
+        offsets = _load_array(self.root / "index/paths.npy", np.dtype("<i8"), self.count + 1)
+        blob = np.memmap(self.root / "index/paths.bin", dtype=np.uint8, mode="r").view(np.ndarray)
+        if len(blob) != offsets[-1]:
+            raise InputError(f"{self.root}/index/paths.bin: wrong length; build the dataset again with --force")
+        return lambda i: blob[offsets[i] : offsets[i + 1]].tobytes().decode()
+
+    def path(self, image: int) -> str:
+        """The path of an image, relative to the dataset folder."""
+        return self._paths(image)
+
+    def ids(self, split: str, part: str, classes: int | None = None) -> NDArray[np.int64]:
+        """The image ids of one part of a split, in file list order.
+
+        Args:
+            split: a key of `splits`.
+            part: `train` or `val`.
+            classes: keep only the first so many classes (all if None).
+
+        Returns:
+            int64 [n]; memory-mapped when nothing was left out.
+
+        Raises:
+            InputError: if there is no such split, or too few classes.
+        """
+        if split not in self.splits:
+            raise InputError(f"--split {split}: {self.root} has the splits {', '.join(self.splits)}")
+        if part not in PARTS:
+            raise InputError(f"part {part!r}: choose train or val")
+        ids = _load_array(self.root / f"index/{split}-{part}.npy", np.dtype("<i8"), self.splits[split][part])
+        if classes is None:
+            return ids
+        if not 1 <= classes <= len(self.classes):
+            raise InputError(f"--classes {classes}: {self.root} has {len(self.classes)} classes")
+        return ids[self.labels[ids] < classes]
+
+    def pack(self, kind: str) -> Pack:
+        """Opens a pack.
+
+        Raises:
+            InputError: if the dataset was built without it.
+        """
+        if kind not in self.packs:
+            raise InputError(
+                f"{self.root} has no {kind} pack; build it with: "
+                f"python convert/build.py --out {self.root} --packs {','.join([*self.packs, kind])} --force"
+            )
+        return Pack(self.root / "packs" / kind, self.count)

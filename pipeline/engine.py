@@ -1,0 +1,82 @@
+"""What an engine is, and which one to take."""
+
+import logging
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from pipeline.errors import InputError
+from pipeline.plan import PlanBatch
+from pipeline.stores import Store
+
+logger = logging.getLogger(__name__)
+
+EngineName = Literal["dali", "torch"]
+ENGINES: tuple[EngineName, ...] = ("dali", "torch")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What every engine is told.
+
+    Attributes:
+        output: (height, width) of a batch in pixels.
+        resize: some windows are not of the output's size.
+        batch_size: the most images in a batch of this process.
+        mean, std: per channel RGB, in 0..1.
+        dtype: of a batch, float32 or float16.
+        device: where batches go.
+        threads: worker threads on the host.
+        decode: `cpu`, or `mixed` (the GPU takes part).
+        prefetch: batches made ahead.
+    """
+
+    output: tuple[int, int]
+    resize: bool
+    batch_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: torch.dtype
+    device: torch.device
+    threads: int
+    decode: Literal["cpu", "mixed"]
+    prefetch: int
+
+
+class Engine(Protocol):
+    def run(self, batches: Iterable[PlanBatch]) -> Generator[torch.Tensor, None, None]:
+        """Yields a normalised batch [B, 3, height, width], channels-last, on the device, for each plan batch.
+
+        It may be closed at any batch and run again.
+        """
+
+
+def choose_engine() -> EngineName:
+    """What `--engine auto` takes: DALI where it can be imported, else torch, said in one line."""
+    try:
+        import pipeline.dali_engine  # noqa: F401
+    except ImportError as error:
+        logger.warning("engine: torch, because DALI cannot be imported (%s)", error)
+        return "torch"
+    return "dali"
+
+
+def make_engine(name: EngineName, store: Store, spec: EngineSpec) -> Engine:
+    """Builds an engine for a store.
+
+    Raises:
+        InputError: if there is no such engine, or DALI cannot be imported.
+    """
+    if name == "torch":
+        from pipeline.torch_engine import TorchEngine
+
+        return TorchEngine(store, spec)
+    if name == "dali":
+        try:
+            from pipeline.dali_engine import DaliEngine
+        except ImportError as error:
+            raise InputError(f"--engine dali: DALI cannot be imported ({error}); use --engine torch") from error
+        return DaliEngine(store, spec)
+    raise InputError(f"--engine {name}: choose one of auto, {', '.join(ENGINES)}")

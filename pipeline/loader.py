@@ -1,0 +1,247 @@
+"""The loader: iterates the batches of one part of a split."""
+
+import os
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+
+from pipeline.dataset import Dataset
+from pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
+from pipeline.errors import InputError
+from pipeline.plan import Augment, Crop, Plan, PlanBatch
+from pipeline.stores import StoreName, choose_store, open_store
+from pipeline.torch_engine import decode
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class Loader:
+    """Batches `(images, labels)` of one part of a split, made ahead in the background.
+
+    `images` is float [B, 3, height, width] in channels-last memory, normalised; `labels` is int64 [B]; both on the
+    device. Train parts come in a fresh order each epoch with the incomplete last batch dropped; val parts come in list
+    order, every image once. `len(loader)` is the number of batches, the same every epoch.
+
+    A loop over the loader runs the epoch that `set_epoch` chose; without it, the one after the last finished. A loop
+    may be left at any batch; the loader can be used again at once.
+
+    Args:
+        dataset: a dataset folder.
+        split: e.g. `70-30`.
+        part: `train` (augmented, shuffled) or `val`.
+        batch_size: images in a batch, all ranks together.
+        store: `files`, `jpeg`, `raw`, `resident`, or `auto` (the fastest whose pack was built).
+        engine: `dali`, `torch`, or `auto` (DALI where it can be imported).
+        device: where batches go, e.g. `cuda` or `cpu`.
+        seed: of order, windows and flips.
+        threads: worker threads on the host (all cores if None).
+        image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies).
+        crop: for train: `pad`, `random-resized`, or `auto` (`pad` where all images share one size).
+        padding: pixels, for `pad`.
+        flip: mirror half of the train images.
+        mean, std: per channel RGB, in 0..1 (ImageNet's by default).
+        dtype: of the images: float32 or float16.
+        decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
+        prefetch: batches made ahead.
+        classes: only the first so many classes.
+        rank, world_size: this process's share of each batch.
+
+    Raises:
+        InputError: if an argument cannot be met.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        split: str = "70-30",
+        part: Literal["train", "val"] = "train",
+        batch_size: int = 256,
+        store: StoreName | Literal["auto"] = "auto",
+        engine: EngineName | Literal["auto"] = "auto",
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+        threads: int | None = None,
+        image_size: int | None = None,
+        crop: Crop | Literal["auto"] = "auto",
+        padding: int = 4,
+        flip: bool = True,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+        dtype: torch.dtype = torch.float32,
+        decode: Literal["cpu", "mixed"] = "mixed",
+        prefetch: int = 3,
+        classes: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.dataset, self.split, self.part = dataset, split, part
+        self.device = torch.device(device)
+        self.store_name = choose_store(dataset) if store == "auto" else store
+        self.engine_name = choose_engine() if engine == "auto" else engine
+        self.batch_size, self.prefetch = batch_size, prefetch
+        ids = dataset.ids(split, part, classes)
+        self.images = len(ids)
+        own = dataset.image_size
+        output = (image_size, image_size) if image_size else own or (224, 224)
+        train = part == "train"
+        augment = _augment(own, output, crop=crop, padding=padding, flip=flip) if train else _centered(own, output)
+        self._store = open_store(self.store_name, dataset, self.device)
+        self.plan = Plan(
+            ids,
+            self._store.sizes,
+            batch_size=batch_size,
+            augment=augment,
+            shuffle=train,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        self.spec = EngineSpec(
+            output=output,
+            resize=own != output or augment.crop == "random-resized",
+            batch_size=-(-batch_size // world_size),
+            mean=mean,
+            std=std,
+            dtype=dtype,
+            device=self.device,
+            threads=threads or os.cpu_count() or 1,
+            decode=decode,
+            prefetch=prefetch,
+        )
+        self._engine = make_engine(self.engine_name, self._store, self.spec)
+        self._epoch, self._first = 0, 0
+        self._producer: _Producer | None = None
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Chooses the epoch that the next loop runs, and its first batch (to resume in mid-epoch)."""
+        if not 0 <= first <= len(self):
+            raise IndexError(f"batch {first}: an epoch has {len(self)}")
+        self._epoch, self._first = epoch, first
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.close()
+        epoch, first, self._first = self._epoch, self._first, 0
+        producer = self._producer = _Producer(self._batches(epoch, first), self.prefetch)
+        try:
+            for _ in range(first, len(self)):
+                yield producer.take()
+            if self._epoch == epoch:
+                self._epoch += 1
+        finally:
+            producer.close()
+
+    def close(self) -> None:
+        """Ends the loop under way, if one was left without an end."""
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+
+    def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
+        """The epoch's batches, as they are made. Runs in the producer's thread."""
+        plans: list[PlanBatch] = []
+
+        def planned() -> Iterator[PlanBatch]:
+            for k in range(first, len(self)):
+                plans.append(self.plan.batch(epoch, k))
+                yield plans[-1]
+
+        made = self._engine.run(planned())
+        try:
+            for images in made:
+                yield images, self._labels(plans.pop(0))
+        except RuntimeError as error:
+            raise self._culprit(plans, error) from error
+        finally:
+            made.close()
+
+    def _labels(self, batch: PlanBatch) -> torch.Tensor:
+        labels = torch.from_numpy(self.dataset.labels[batch.ids].astype(np.int64))
+        if self.device.type == "cuda":
+            return labels.pin_memory().to(self.device, non_blocking=True)
+        return labels
+
+    def _culprit(self, plans: list[PlanBatch], error: RuntimeError) -> Exception:
+        """Names the image that an engine stumbled over, if it was one."""
+        if self._store.encoded:
+            for image in (i for plan in plans for i in plan.ids.tolist()):
+                try:
+                    decode(self._store.read(np.array([image]))[0])  # type: ignore[arg-type]
+                except RuntimeError:
+                    path = self.dataset.root / self.dataset.path(image)
+                    return InputError(f"{path}: does not decode any more; build the dataset again with --force")
+        return error
+
+
+def _augment(
+    own: tuple[int, int] | None,
+    output: tuple[int, int],
+    *,
+    crop: Crop | Literal["auto"],
+    padding: int,
+    flip: bool,
+) -> Augment:
+    if crop == "auto":
+        crop = "random-resized" if own is None else "pad"
+    return Augment(output, crop=crop, padding=padding, flip=flip)
+
+
+def _centered(own: tuple[int, int] | None, output: tuple[int, int]) -> Augment:
+    """Eval takes the whole of images of one size, and the usual 7/8 of the largest centre of others."""
+    return Augment(output, crop="center", crop_fraction=0.875 if own is None else 1.0)
+
+
+class _Producer:
+    """Runs an iterator in a thread and holds up to `depth` of its items."""
+
+    def __init__(self, items: Generator[Batch, None, None], depth: int) -> None:
+        self._queue: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._items = items
+        self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:
+            self._put(error)
+        finally:
+            self._items.close()
+
+    def _put(self, item: "Batch | BaseException") -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def take(self) -> Batch:
+        if self._stop.is_set():
+            raise RuntimeError("this loop over the loader was ended by another one; only one can run at a time")
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Stops and waits for the thread; nothing of it is left afterwards."""
+        self._stop.set()
+        while self._thread.is_alive():
+            self._thread.join(timeout=0.05)
+            while not self._queue.empty():
+                self._queue.get_nowait()
