@@ -1,0 +1,112 @@
+"""Looks at every image once: reads, decodes, counts; what worker processes run."""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from convert.sources import Item, Tree
+
+# Formats whose orientation lies in a tag that a decoder is expected to obey.
+_GRAY = {"L", "1", "I", "F", "I;16"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one image turned out to be.
+
+    Attributes:
+        height, width: pixels, after the EXIF orientation is applied.
+        gray: it has one channel.
+        digest: of the file's bytes.
+        encoded: the file's bytes, if they are wanted.
+        pixels: uint8 RGB rows, if they are wanted.
+        error: why it does not decode; then nothing else is set.
+    """
+
+    height: int = 0
+    width: int = 0
+    gray: bool = False
+    digest: bytes = b""
+    encoded: bytes = b""
+    pixels: bytes = b""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some images for a worker.
+
+    Attributes:
+        tree: gives the bytes.
+        items: the images.
+        target: folder to write the image files into.
+        packs: the packs to prepare.
+    """
+
+    tree: Tree
+    items: Sequence[Item]
+    target: Path
+    packs: tuple[str, ...]
+
+
+def decode_strictly(data: bytes) -> Image.Image:
+    """Decodes an image as RGB, upright. Unlike most decoders it takes no truncated file.
+
+    Raises:
+        OSError: if it does not decode.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise OSError("not an image" if isinstance(error, UnidentifiedImageError) else str(error)) from error
+    except (ValueError, SyntaxError, EOFError, IndexError) as error:  # what Pillow raises on some damaged files
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    return image
+
+
+def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
+    """Reads, decodes and writes a job's images.
+
+    Returns:
+        What each image is, and int64 [768] the histogram of the train images' R, G and B values.
+    """
+    histogram = np.zeros(768, dtype=np.int64)
+    seen = []
+    for item in job.items:
+        result, counts = _look(job, item)
+        seen.append(result)
+        if counts is not None and item.part == "train":
+            histogram += counts
+    return seen, histogram
+
+
+def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
+    try:
+        data = job.tree.read(item.name)
+        image = decode_strictly(data)
+    except OSError as error:
+        return Seen(error=str(error) or type(error).__name__), None
+    gray = image.mode in _GRAY
+    if "exif" in image.info:
+        image = ImageOps.exif_transpose(image)
+    image = image.convert("RGB")
+    (job.target / item.path).write_bytes(data)
+    seen = Seen(
+        height=image.height,
+        width=image.width,
+        gray=gray,
+        digest=hashlib.blake2b(data, digest_size=16).digest(),
+        encoded=data if "jpeg" in job.packs else b"",
+        pixels=image.tobytes() if "raw" in job.packs else b"",
+    )
+    return seen, np.array(image.histogram(), dtype=np.int64)

@@ -1,0 +1,284 @@
+"""Sources: where images come from, and what they are called there.
+
+A tree (a folder or a zip) gives names and bytes; a layout reads the names and says which image belongs to which part
+and class. Every layout works on every tree.
+"""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from convert.download import Remote, checksum, download
+from pipeline.dataset import ClassInfo
+from pipeline.errors import InputError
+
+TINY_IMAGENET = Remote(
+    "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "md5", "90528d7ca1a48142e341f4ef8d21d0de"
+)
+# What torchvision's ImageFolder takes for an image.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+
+
+class Tree(Protocol):
+    """Names (relative, with forward slashes, sorted) and bytes. Can be sent to another process."""
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+@dataclass
+class FolderTree:
+    root: Path
+
+    @cached_property
+    def names(self) -> list[str]:
+        return sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.is_file())
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root}
+
+
+@dataclass
+class ZipTree:
+    path: Path
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(f"{self.path}: not a zip that can be read ({error}); download it again") from error
+
+    @cached_property
+    def names(self) -> list[str]:
+        names = sorted(n for n in self._zip.namelist() if not n.endswith("/"))
+        for name in names:
+            if name.startswith("/") or ".." in PurePosixPath(name).parts:
+                raise InputError(f"{self.path}: holds the unsafe name {name!r}; this zip is not to be trusted")
+        return names
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._zip.read(name)
+        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError) as error:  # type: ignore[attr-defined]
+            raise OSError(f"damaged in the zip ({error})") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a source.
+
+    Attributes:
+        name: its name in the tree.
+        path: its path in the dataset folder, `<part>/<class>/<file>`.
+        part: `train` or `val`, as the source has it.
+        label: index into the listing's classes.
+    """
+
+    name: str
+    path: str
+    part: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source holds.
+
+    Attributes:
+        name: of the dataset.
+        tree: gives the bytes.
+        origin: where it came from, with checksum if there is one.
+        classes: in label order (sorted by folder).
+        items: sorted by path; train before val.
+        left_out: names that look like images but have no place, with the reason.
+    """
+
+    name: str
+    tree: Tree
+    origin: dict[str, Any]
+    classes: list[ClassInfo]
+    items: list[Item]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def default_name(source: str) -> str:
+    """The dataset's name for a source as given on the command line."""
+    if source in ("tiny-imagenet", "sample"):
+        return source
+    if "://" in source:
+        return Path(Remote.parse(source).filename).stem
+    path = Path(source).resolve()
+    return path.stem if path.suffix == ".zip" else path.name
+
+
+def open_source(source: str, downloads: Path) -> Listing:
+    """Lists a source, after downloading it if it is one that has to be.
+
+    Args:
+        source: `tiny-imagenet`, a URL of a zip, a zip, or a folder.
+        downloads: folder for downloads.
+
+    Raises:
+        InputError: if there is nothing, or nothing that can be used.
+    """
+    name = default_name(source)
+    if source == "tiny-imagenet" or "://" in source:
+        remote = TINY_IMAGENET if source == "tiny-imagenet" else Remote.parse(source)
+        path = download(remote, downloads)
+        origin = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
+        return read_layout(name, ZipTree(path), origin)
+    path = Path(source)
+    if path.is_file():
+        return read_layout(name, ZipTree(path), {"zip": path.name, "md5": checksum(path, "md5")})
+    if path.is_dir():
+        return read_layout(name, FolderTree(path), {"folder": path.resolve().name})
+    raise InputError(
+        f"--source {source}: no such file or folder; give tiny-imagenet, sample, a URL, a zip or a folder of images"
+    )
+
+
+def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
+    """Finds out how a tree is laid out and lists it.
+
+    Raises:
+        InputError: if it is laid out in no known way.
+    """
+    top = _common_folder(tree.names)
+    inside = {n[len(top) :]: n for n in tree.names}
+    tops = {n.split("/", 1)[0] for n in inside if "/" in n}
+    where = next(iter(origin.values()))
+    if "wnids.txt" in inside and "train" in tops:
+        return _tiny_imagenet(name, tree, origin, inside)
+    parts = {part: {n: inside[n] for n in inside if n.startswith(f"{part}/")} for part in ("train", "val")}
+    if "train" in tops and (any(n.count("/") > 1 for n in parts["train"])):
+        return _image_folders(name, tree, origin, parts, where)
+    return _image_folders(name, tree, origin, {"train": {f"train/{n}": o for n, o in inside.items()}}, where)
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not PurePosixPath(name).name.startswith(".")
+
+
+def _common_folder(names: list[str]) -> str:
+    """The folders that everything lies in, e.g. `tiny-imagenet-200/`. What macOS adds to a zip does not count."""
+    names = [n for n in names if not n.startswith("__MACOSX/")]
+    top = ""
+    while names:
+        heads = {n[len(top) :].split("/", 1)[0] for n in names}
+        if len(heads) > 1 or any("/" not in n[len(top) :] for n in names):
+            break
+        head = heads.pop()
+        if head in ("train", "val"):
+            break
+        deeper = f"{top}{head}/"
+        if all("/" not in n[len(deeper) :] for n in names):  # a single class, not a wrapping folder
+            break
+        top = deeper
+    return top
+
+
+def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mapping[str, str]) -> Listing:
+    """The layout of the official download: nested train images, flat val images with val_annotations.txt."""
+
+    def lines(wanted: str) -> list[str]:
+        return tree.read(inside[wanted]).decode("utf-8", "replace").splitlines() if wanted in inside else []
+
+    words = dict(line.split("\t", 1) for line in lines("words.txt") if "\t" in line)
+    folders = sorted({line.strip() for line in lines("wnids.txt") if line.strip()})
+    labels = {folder: label for label, folder in enumerate(folders)}
+    classes = [ClassInfo(label, folder, words.get(folder, folder)) for folder, label in labels.items()]
+    items: list[Item] = []
+    left_out: list[tuple[str, str]] = []
+    for short, full in inside.items():
+        pieces = short.split("/")
+        if pieces[0] != "train" or not _is_image(short):
+            continue
+        if len(pieces) == 4 and pieces[2] == "images" and pieces[1] in labels:
+            items.append(Item(full, f"train/{pieces[1]}/{pieces[3]}", "train", labels[pieces[1]]))
+        else:
+            left_out.append((full, "not in train/<class>/images/ of a class in wnids.txt"))
+    seen = {item.label for item in items}
+    if missing := [folder for folder, label in labels.items() if label not in seen]:
+        raise InputError(f"wnids.txt lists {missing[0]}, but train/{missing[0]}/images/ holds no image")
+    annotated: dict[str, str] = {}
+    for line in lines("val/val_annotations.txt"):
+        fields = line.split("\t")
+        if len(fields) < 2 or fields[1] not in labels:
+            raise InputError(f"val/val_annotations.txt: no class of train in the line {line!r}")
+        annotated[fields[0]] = fields[1]
+    for short, full in inside.items():
+        if not short.startswith("val/images/") or not _is_image(short):
+            continue
+        file = short.removeprefix("val/images/")
+        if file in annotated:
+            folder = annotated.pop(file)
+            items.append(Item(full, f"val/{folder}/{file}", "val", labels[folder]))
+        else:
+            left_out.append((full, "not in val_annotations.txt"))
+    left_out += [(f"val/images/{file}", "in val_annotations.txt, but there is no such file") for file in annotated]
+    return _listing(name, tree, origin, classes, items, left_out)
+
+
+def _image_folders(
+    name: str, tree: Tree, origin: dict[str, Any], parts: Mapping[str, Mapping[str, str]], where: object
+) -> Listing:
+    """ImageFolder's layout: `<part>/<class>/...`, at any depth below the class."""
+    found: dict[str, dict[str, list[tuple[str, str]]]] = {part: defaultdict(list) for part in parts}
+    left_out: list[tuple[str, str]] = []
+    for part, names in parts.items():
+        for short, full in names.items():
+            pieces = short.split("/", 2)
+            if not _is_image(short) or pieces[1] == "__MACOSX":
+                continue
+            if len(pieces) < 3:
+                left_out.append((full, "not in a class folder"))
+            else:
+                found[part][pieces[1]].append((short, full))
+    folders = sorted(found["train"])
+    if len(folders) < 2:
+        raise InputError(
+            f"--source {where}: no images found in at least two class folders; expected class/x.jpg, "
+            "or train/class/x.jpg and val/class/x.jpg"
+        )
+    if strange := sorted(set(found.get("val", {})) - set(folders)):
+        raise InputError(f"--source {where}: val holds the class {strange[0]!r} that train lacks")
+    classes = [ClassInfo(label, folder, folder) for label, folder in enumerate(folders)]
+    items = [
+        Item(full, short, part, label)
+        for part in found
+        for label, folder in enumerate(folders)
+        for short, full in found[part].get(folder, [])
+    ]
+    return _listing(name, tree, origin, classes, items, left_out)
+
+
+def _listing(
+    name: str,
+    tree: Tree,
+    origin: dict[str, Any],
+    classes: list[ClassInfo],
+    items: Iterable[Item],
+    left_out: list[tuple[str, str]],
+) -> Listing:
+    key: Callable[[Item], tuple[bool, str]] = lambda item: (item.part == "val", item.path)  # noqa: E731
+    ordered = sorted(items, key=key)
+    for item in ordered:
+        if any(ord(letter) < 32 for letter in item.path):
+            raise InputError(f"{item.path!r}: a file list cannot hold a control character; rename it in the source")
+    paths = {item.path for item in ordered}
+    if len(paths) < len(ordered):
+        raise InputError("two images of the source would get one path in the dataset; rename one of them")
+    return Listing(name, tree, origin, classes, ordered, sorted(left_out))
