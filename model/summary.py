@@ -1,0 +1,74 @@
+"""The layer table: shapes, parameters, totals, sizes.
+
+Own code, because the maintained library for it (torchinfo) prints the tree of modules; the table that was asked for is
+the sequence of layers as they run, one row each for convolution, norm, block and linear layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+_ROWS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, BasicBlock)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row: the kind of layer, its output's shape without the batch, and its own parameters."""
+
+    kind: str
+    shape: tuple[int, ...]
+    params: int
+
+
+def layers(model: nn.Module, size: tuple[int, int, int]) -> list[Layer]:
+    """The layers of a model in the order in which they run, for one input of [channels, height, width]."""
+    rows: list[Layer] = []
+
+    def record(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        own = 0 if isinstance(module, BasicBlock) else sum(p.numel() for p in module.parameters())
+        rows.append(Layer(type(module).__name__, tuple(output.shape[1:]), own))
+
+    hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, _ROWS)]
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *size, device=next(model.parameters()).device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def layer_table(model: nn.Module, size: tuple[int, int, int]) -> str:
+    """The table as text: a row a layer, then parameters and sizes in MiB (4 bytes a value, forward and backward)."""
+    rows = layers(model, size)
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    values = [torch.Size(size).numel(), 2 * sum(torch.Size(row.shape).numel() for row in rows), total]
+    mib = [4 * v / 2**20 for v in values]
+    line = "-" * 64
+    body = [
+        f"{f'{row.kind}-{number}':>20} {[-1, *row.shape]!s:>25} {row.params:>15,}"
+        for number, row in enumerate(rows, start=1)
+    ]
+    return "\n".join(
+        [
+            line,
+            f"{'Layer (type)':>20} {'Output Shape':>25} {'Param #':>15}",
+            "=" * 64,
+            *body,
+            "=" * 64,
+            f"Total params: {total:,}",
+            f"Trainable params: {trainable:,}",
+            f"Non-trainable params: {total - trainable:,}",
+            line,
+            f"Input size (MB): {mib[0]:.2f}",
+            f"Forward/backward pass size (MB): {mib[1]:.2f}",
+            f"Params size (MB): {mib[2]:.2f}",
+            f"Estimated Total Size (MB): {sum(mib):.2f}",
+            line,
+        ]
+    )
