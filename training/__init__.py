@@ -1,0 +1,1 @@
+"""What happens with the batches: the loop, the LR range test, evaluation, checkpoints, benchmarks, reports."""

@@ -1,0 +1,264 @@
+"""Configuration: one frozen dataclass a concern, checked when built.
+
+Every field is a flag of train.py and a key of a recipe: `label_smoothing` is `--label-smoothing` on the command line
+and `label-smoothing` in TOML. A flag beats the recipe, the recipe beats the default here.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import InputError
+from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+def _key(default: Any, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def _require(ok: bool, field: str, value: object, wanted: str) -> None:
+    if not ok:
+        raise InputError(f"--{field.replace('_', '-')} {value}: must be {wanted}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is fed, and how."""
+
+    data: str = _key("data/tiny-imagenet", "the dataset folder that convert/build.py wrote")
+    split: str = _key("70-30", "the split: 70-30 or official")
+    classes: int | None = _key(None, "only the first so many classes, for quick tries")
+    store: Literal["auto", "files", "jpeg", "raw", "resident"] = _key("auto", "what hands out the images")
+    engine: Literal["auto", "dali", "torch"] = _key("auto", "what makes batches of them")
+    decode: Literal["cpu", "mixed"] = _key("mixed", "where DALI decodes JPEGs on a GPU machine")
+    threads: int | None = _key(None, "worker threads of the loader (default: one a core)")
+    batch_size: int = _key(256, "images in a batch")
+    image_size: int | None = _key(None, "side of the input in pixels (default: the images' own)")
+    crop: Literal["auto", "pad", "random-resized", "center"] = _key("auto", "augmentation by crop")
+    padding: int = _key(4, "pixels, for --crop pad")
+    flip: bool = _key(True, "augmentation by mirroring")
+    mean: tuple[float, ...] = _key(IMAGENET_MEAN, "R,G,B subtracted, in 0..1")
+    std: tuple[float, ...] = _key(IMAGENET_STD, "R,G,B divided by, in 0..1")
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        _require(self.image_size is None or self.image_size >= 8, "image_size", self.image_size, "at least 8")
+        _require(self.padding >= 0, "padding", self.padding, "at least 0")
+        _require(len(self.mean) == 3, "mean", self.mean, "three numbers")
+        _require(len(self.std) == 3 and all(v > 0 for v in self.std), "std", self.std, "three positive numbers")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights follow the loss, and how the learning rate moves."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = _key("sgd", "sgd has Nesterov momentum")
+    max_lr: float | Literal["auto"] = _key(0.1, "peak of the learning rate; auto takes the last LR range test's")
+    momentum: float = _key(0.9, "of sgd; the first beta of adam and adamw")
+    weight_decay: float = _key(5e-4, "not on norms and biases")
+    label_smoothing: float = _key(0.0, "share of the target spread over all classes")
+    clip_grad: float = _key(0.0, "largest norm of the gradient; 0 for no limit")
+    ema: float = _key(
+        0.0, "decay a step of an exponential moving average of the weights, which is evaluated; 0 for none"
+    )
+    epochs: int = _key(50, "passes over the training images")
+    pct_start: float = _key(0.3, "share of the run in which the learning rate rises")
+    peak_epoch: float | None = _key(None, "the same in epochs; beats --pct-start")
+    div_factor: float = _key(25.0, "peak / start of the learning rate")
+    final_div_factor: float = _key(1e4, "start / end of the learning rate; 1 for no annihilation")
+    anneal: Literal["cos", "linear"] = _key("cos", "shape of the rise and fall")
+    cycle_momentum: bool = _key(False, "momentum falls to 0.85 at the peak and comes back to 0.95")
+
+    def __post_init__(self) -> None:
+        _require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        _require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "at least 0")
+        _require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
+        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "between 0 and 1")
+        wanted = f"above 0 and below the {self.epochs} epochs"
+        _require(self.peak_epoch is None or 0 < self.peak_epoch < self.epochs, "peak_epoch", self.peak_epoch, wanted)
+        _require(self.div_factor >= 1, "div_factor", self.div_factor, "at least 1")
+        _require(self.final_div_factor > 0, "final_div_factor", self.final_div_factor, "above 0")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How the run is carried out."""
+
+    device: Literal["auto", "cpu", "cuda"] = _key("auto", "cuda where there is one")
+    amp: bool = _key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")
+    amp_dtype: Literal["auto", "bf16", "fp16"] = _key("auto", "overrules the choice of --amp")
+    channels_last: bool = _key(True, "weights and activations in NHWC memory")
+    compile: bool = _key(False, "torch.compile the network")
+    tta: bool = _key(False, "evaluate the mean over each image and its mirror image")
+    seed: int = _key(0, "of weights, order, windows and flips")
+    log_every: int = _key(20, "steps between log lines; the device is waited for only then")
+    save_every: int = _key(0, "steps between checkpoints in mid-epoch; 0 for one an epoch")
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
+        _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
+        _require(self.save_every >= 0, "save_every", self.save_every, "at least 0")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration. `recipe` is the name of the recipe it started from."""
+
+    recipe: str
+    data: DataConfig
+    optim: OptimConfig
+    run: RunConfig
+
+    @classmethod
+    def build(cls, recipe: str, values: Mapping[str, Any]) -> "Config":
+        """Sorts flat values by concern. Raises InputError as the dataclasses do."""
+        sections = {}
+        for name, section in _SECTIONS.items():
+            own = {f.name for f in dataclasses.fields(section)}
+            sections[name] = section(**{k: v for k, v in values.items() if k in own})
+        return cls(recipe, **sections)
+
+    def flat(self) -> dict[str, Any]:
+        """All keys and values in one dict, as `build` takes them."""
+        return {k: v for name in _SECTIONS for k, v in dataclasses.asdict(getattr(self, name)).items()}
+
+    def replace(self, **values: Any) -> "Config":
+        return Config.build(self.recipe, {**self.flat(), **values})
+
+
+_SECTIONS: dict[str, Any] = {"data": DataConfig, "optim": OptimConfig, "run": RunConfig}
+
+
+def keys() -> Iterator[tuple[str, Any, "dataclasses.Field[Any]"]]:
+    """Every key: section, type, field."""
+    for section, config in _SECTIONS.items():
+        hints = typing.get_type_hints(config)
+        for field in dataclasses.fields(config):
+            yield section, hints[field.name], field
+
+
+def _alternatives(hint: Any) -> tuple[list[Any], list[str]]:
+    """The plain types and the literal words that a key takes."""
+    if typing.get_origin(hint) is Literal:
+        return [], list(typing.get_args(hint))
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        plain: list[Any] = []
+        words: list[str] = []
+        for part in typing.get_args(hint):
+            more_plain, more_words = _alternatives(part)
+            plain, words = plain + more_plain, words + more_words
+        return plain, words
+    return [hint], []
+
+
+def convert(name: str, hint: Any, value: Any) -> Any:
+    """A value from TOML or the command line to a key's type.
+
+    Raises:
+        InputError: if it is of another type.
+    """
+    plain, words = _alternatives(hint)
+    if isinstance(value, str) and value in words:
+        return value
+    for kind in plain:
+        if kind is type(None):
+            continue
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+        elif typing.get_origin(kind) is tuple:
+            parts = value.split(",") if isinstance(value, str) else value
+            try:
+                return tuple(float(part) for part in parts)
+            except (TypeError, ValueError):
+                continue
+        elif not isinstance(value, bool) and isinstance(value, (str, int, float)):
+            try:
+                converted = kind(value)
+            except ValueError:
+                continue
+            if converted == value or isinstance(value, str):
+                return converted
+    kinds = ["three numbers" if typing.get_origin(k) is tuple else k.__name__ for k in plain if k is not type(None)]
+    raise InputError(f"--{name.replace('_', '-')} {value}: expected {' or '.join([*words, *kinds])}")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for every key; only those given appear in the result."""
+    titles = {"data": "data", "optim": "optimisation", "run": "run"}
+    groups = {section: parser.add_argument_group(title) for section, title in titles.items()}
+    for section, hint, field in keys():
+        flag = "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": field.metadata["help"]}
+        plain, words = _alternatives(hint)
+        if plain == [bool]:
+            groups[section].add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        elif words and not plain:
+            groups[section].add_argument(flag, choices=words, **options)
+        else:
+            groups[section].add_argument(flag, metavar=field.name.upper(), **options)
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The values of a recipe: a file, or the name of one in recipes/.
+
+    Raises:
+        InputError: if there is none, it is not TOML, or it has an unknown key or a wrong value.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise InputError(f"--recipe {name}: no such recipe; there are {known}, or give a .toml file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"--recipe {name}: {path} cannot be read ({error})") from error
+    hints = {field.name: hint for _, hint, field in keys()}
+    values = {}
+    for key, value in content.items():
+        field = key.replace("-", "_")
+        if field not in hints or "_" in key:
+            near = difflib.get_close_matches(field, hints, n=1)
+            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else "; see python train.py --help"
+            raise InputError(f"{path}: unknown key {key!r}{hint}")
+        try:
+            values[field] = convert(field, hints[field], value)
+        except InputError as error:
+            raise InputError(f"{path}: {str(error).removeprefix('--')}") from error
+    return values
+
+
+def from_flags(recipe: str, flags: Mapping[str, Any]) -> Config:
+    """A recipe with flags on top.
+
+    Args:
+        recipe: name or file.
+        flags: what `add_flags` parsed; words of the command line or booleans.
+
+    Raises:
+        InputError: if a value cannot be used.
+    """
+    values = read_recipe(recipe)
+    for _, hint, field in keys():
+        if field.name in flags:
+            values[field.name] = convert(field.name, hint, flags[field.name])
+    return Config.build(Path(recipe).stem if recipe.endswith(".toml") else recipe, values)

@@ -1,0 +1,86 @@
+"""Evaluation over exactly the images of a list."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.loader import Loader
+from training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation counted.
+
+    Attributes:
+        images: how many were seen.
+        loss: mean cross entropy, without label smoothing.
+        top1, top5: share of images, in percent; top5 is over as many classes as there are, if fewer.
+        confusion: int64 [classes, classes]: images of a class (row) by what was predicted (column).
+    """
+
+    images: int
+    loss: float
+    top1: float
+    top5: float
+    confusion: torch.Tensor
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, loader: Loader, precision: Precision, *, tta: bool = False) -> Evaluation:
+    """Evaluates a model on every image of a loader, once.
+
+    Args:
+        model: logits from images; left in the mode that it was in.
+        loader: of a val part.
+        precision: the policy of training.
+        tta: mean of the logits of each image and its mirror image.
+    """
+    was_training = model.training
+    model.eval()
+    # Sums stay on the device until the end; in float64, so that their order hardly matters.
+    loss = torch.zeros((), dtype=torch.float64, device=loader.device)
+    hits = torch.zeros(2, dtype=torch.int64, device=loader.device)
+    confusion = torch.zeros(0, dtype=torch.int64, device=loader.device)
+    images, classes = 0, 1
+    for batch, labels in loader:
+        with precision.autocast():
+            logits = model(batch)
+            if tta:
+                logits = (logits + model(batch.flip(3))) / 2
+        logits = logits.float()
+        if not images:
+            classes = logits.shape[1]
+            confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
+        loss += functional.cross_entropy(logits, labels, reduction="sum")
+        ranked = logits.topk(min(5, classes), dim=1).indices
+        correct = ranked == labels[:, None]
+        hits += torch.stack([correct[:, 0].sum(), correct.sum()])
+        confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
+        images += len(labels)
+    model.train(was_training)
+    first, five = hits.tolist()
+    return Evaluation(
+        images=images,
+        loss=loss.item() / images,
+        top1=100 * first / images,
+        top5=100 * five / images,
+        confusion=confusion.view(classes, classes).cpu(),
+    )
+
+
+def per_class(evaluation: Evaluation) -> list[float]:
+    """Top-1 of each class, in percent; nan where a class has no image."""
+    totals = evaluation.confusion.sum(1)
+    return (100 * evaluation.confusion.diagonal().double() / totals).tolist()
+
+
+def most_confused(evaluation: Evaluation, limit: int = 10) -> list[tuple[int, int, int]]:
+    """The pairs (class, predicted instead, images) that were confused most, largest first."""
+    wrong = evaluation.confusion.clone()
+    wrong.fill_diagonal_(0)
+    counts, places = wrong.flatten().topk(min(limit, wrong.numel()))
+    classes = len(wrong)
+    return [(p // classes, p % classes, n) for n, p in zip(counts.tolist(), places.tolist(), strict=True) if n]

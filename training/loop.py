@@ -1,0 +1,320 @@
+"""The training loop."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.errors import InputError
+from pipeline.loader import Loader
+from training import checkpoint, plots
+from training.config import Config
+from training.evaluate import Evaluation, evaluate
+from training.meter import StallMeter, hardware, peak_memory, versions
+from training.optim import WeightAverage, make_schedule
+from training.report import Log, Progress, write_csv, write_json
+from training.step import TrainStep
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+
+@dataclass
+class Position:
+    """Where a run stands, and what it counted on the way; saved with every checkpoint.
+
+    Attributes:
+        epoch: epochs finished.
+        step: steps done in the epoch under way.
+        train_seconds, stall_seconds, eval_seconds: spent, over all sessions of the run.
+        history: a row a finished epoch, as in metrics.csv.
+        lrs: (epoch, learning rate) at log steps.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    train_seconds: float = 0.0
+    stall_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    lrs: list[tuple[float, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a model and leaves a run folder.
+
+    Args:
+        config: the whole configuration; `max_lr` a number.
+        model: float [B, 3, height, width] to logits; moved to the device here.
+        train, val: loaders.
+        out: the run folder; log.jsonl, metrics.csv, curves.png, summary.json, last.pt and best.pt appear in it.
+        resume: a checkpoint's content, to go on from.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        train: Loader,
+        val: Loader,
+        out: Path,
+        resume: dict[str, Any] | None = None,
+    ) -> None:
+        self.config, self.train, self.val, self.out = config, train, val, out
+        self.device = train.device
+        optim = config.optim
+        assert optim.max_lr != "auto"
+        self.step = TrainStep(config, model, self.device, optim.max_lr)
+        self.model, self.precision = self.step.model, self.step.precision
+        self.optimizer, self.scaler = self.step.optimizer, self.step.scaler
+        self.schedule = make_schedule(optim, self.optimizer, len(train))
+        self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
+        # Sums over the epoch under way, of loss and hits. They stay on the device between log steps.
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.at = Position()
+        if resume is not None:
+            self._restore(resume)
+        self.stopping = threading.Event()
+
+    def fit(self) -> dict[str, Any]:
+        """Trains to the end.
+
+        Returns:
+            The summary, as in summary.json.
+
+        Raises:
+            Interrupted: if `stopping` was set; the state is in last.pt.
+            InputError: if the loss is no longer finite.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        resumed = self.at.epoch or self.at.step
+        log = Log(self.out / "log.jsonl", self._global_step() if resumed else None)
+        try:
+            while self.at.epoch < self.config.optim.epochs:
+                self._train_epoch(log)
+                self._finish_epoch(log)
+        finally:
+            log.close()
+            self.train.close()
+        return self._summarise()
+
+    def _global_step(self) -> int:
+        return self.at.epoch * len(self.train) + self.at.step
+
+    def _train_epoch(self, log: Log) -> None:
+        """The steps of an epoch that are left. No synchronisation with the device but on log steps."""
+        at, optim, run = self.at, self.config.optim, self.config.run
+        self.model.train()
+        self.train.set_epoch(at.epoch, first=at.step)
+        progress = Progress(len(self.train), at.step, f"epoch {at.epoch + 1}/{optim.epochs}")
+        meter = StallMeter(self.device)
+        clock = _Clock(at, meter)
+        for images, labels in meter.watch(self.train):
+            lr = self.optimizer.param_groups[0]["lr"]
+            loss, logits = self.step(images, labels)
+            if self.step.taken:
+                self.schedule.step()
+                if self.average is not None:
+                    self.average.update()
+            self.sums[0] += loss * len(labels)
+            self.sums[1] += (logits.argmax(1) == labels).sum()
+            at.step += 1
+            progress.step()
+            if at.step % run.log_every == 0 or at.step == len(self.train):
+                progress.show(self._log_step(log, clock, lr))
+            if self.stopping.is_set():
+                progress.close()
+                clock.stop()
+                self._stop()
+            if run.save_every and at.step % run.save_every == 0 and at.step < len(self.train):
+                clock.stop()
+                self._save("last.pt")
+        clock.stop()
+        progress.close()
+
+    def _log_step(self, log: Log, clock: "_Clock", lr: float) -> str:
+        """Writes a log line; the one place in an epoch that waits for the device."""
+        at = self.at
+        (loss, hits), images = self.sums.tolist(), at.step * self.train.batch_size
+        clock.stop()
+        if not math.isfinite(loss) and not self.precision.scales:
+            raise InputError(
+                f"the loss is {loss / images} by step {self._global_step()} (epoch {at.epoch + 1}, LR {lr:.3g}); "
+                "lower --max-lr, or find one with --mode lrfind"
+            )
+        at.lrs.append((at.epoch + at.step / len(self.train), lr))
+        record = {
+            "step": self._global_step(),
+            "epoch": at.epoch + at.step / len(self.train),
+            "loss": loss / images,
+            "top1": 100 * hits / images,
+            "lr": lr,
+            "images_per_s": self._speed(),
+            "stall": at.stall_seconds / at.train_seconds,
+        }
+        log.write(record)
+        return (
+            f"loss {record['loss']:.3f}  top-1 {record['top1']:.1f} %  LR {lr:.2e}  "
+            f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
+        )
+
+    def _speed(self) -> float:
+        """Images trained a second, over the whole run, evaluation left out."""
+        return self._global_step() * self.train.batch_size / self.at.train_seconds
+
+    def _finish_epoch(self, log: Log) -> None:
+        at = self.at
+        (loss, hits), images = self.sums.tolist(), len(self.train) * self.train.batch_size
+        started = time.perf_counter()
+        found = evaluate(self._evaluated(), self.val, self.precision, tta=self.config.run.tta)
+        at.eval_seconds += time.perf_counter() - started
+        at.epoch, at.step = at.epoch + 1, 0
+        self.sums.zero_()
+        row = {
+            "epoch": at.epoch,
+            "train_loss": round(loss / images, 5),
+            "train_top1": round(100 * hits / images, 3),
+            "val_loss": round(found.loss, 5),
+            "val_top1": round(found.top1, 3),
+            "val_top5": round(found.top5, 3),
+            "lr": at.lrs[-1][1],
+            "images_per_s": round(self._speed(), 1),
+            "stall": round(at.stall_seconds / at.train_seconds, 4),
+            "seconds": round(at.train_seconds + at.eval_seconds, 1),
+        }
+        best = not at.history or row["val_top1"] > max(r["val_top1"] for r in at.history)
+        at.history.append(row)
+        log.write({"step": self._global_step(), **row})
+        print(
+            f"epoch {at.epoch:>3}/{self.config.optim.epochs}  train loss {row['train_loss']:.3f} top-1 "
+            f"{row['train_top1']:5.2f} %  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 "
+            f"{row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  stall {100 * row['stall']:.1f} %"
+            + ("  best" if best else ""),
+            flush=True,
+        )
+        write_csv(self.out / "metrics.csv", at.history)
+        plots.curves(self.out / "curves.png", at.history, at.lrs, self._title())
+        self._save("last.pt")
+        if best:
+            self._save("best.pt", found)
+
+    def _evaluated(self) -> nn.Module:
+        return self.model if self.average is None else self.average.model
+
+    def _title(self) -> str:
+        data = self.train.dataset
+        return f"{data.name}, {self.train.split}, {self.train.images:,} train images: recipe {self.config.recipe}"
+
+    def _stop(self) -> None:
+        self._save("last.pt")
+        raise Interrupted
+
+    def _save(self, name: str, found: Evaluation | None = None) -> None:
+        state: dict[str, Any] = {
+            "fingerprint": self.train.dataset.fingerprint,
+            "classes": [c.folder for c in self.train.dataset.classes[: self.config.data.classes]],
+            "image_size": list(self.train.spec.output),
+            "recipe": self.config.recipe,
+            "config": {k: list(v) if isinstance(v, tuple) else v for k, v in self.config.flat().items()},
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
+            "average_updates": 0 if self.average is None else self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": _plain(self.schedule.state_dict()),
+            "scaler": self.scaler.state_dict(),
+            "sums": self.sums,
+            "position": {k: _plain(v) for k, v in vars(self.at).items()},
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "val_top1": None if found is None else found.top1,
+        }
+        checkpoint.save(self.out / name, state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+            self.average.updates = state["average_updates"]
+        self.sums.copy_(state["sums"])
+        position = state["position"]
+        self.at = Position(**{**position, "lrs": [(epoch, lr) for epoch, lr in position["lrs"]]})
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and state["rng_cuda"]:
+            torch.cuda.set_rng_state_all(state["rng_cuda"])
+
+    def _summarise(self) -> dict[str, Any]:
+        at, dataset = self.at, self.train.dataset
+        best = max(at.history, key=lambda row: row["val_top1"])
+        last = at.history[-1]
+        keep = ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")
+        summary = {
+            "best": {key: best[key] for key in keep},
+            "last": {key: last[key] for key in keep},
+            "images": {"train": self.train.images, "val": self.val.images},
+            "images_per_s": round(self._speed(), 1),
+            "stall": round(at.stall_seconds / at.train_seconds, 4),
+            "seconds": {"train": round(at.train_seconds, 1), "eval": round(at.eval_seconds, 1)},
+            "precision": self.precision.name,
+            "store": self.train.store_name,
+            "engine": self.train.engine_name,
+            "memory": peak_memory(self.device),
+            "hardware": hardware(self.device),
+            "versions": versions(),
+            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+            "recipe": self.config.recipe,
+            "config": self.config.flat(),
+        }
+        write_json(self.out / "summary.json", summary)
+        return summary
+
+
+class _Clock:
+    """Adds the time since the last stop, and the stall within it, to a position."""
+
+    def __init__(self, at: Position, meter: StallMeter) -> None:
+        self._at, self._meter = at, meter
+        self._last, self._stalled = time.perf_counter(), 0.0
+
+    def stop(self) -> None:
+        now, stalled = time.perf_counter(), self._meter.seconds()
+        self._at.train_seconds += now - self._last
+        self._at.stall_seconds += stalled - self._stalled
+        self._last, self._stalled = now, stalled
+
+
+def _plain(value: Any) -> Any:
+    """Only what `torch.load(weights_only=True)` reads: numbers, strings, lists and dicts."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (int, float, str, bool, type(None))) else None
+
+
+@contextmanager
+def stop_on_signal(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C let the step under way finish and save; a second Ctrl-C interrupts at once."""
+
+    def stop(signum: int, _: object) -> None:
+        if trainer.stopping.is_set() and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        trainer.stopping.set()
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

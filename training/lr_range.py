@@ -1,0 +1,165 @@
+"""The LR range test: how high may the learning rate go?
+
+Smith, "Cyclical learning rates for training neural networks", WACV 2017: train with a learning rate that grows from
+step to step and look at the loss. Here it is multiplied by 1.069 each step (StepLR, step_size 1).
+"""
+
+import copy
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import StepLR
+
+from pipeline.errors import InputError
+from pipeline.loader import Batch
+from training.config import Config
+from training.report import Progress
+from training.step import TrainStep
+
+GAMMA = 1.069
+SMOOTHING = 0.9  # of the moving average of the loss
+RECOMMENDED = "steepest"
+BLOWN_UP = 3.0  # times the least smoothed loss: no need to go on
+
+
+@dataclass(frozen=True)
+class LRRange:
+    """The curve and what it suggests.
+
+    Attributes:
+        lr, loss, smoothed: one value a step.
+        suggestions: `minimum` (where the smoothed loss is least: the assignment's rule), `steepest` (where it falls
+            fastest) and `valley` (two thirds down its longest fall).
+        recommended: the suggestion to take.
+        stopped: why the test ended.
+    """
+
+    lr: list[float]
+    loss: list[float]
+    smoothed: list[float]
+    suggestions: dict[str, float]
+    recommended: str
+    stopped: str
+
+
+@contextmanager
+def unchanged(model: nn.Module, *others: Any) -> Iterator[None]:
+    """Puts back every weight, buffer, gradient, mode, random state, and the state of the other objects, afterwards.
+
+    Args:
+        model: any module.
+        others: objects with `state_dict` and `load_state_dict`: optimizers, schedulers, scalers.
+    """
+    tensors = {name: t.detach().clone() for name, t in (*model.named_parameters(), *model.named_buffers())}
+    grads = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    modes = [(module, module.training) for module in model.modules()]
+    states = [(other, copy.deepcopy(other.state_dict())) for other in others]
+    generators = (random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                tensor.copy_(tensors[name])
+        for name, parameter in model.named_parameters():
+            parameter.grad = grads[name]
+        for module, mode in modes:
+            module.training = mode
+        for other, state in states:
+            other.load_state_dict(state)
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])  # noqa: NPY002
+        torch.set_rng_state(generators[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+def start_lr(steps: int, end: float = 1.0, least: float = 1e-7) -> float:
+    """Where to start so that `steps` steps reach `end`, but not below `least`."""
+    return max(end / GAMMA**steps, least)
+
+
+def lr_range_test(
+    config: Config, model: nn.Module, batches: Iterable[Batch], device: torch.device, *, start: float, steps: int
+) -> LRRange:
+    """Runs the test and leaves the model as it was.
+
+    Args:
+        config: optimizer, loss and precision, as in training.
+        model: moved to the device.
+        batches: at least `steps` of them, or the test ends with them.
+        device: of the batches.
+        start: learning rate of the first step.
+        steps: the most steps.
+
+    Raises:
+        InputError: if there were too few steps to see anything.
+    """
+    lrs: list[float] = []
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average, stopped = 0.0, "the steps were done"
+    progress = Progress(steps, 0, "LR range test")
+    with unchanged(model):
+        step = TrainStep(config, model.train(), device, start)
+        schedule = StepLR(step.optimizer, step_size=1, gamma=GAMMA)
+        for number, (images, labels) in zip(range(1, steps + 1), batches, strict=False):
+            loss, _ = step(images, labels)
+            # The loss decides whether to go on, so this loop waits for every step; it is the one that may.
+            value = loss.item()
+            average = SMOOTHING * average + (1 - SMOOTHING) * value
+            smooth = average / (1 - SMOOTHING**number)
+            if not math.isfinite(value) or (number > 10 and smooth > BLOWN_UP * min(smoothed)):
+                stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
+                break
+            lrs.append(float(schedule.get_last_lr()[0]))
+            losses.append(value)
+            smoothed.append(smooth)
+            schedule.step()
+            progress.step()
+            progress.show(f"LR {lrs[-1]:.2e}  loss {value:.3f}")
+    progress.close()
+    if len(lrs) < 12:
+        raise InputError(f"LR range test: {len(lrs)} steps are too few ({stopped}); use a smaller --batch-size")
+    return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed), RECOMMENDED, stopped)
+
+
+def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]:
+    """The learning rates that a curve suggests.
+
+    Args:
+        lrs: rising by a constant factor.
+        smoothed: the loss at each.
+    """
+    loss = np.asarray(smoothed)
+    least = int(loss.argmin())
+    # The first steps of an average are noise, and what comes after the minimum is no fall.
+    slopes = np.gradient(loss)[: max(least, 2)]
+    skip = min(5, len(slopes) - 1)
+    steepest = skip + int(slopes[skip:].argmin())
+    return {"minimum": lrs[least], "steepest": lrs[steepest], "valley": lrs[_valley(loss)]}
+
+
+def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
+    """Two thirds down the longest falling subsequence, as fastai's `valley`."""
+    n = len(loss)
+    longest = np.ones(n, dtype=int)
+    before = np.full(n, -1)
+    for i in range(1, n):
+        lower = np.flatnonzero(loss[:i] > loss[i])
+        if len(lower):
+            j = lower[longest[lower].argmax()]
+            longest[i], before[i] = longest[j] + 1, j
+    path = [int(longest.argmax())]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    path.reverse()
+    return path[min(len(path) - 1, 2 * len(path) // 3)]

@@ -1,0 +1,70 @@
+"""--mode bench: images/s of loader, model and both."""
+
+from pipeline.dataset import Dataset
+from pipeline.engine import ENGINES, choose_engine
+from pipeline.stores import STORES, choose_store
+from training import bench, plots
+from training.meter import hardware, peak_memory, versions
+from training.modes.common import Request, choose_device, make_loader, make_model, say_feed
+from training.report import write_json
+from training.step import TrainStep
+
+
+def run(request: Request) -> int:
+    """Measures the loaders, the model and both together; writes bench.json and bench.png."""
+    config = request.config()
+    device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
+    store = choose_store(dataset) if config.data.store == "auto" else config.data.store
+    engine = choose_engine() if config.data.engine == "auto" else config.data.engine
+    loaders = {}
+    for s in STORES if config.data.store == "auto" else (store,):
+        for e in ENGINES if config.data.engine == "auto" else (engine,):
+            if _possible(s, e, dataset):
+                loaders[f"{s} {e}"] = make_loader(config.replace(store=s, engine=e), dataset, "train", device)
+    chosen = f"{store} {engine}"
+    say_feed(loaders[chosen], config)
+    lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
+    step = TrainStep(config, make_model(config, dataset), device, lr)
+    results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds)
+    sentence = bench.verdict(results, chosen, device, config.data.batch_size)
+    out.mkdir(parents=True, exist_ok=True)
+    memory = peak_memory(device)
+    content = {
+        "command": request.command,
+        "verdict": sentence,
+        "results": [r.summary() for r in results],
+        "together_with": chosen,
+        "rounds": request.rounds,
+        "memory": memory,
+        "precision": step.precision.name,
+        "hardware": hardware(device),
+        "versions": versions(),
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "config": config.flat(),
+    }
+    write_json(out / "bench.json", content)
+    rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
+    where = hardware(device)
+    machine = where.get("gpu", f"{where['cores']} cores of {where['cpu']}")
+    plots.bars(out / "bench.png", rows, "images/s (median and range)", f"{dataset.name}, batches of "
+               f"{config.data.batch_size}, {step.precision.name}, {machine}")  # fmt: skip
+    print(f"{'':<24}{'images/s':>12}{'lowest':>12}{'highest':>12}{'CPU us/image':>14}{'stall':>8}")
+    for r in results:
+        line = r.summary()
+        stall = f"{100 * line['stall']:.1f} %" if r.stall else ""
+        print(
+            f"{r.name:<24}{r.median:>12,.1f}{line['lowest']:>12,.1f}{line['highest']:>12,.1f}"
+            f"{line['cpu_us_per_image']:>14,.1f}{stall:>8}"
+        )
+    used = "  ".join(f"{name.split('_')[0]} {mib:,.0f} MiB" for name, mib in memory.items())
+    print(f"peak memory: {used}; medians of {request.rounds} rounds\n{sentence}\npicture: {out / 'bench.png'}")
+    return 0
+
+
+def _possible(store: str, engine: str, dataset: Dataset) -> bool:
+    """Whether the dataset and this machine have what a combination needs."""
+    if engine == "dali" and choose_engine() != "dali":
+        return False
+    if store == "resident":
+        return "raw" in dataset.packs and dataset.image_size is not None
+    return store == "files" or store in dataset.packs

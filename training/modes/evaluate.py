@@ -1,0 +1,89 @@
+"""--mode eval: a checkpoint on a split."""
+
+from pathlib import Path
+
+import torch
+
+from pipeline.dataset import Dataset
+from training import checkpoint
+from training.config import Config
+from training.evaluate import evaluate, most_confused, per_class
+from training.meter import hardware, versions
+from training.modes.common import (
+    Request,
+    check_dataset,
+    choose_device,
+    given_values,
+    latest_checkpoint,
+    make_loader,
+    make_model,
+    saved_values,
+    say_feed,
+)
+from training.precision import Precision
+from training.report import write_csv, write_json
+
+
+def run(request: Request) -> int:
+    """Evaluates a checkpoint: top-1, top-5, each class, and the pairs confused most."""
+    named = request.config()
+    dataset = Dataset(named.data.data)
+    path = (
+        Path(request.checkpoint)
+        if request.checkpoint
+        else latest_checkpoint(request.runs(), "best.pt", dataset.fingerprint)
+    )
+    state = checkpoint.load(path)
+    check_dataset(state, dataset, path)
+    # The run's own settings, with the flags of this command on top: what is not given is as in training.
+    values = {**saved_values(state), "data": named.data.data, **given_values(request)}
+    config = Config.build(state["recipe"], values)
+    device, out = choose_device(config.run.device), request.folder()
+    network = make_model(config, dataset)
+    network.load_state_dict(state["average"] or state["model"])
+    memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
+    network = network.to(device, memory_format=memory)  # type: ignore[call-overload]
+    loader = make_loader(config, dataset, "val", device)
+    say_feed(loader, config)
+    found = evaluate(network, loader, Precision.choose(config.run, device), tta=config.run.tta)
+    classes, accuracy = dataset.classes[: config.data.classes], per_class(found)
+    out.mkdir(parents=True, exist_ok=True)
+    totals = found.confusion.sum(1).tolist()
+    rows = zip(classes, accuracy, totals, strict=True)
+    write_csv(
+        out / "per_class.csv",
+        [{"class": c.folder, "words": c.words, "images": n, "top1": round(a, 3)} for c, a, n in rows],
+    )
+    pairs = [
+        {"class": classes[a].folder, "words": classes[a].words, "predicted": classes[b].folder,
+         "predicted_words": classes[b].words, "images": n, "share": round(100 * n / totals[a], 2)}
+        for a, b, n in most_confused(found, 20)
+    ]  # fmt: skip
+    result = {
+        "checkpoint": str(path),
+        "split": config.data.split,
+        "images": found.images,
+        "top1": round(found.top1, 4),
+        "top5": round(found.top5, 4),
+        "loss": round(found.loss, 5),
+        "tta": config.run.tta,
+        "confused": pairs,
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "hardware": hardware(device),
+        "versions": versions(),
+    }
+    write_json(out / "eval.json", result)
+    print(
+        f"{path}: top-1 {found.top1:.2f} %  top-5 {found.top5:.2f} %  loss {found.loss:.4f}  on {found.images:,} images"
+    )
+    ranked = sorted(zip(accuracy, classes, strict=True), key=lambda pair: pair[0])
+    print("hardest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:5]))
+    print("easiest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:-6:-1]))
+    for pair in pairs[:5]:
+        print(f"confused: {_short(pair['words'])} taken for {_short(pair['predicted_words'])}: {pair['images']} images")
+    print(f"each class: {out / 'per_class.csv'}  all: {out / 'eval.json'}")
+    return 0
+
+
+def _short(words: str) -> str:
+    return words.split(",")[0]

@@ -1,0 +1,87 @@
+"""Optimizer, schedule and weight average, built from the configuration."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from training.config import OptimConfig
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Two groups: weights with decay; norms and biases (all of one dimension) without."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: bool) -> torch.optim.Optimizer:
+    """The optimizer of a configuration, at a learning rate.
+
+    Args:
+        config: what to build.
+        model: whose parameters.
+        lr: learning rate at the start.
+        fused: one kernel a step; not with a gradient scaler, whose skipped steps a fused optimizer does not show.
+    """
+    groups = parameter_groups(model, config.weight_decay)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=lr, betas=(config.momentum, 0.999), fused=fused)
+
+
+def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> OneCycleLR:
+    """One cycle over all epochs, a step a batch (Smith and Topin, "Super-convergence", 2018).
+
+    The peak is reached at the last batch of epoch `peak_epoch`.
+    """
+    if config.max_lr == "auto":
+        raise ValueError("max_lr must be resolved before the schedule is made")
+    share = config.pct_start if config.peak_epoch is None else config.peak_epoch / config.epochs
+    return OneCycleLR(
+        optimizer,
+        max_lr=config.max_lr,
+        total_steps=config.epochs * steps_per_epoch,
+        pct_start=share,
+        anneal_strategy=config.anneal,
+        cycle_momentum=config.cycle_momentum,
+        div_factor=config.div_factor,
+        final_div_factor=config.final_div_factor,
+    )
+
+
+class WeightAverage:
+    """An exponential moving average of a model's weights and buffers.
+
+    torch's AveragedModel does the same, but reads a counter from the device at every step, which waits for the GPU.
+
+    Args:
+        model: what to follow; it is copied.
+        decay: share of the average that a step keeps. Early steps keep less, min(decay, (1 + n) / (10 + n)), so that
+            the random start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+        averaged, followed = self._tensors(self.model), self._tensors(model)
+        pairs = list(zip(averaged, followed, strict=True))
+        self._floats = [(a, f) for a, f in pairs if a.is_floating_point()]
+        self._counters = [(a, f) for a, f in pairs if not a.is_floating_point()]
+
+    @staticmethod
+    def _tensors(model: nn.Module) -> Iterable[torch.Tensor]:
+        return [t.detach() for t in (*model.parameters(), *model.buffers())]
+
+    def update(self) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_([a for a, _ in self._floats], [f for _, f in self._floats], 1 - decay)
+        for average, followed in self._counters:
+            average.copy_(followed)

@@ -1,0 +1,102 @@
+"""The pictures that runs leave."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, GREEN, GRAY = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a"
+
+
+def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(5.2 * columns, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
+
+
+def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple[float, float]], title: str) -> None:
+    """Accuracy, loss and learning rate over the epochs.
+
+    Args:
+        path: the PNG to write.
+        history: a row an epoch, as in metrics.csv.
+        lrs: (epoch, learning rate) along the run.
+        title: of the picture.
+    """
+    figure, (accuracy, loss, rate) = _figure(3, title)
+    epochs = [row["epoch"] for row in history]
+    for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "cross entropy")):
+        axis.plot(epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (augmented)")
+        axis.plot(epochs, [row[f"val_{what}"] for row in history], "o-", ms=3, color=ORANGE, label="val")
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(frameon=False)
+    best = max(history, key=lambda row: row["val_top1"])
+    accuracy.annotate(
+        f"best {best['val_top1']:.2f} %",
+        (best["epoch"], best["val_top1"]),
+        xytext=(0, 8),
+        textcoords="offset points",
+        ha="right",
+        color=ORANGE,
+    )
+    rate.plot(*zip(*lrs, strict=True), color=GREEN)
+    rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+    _save(figure, path)
+
+
+def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
+    """Raw and smoothed loss over the learning rate, with the suggestions marked.
+
+    Args:
+        path: the PNG to write.
+        result: what `lr_range.json` holds.
+        title: of the picture.
+    """
+    figure, (axis,) = _figure(1, title, 4.6)
+    figure.set_size_inches(7.5, 4.8)
+    axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
+    axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
+    low, high = min(result["smoothed"]), result["smoothed"][0]
+    axis.set_ylim(low - 0.15 * (high - low), high + 0.6 * (high - low))
+    markers = {"minimum": ("v", ORANGE), "steepest": ("o", GREEN), "valley": ("s", "#d62728")}
+    for name, lr in result["suggestions"].items():
+        nearest = min(range(len(result["lr"])), key=lambda i: abs(result["lr"][i] - lr))
+        marker, colour = markers[name]
+        note = "  <- recommended" if name == result["recommended"] else ""
+        label = f"{name}: {lr:.3g}{note}"
+        axis.plot(lr, result["smoothed"][nearest], marker, color=colour, ms=9, ls="none", label=label)
+    axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+    axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def bars(path: Path, rows: Sequence[tuple[str, float, float, float]], xlabel: str, title: str) -> None:
+    """Horizontal bars with the spread: rows of (name, median, lowest, highest), on a logarithmic scale."""
+    figure, (axis,) = _figure(1, title)
+    figure.set_size_inches(8.5, 1.6 + 0.42 * len(rows))
+    names, medians, lows, highs = zip(*rows[::-1], strict=True)
+    spread = [
+        [m - low for m, low in zip(medians, lows, strict=True)],
+        [h - m for m, h in zip(medians, highs, strict=True)],
+    ]
+    colours = [GREEN if "model" in n else ORANGE if "together" in n else BLUE for n in names]
+    axis.barh(names, medians, xerr=spread, color=colours, height=0.66, error_kw={"ecolor": "#333333", "lw": 1})
+    axis.set(xscale="log", xlabel=xlabel, xlim=(min(lows) / 2, max(highs) * 3))
+    axis.grid(axis="y", visible=False)
+    for place, (median, high) in enumerate(zip(medians, highs, strict=True)):
+        axis.text(high * 1.08, place, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
+    _save(figure, path)

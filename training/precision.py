@@ -1,0 +1,46 @@
+"""One policy for mixed precision in training, evaluation and the LR range test."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Which dtype autocast uses on a device; None is float32 throughout."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+
+    @classmethod
+    def choose(cls, run: RunConfig, device: torch.device) -> "Precision":
+        """bf16 where the hardware has it, else fp16.
+
+        A CPU always gets bf16: without instructions for it torch computes in float32 and rounds, while fp16 would gain
+        nothing and risk overflow.
+        """
+        if not run.amp:
+            return cls(device, None)
+        if run.amp_dtype != "auto":
+            return cls(device, torch.bfloat16 if run.amp_dtype == "bf16" else torch.float16)
+        if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            return cls(device, torch.float16)
+        return cls(device, torch.bfloat16)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+
+    @property
+    def scales(self) -> bool:
+        """Gradients in fp16 need a scaler, those in bf16 have float32's range."""
+        return self.dtype is torch.float16
+
+    def scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device.type, enabled=self.scales)
+
+    @property
+    def name(self) -> str:
+        return {None: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]

@@ -1,0 +1,56 @@
+"""One training step: what training, the LR range test and the benchmark all do with a batch."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.config import Config
+from training.optim import make_optimizer
+from training.precision import Precision
+
+
+class TrainStep:
+    """Forward, backward, update. Nothing in it waits for the device, but for what an fp16 scaler must know.
+
+    Args:
+        config: optimizer, loss and memory layout.
+        model: float [B, 3, height, width] to logits; moved to the device here.
+        device: where to train.
+        lr: learning rate at the start.
+
+    Attributes:
+        model: the model, with `optimizer`, `scaler` and `precision` beside it.
+        taken: whether the last call changed the weights; a scaler leaves out steps whose gradients overflowed.
+    """
+
+    def __init__(self, config: Config, model: nn.Module, device: torch.device, lr: float) -> None:
+        self.config = config.optim
+        self.precision = Precision.choose(config.run, device)
+        memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
+        self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
+        # A fused optimizer does not show which steps the scaler left out.
+        self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)
+        self.scaler = self.precision.scaler()
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
+        self.taken = False
+        self._forward: Any = torch.compile(self.model) if config.run.compile else self.model
+        self.optimizer.register_step_post_hook(self._note)
+
+    def _note(self, *_: Any) -> None:
+        self.taken = True
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Trains on a batch; returns its loss (a scalar) and logits [B, classes], both detached."""
+        with self.precision.autocast():
+            logits = self._forward(images)
+            loss = self.criterion(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.config.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
+        self.taken = False
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.detach(), logits.detach()
