@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--checkpoint", metavar="FILE", help="eval: the checkpoint (default: best.pt of the latest run on this dataset)"
     )
-    p.add_argument("--start-lr", type=float, help="lrfind: where to start (default: such that the steps reach 1)")
-    p.add_argument("--steps", type=int, help="lrfind: the most steps (default: one epoch, at most 300)")
+    p.add_argument("--start-lr", type=float, help="lrfind: where to start (default: a hundred-thousandth of the end)")
+    p.add_argument("--end-lr", type=float, help="lrfind: where to end (default: 10 for sgd, 0.1 for adam and adamw)")
     p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
     p.add_argument("--seconds", type=float, default=2.0, help="bench: the least length of a round (default: 2)")
     configuration.add_flags(p)
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = vars(parser().parse_args(argv))
     mode = args.pop("mode")
-    own = ("recipe", "out", "resume", "checkpoint", "start_lr", "steps", "rounds", "seconds")
+    own = ("recipe", "out", "resume", "checkpoint", "start_lr", "end_lr", "rounds", "seconds")
     options = {name: args.pop(name) for name in own}
     try:
         return MODES[mode](Request(mode=mode, flags=args, command=shlex.join(["python", "train.py", *argv]), **options))

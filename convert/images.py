@@ -1,20 +1,16 @@
 """Looks at every image once: reads, decodes, counts; what worker processes run."""
 
 import hashlib
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from convert.sources import Item, Tree
-
-# Formats whose orientation lies in a tag that a decoder is expected to obey.
-_GRAY = {"L", "1", "I", "F", "I;16"}
+from pipeline.decode import DecodeError, decode
 
 
 @dataclass(frozen=True)
@@ -56,24 +52,6 @@ class Job:
     packs: tuple[str, ...]
 
 
-def decode_strictly(data: bytes) -> Image.Image:
-    """Decodes an image as RGB, upright. Unlike most decoders it takes no truncated file.
-
-    Raises:
-        OSError: if it does not decode.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-            image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise OSError("not an image" if isinstance(error, UnidentifiedImageError) else str(error)) from error
-    except (ValueError, SyntaxError, EOFError, IndexError) as error:  # what Pillow raises on some damaged files
-        raise OSError(f"{type(error).__name__}: {error}") from error
-    return image
-
-
 def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
     """Reads, decodes and writes a job's images.
 
@@ -93,20 +71,16 @@ def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
 def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
     try:
         data = job.tree.read(item.name)
-        image = decode_strictly(data)
-    except OSError as error:
+        pixels, gray = decode(data)
+    except (OSError, DecodeError) as error:
         return Seen(error=str(error) or type(error).__name__), None
-    gray = image.mode in _GRAY
-    if "exif" in image.info:
-        image = ImageOps.exif_transpose(image)
-    image = image.convert("RGB")
     (job.target / item.path).write_bytes(data)
     seen = Seen(
-        height=image.height,
-        width=image.width,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
         gray=gray,
         digest=hashlib.blake2b(data, digest_size=16).digest(),
         encoded=data if "jpeg" in job.packs else b"",
-        pixels=image.tobytes() if "raw" in job.packs else b"",
+        pixels=pixels.tobytes() if "raw" in job.packs else b"",
     )
-    return seen, np.array(image.histogram(), dtype=np.int64)
+    return seen, np.array(Image.fromarray(pixels).histogram(), dtype=np.int64)

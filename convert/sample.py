@@ -90,7 +90,7 @@ SHAPES: dict[str, Painter] = {
 def draw_image(shape: str, rng: np.random.Generator) -> Image.Image:
     """One RGB image of `SIZE` x `SIZE` pixels."""
     side = SIZE * _SCALE
-    radius = rng.uniform(0.24, 0.42) * side
+    radius = rng.uniform(0.3, 0.45) * side
     x, y = rng.uniform(radius, side - radius, 2)
     mask = Image.new("L", (side, side), 0)
     SHAPES[shape](ImageDraw.Draw(mask), x, y, radius, rng.uniform(0, 2 * math.pi))
@@ -101,19 +101,19 @@ def draw_image(shape: str, rng: np.random.Generator) -> Image.Image:
 
 def _texture(rng: np.random.Generator) -> Image.Image:
     """A soft random background of two colours with grain."""
-    cells = int(rng.integers(2, 6))
-    coarse = Image.fromarray(rng.integers(40, 216, (cells, cells, 3), dtype=np.uint8), "RGB")
+    cells = int(rng.integers(2, 5))
+    coarse = Image.fromarray(rng.integers(70, 186, (cells, cells, 3), dtype=np.uint8), "RGB")
     soft = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.float32)
-    grain = rng.normal(0, rng.uniform(2, 14), (SIZE, SIZE, 1)).astype(np.float32)
+    grain = rng.normal(0, rng.uniform(2, 8), (SIZE, SIZE, 1)).astype(np.float32)
     return Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8), "RGB")
 
 
 def _contrast(background: Image.Image, rng: np.random.Generator) -> Image.Image:
     """What fills the shape: another texture, lighter or darker than the background by a step that can be seen."""
-    step = rng.uniform(45, 90) * rng.choice([-1, 1])
+    step = rng.uniform(70, 120) * rng.choice([-1, 1])
     blurred = np.asarray(background.filter(ImageFilter.GaussianBlur(3)), dtype=np.float32)
     tint = rng.uniform(-25, 25, 3)
-    grain = rng.normal(0, rng.uniform(2, 14), (SIZE, SIZE, 1))
+    grain = rng.normal(0, rng.uniform(2, 8), (SIZE, SIZE, 1))
     return Image.fromarray(np.clip(blurred + step + tint + grain, 0, 255).astype(np.uint8), "RGB")
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from pipeline.dataset import Dataset
+from pipeline.decode import DecodeError
+from pipeline.decode import decode as decode_image
 from pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
 from pipeline.errors import InputError
 from pipeline.plan import Augment, Crop, Plan, PlanBatch
 from pipeline.stores import StoreName, choose_store, open_store
-from pipeline.torch_engine import decode
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -160,7 +161,7 @@ class Loader:
         try:
             for images in made:
                 yield images, self._labels(plans.pop(0))
-        except RuntimeError as error:
+        except (RuntimeError, DecodeError) as error:
             raise self._culprit(plans, error) from error
         finally:
             made.close()
@@ -171,13 +172,13 @@ class Loader:
             return labels.pin_memory().to(self.device, non_blocking=True)
         return labels
 
-    def _culprit(self, plans: list[PlanBatch], error: RuntimeError) -> Exception:
+    def _culprit(self, plans: list[PlanBatch], error: Exception) -> Exception:
         """Names the image that an engine stumbled over, if it was one."""
         if self._store.encoded:
             for image in (i for plan in plans for i in plan.ids.tolist()):
                 try:
-                    decode(self._store.read(np.array([image]))[0])  # type: ignore[arg-type]
-                except RuntimeError:
+                    decode_image(self._store.read(np.array([image]))[0])  # type: ignore[arg-type]
+                except DecodeError:
                     path = self.dataset.root / self.dataset.path(image)
                     return InputError(f"{path}: does not decode any more; build the dataset again with --force")
         return error

@@ -83,9 +83,9 @@ class Permutation:
 
     def __init__(self, n: int, *, seed: int, epoch: int) -> None:
         self.n = n
-        # A tiny network reaches too few orders: below 64, walk on a domain of 64.
-        self._a = max(int(np.sqrt(n)), 8)
-        self._b = max(-(-n // self._a), 8)
+        # A tiny network reaches too few orders: below 25, walk on a domain of 25.
+        self._a = max(int(np.sqrt(n)), 5)
+        self._b = max(-(-n // self._a), 5)
         # Each round's function takes 64 bits of key of its own.
         words = philox(np.arange(self.ROUNDS, dtype=np.int64), seed=seed, epoch=epoch, stream=_STREAM_ORDER)
         self._keys = list(zip(words[0].astype(np.uint32), words[1].astype(np.uint32), strict=True))

@@ -1,6 +1,5 @@
 """The torch engine: the reference for what a batch must be, and the engine where DALI cannot be had."""
 
-import warnings
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,24 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import resize
 
+from pipeline.decode import decode
 from pipeline.engine import EngineSpec
 from pipeline.plan import PlanBatch
 from pipeline.stores import Store
-
-
-def decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Decodes an image file as RGB, turned as its EXIF orientation says: uint8 [height, width, 3].
-
-    Raises:
-        RuntimeError: if it does not decode.
-    """
-    with warnings.catch_warnings():  # the bytes are a read-only view; they are only read
-        warnings.simplefilter("ignore", UserWarning)
-        tensor = torch.from_numpy(data)
-    return decode_image(tensor, ImageReadMode.RGB, apply_exif_orientation=True).permute(1, 2, 0).numpy()
 
 
 def crop(image: NDArray[np.uint8], window: tuple[int, int, int, int], flip: bool, out: NDArray[np.uint8]) -> None:
@@ -44,7 +31,7 @@ def crop(image: NDArray[np.uint8], window: tuple[int, int, int, int], flip: bool
 
 
 class TorchEngine:
-    """Bytes and a plan to normalised batches, with numpy, torchvision's decoders and torch.
+    """Bytes and a plan to normalised batches, with numpy and torch.
 
     Whole batches are made side by side in `threads` threads and handed out in order.
     """
@@ -80,7 +67,7 @@ class TorchEngine:
         if isinstance(images, torch.Tensor):
             return self._on_device(images, batch)
         if self.store.encoded:
-            images = [decode(data) for data in images]
+            images = [decode(data)[0] for data in images]
         height, width = self.spec.output
         out = torch.zeros((len(batch), height, width, 3), dtype=torch.uint8, pin_memory=self.spec.device.type == "cuda")
         target = out.numpy()

@@ -1,7 +1,7 @@
 """The LR range test: how high may the learning rate go?
 
 Smith, "Cyclical learning rates for training neural networks", WACV 2017: train with a learning rate that grows from
-step to step and look at the loss. Here it is multiplied by 1.069 each step (StepLR, step_size 1).
+step to step and look at the loss.
 """
 
 import copy
@@ -23,8 +23,8 @@ from training.config import Config
 from training.report import Progress
 from training.step import TrainStep
 
-GAMMA = 1.069
-SMOOTHING = 0.9  # of the moving average of the loss
+GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
+SMOOTHED_OVER = 20  # the loss is averaged over a twentieth of the steps
 RECOMMENDED = "steepest"
 BLOWN_UP = 3.0  # times the least smoothed loss: no need to go on
 
@@ -36,7 +36,7 @@ class LRRange:
     Attributes:
         lr, loss, smoothed: one value a step.
         suggestions: `minimum` (where the smoothed loss is least: the assignment's rule), `steepest` (where it falls
-            fastest) and `valley` (two thirds down its longest fall).
+            fastest) and `valley` (the middle of its longest fall).
         recommended: the suggestion to take.
         stopped: why the test ended.
     """
@@ -82,23 +82,36 @@ def unchanged(model: nn.Module, *others: Any) -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def start_lr(steps: int, end: float = 1.0, least: float = 1e-7) -> float:
-    """Where to start so that `steps` steps reach `end`, but not below `least`."""
-    return max(end / GAMMA**steps, least)
+@dataclass(frozen=True)
+class Sweep:
+    """Learning rates to go through: `start`, times `factor` each step, `steps` of them."""
+
+    start: float
+    factor: float
+    steps: int
+
+    @classmethod
+    def plan(cls, batches: int, *, start: float, end: float) -> "Sweep":
+        """From `start` to `end` by 1.069 a step; by more where one epoch has too few batches for that."""
+        if not 0 < start < end:
+            raise InputError(f"--start-lr {start:g}: must lie between 0 and --end-lr {end:g}")
+        needed = math.ceil(math.log(end / start) / math.log(GAMMA)) + 1
+        if batches >= needed:
+            return cls(start, GAMMA, needed)
+        return cls(start, (end / start) ** (1 / max(batches - 1, 1)), batches)
 
 
 def lr_range_test(
-    config: Config, model: nn.Module, batches: Iterable[Batch], device: torch.device, *, start: float, steps: int
+    config: Config, model: nn.Module, batches: Iterable[Batch], device: torch.device, sweep: Sweep
 ) -> LRRange:
     """Runs the test and leaves the model as it was.
 
     Args:
         config: optimizer, loss and precision, as in training.
         model: moved to the device.
-        batches: at least `steps` of them, or the test ends with them.
+        batches: the test ends with them, if not before.
         device: of the batches.
-        start: learning rate of the first step.
-        steps: the most steps.
+        sweep: the learning rates.
 
     Raises:
         InputError: if there were too few steps to see anything.
@@ -107,16 +120,17 @@ def lr_range_test(
     losses: list[float] = []
     smoothed: list[float] = []
     average, stopped = 0.0, "the steps were done"
-    progress = Progress(steps, 0, "LR range test")
+    keep = 1 - 1 / max(sweep.steps / SMOOTHED_OVER, 2)
+    progress = Progress(sweep.steps, 0, "LR range test")
     with unchanged(model):
-        step = TrainStep(config, model.train(), device, start)
-        schedule = StepLR(step.optimizer, step_size=1, gamma=GAMMA)
-        for number, (images, labels) in zip(range(1, steps + 1), batches, strict=False):
+        step = TrainStep(config, model.train(), device, sweep.start)
+        schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
+        for number, (images, labels) in zip(range(1, sweep.steps + 1), batches, strict=False):
             loss, _ = step(images, labels)
             # The loss decides whether to go on, so this loop waits for every step; it is the one that may.
             value = loss.item()
-            average = SMOOTHING * average + (1 - SMOOTHING) * value
-            smooth = average / (1 - SMOOTHING**number)
+            average = keep * average + (1 - keep) * value
+            smooth = average / (1 - keep**number)
             if not math.isfinite(value) or (number > 10 and smooth > BLOWN_UP * min(smoothed)):
                 stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
                 break
@@ -142,24 +156,24 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]
     loss = np.asarray(smoothed)
     least = int(loss.argmin())
     # The first steps of an average are noise, and what comes after the minimum is no fall.
-    slopes = np.gradient(loss)[: max(least, 2)]
-    skip = min(5, len(slopes) - 1)
-    steepest = skip + int(slopes[skip:].argmin())
-    return {"minimum": lrs[least], "steepest": lrs[steepest], "valley": lrs[_valley(loss)]}
+    first = min(len(loss) // 10, max(least - 2, 0))
+    slopes = np.gradient(loss)[first : least + 1]
+    return {
+        "minimum": lrs[least],
+        "steepest": lrs[first + int(slopes.argmin())],
+        "valley": lrs[_valley(loss[: least + 1])],
+    }
 
 
 def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
-    """Two thirds down the longest falling subsequence, as fastai's `valley`."""
+    """The middle of the longest falling subsequence, as fastai's `valley`."""
     n = len(loss)
     longest = np.ones(n, dtype=int)
-    before = np.full(n, -1)
+    first = np.arange(n)
     for i in range(1, n):
-        lower = np.flatnonzero(loss[:i] > loss[i])
-        if len(lower):
-            j = lower[longest[lower].argmax()]
-            longest[i], before[i] = longest[j] + 1, j
-    path = [int(longest.argmax())]
-    while before[path[-1]] >= 0:
-        path.append(int(before[path[-1]]))
-    path.reverse()
-    return path[min(len(path) - 1, 2 * len(path) // 3)]
+        higher = np.flatnonzero(loss[:i] > loss[i])
+        if len(higher):
+            j = higher[longest[higher].argmax()]
+            longest[i], first[i] = longest[j] + 1, first[j]
+    end = int(longest.argmax())
+    return (int(first[end]) + end) // 2

@@ -28,7 +28,7 @@ class Request:
     resume: str | None = None
     checkpoint: str | None = None
     start_lr: float | None = None
-    steps: int | None = None
+    end_lr: float | None = None
     rounds: int = 5
     seconds: float = 2.0
 

@@ -9,13 +9,13 @@ from pipeline.dataset import Dataset
 from pipeline.errors import InputError
 from training import plots
 from training.config import Config
-from training.lr_range import LRRange, lr_range_test, start_lr
+from training.lr_range import LRRange, Sweep, lr_range_test
 from training.meter import hardware, versions
 from training.modes.common import Request, choose_device, make_loader, make_model, say_feed
 from training.precision import Precision
 from training.report import write_json
 
-STEPS = 300  # at most; 1.069^300 spans nine orders of magnitude
+ENDS = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # beyond what any network trains with
 
 
 def run(request: Request) -> int:
@@ -24,10 +24,10 @@ def run(request: Request) -> int:
     device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
     loader = make_loader(config, dataset, "train", device)
     say_feed(loader, config)
-    steps = min(request.steps or STEPS, len(loader))
-    start = request.start_lr or start_lr(steps)
+    end = request.end_lr or ENDS[config.optim.optimizer]
+    sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)
     try:
-        found = lr_range_test(config, make_model(config, dataset), loader, device, start=start, steps=steps)
+        found = lr_range_test(config, make_model(config, dataset), loader, device, sweep)
     finally:
         loader.close()
     result = {
@@ -66,7 +66,7 @@ def _say_lr_range(found: LRRange, out: Path) -> None:
     meaning = {
         "minimum": "least loss (the rule of the assignment); often too high for a long run",
         "steepest": "fastest fall of the loss",
-        "valley": "two thirds down its longest fall; the careful choice",
+        "valley": "middle of its longest fall; the careful choice",
     }
     for name, lr in found.suggestions.items():
         mark = "->" if name == found.recommended else "  "

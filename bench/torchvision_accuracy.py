@@ -1,0 +1,113 @@
+"""python -m bench.torchvision_accuracy: the training loop of train.py, fed by torchvision's DataLoader.
+
+Everything but the feeding is the same: recipe, split, model, seed, evaluation. If our loader fed anything else than
+what it should, the two would end apart.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision import transforms
+
+from pipeline import InputError, Loader
+from pipeline.loader import Batch
+from train import parser
+from training.loop import Trainer
+from training.modes.common import Request, choose_device, make_loader, make_model
+from training.report import write_json
+
+
+class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):
+    """The images of a part of a split, as torchvision's ImageFolder would open them."""
+
+    def __init__(self, loader: Loader, transform: Any) -> None:
+        data, ids = loader.dataset, loader.plan.ids.tolist()
+        self.samples = [(data.root / data.path(i), int(data.labels[i])) for i in ids]
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        path, label = self.samples[index]
+        with Image.open(path) as image:
+            return self.transform(image.convert("RGB")), label
+
+
+class TorchvisionLoader(Loader):
+    """A train loader whose batches come from torchvision's transforms and torch's DataLoader."""
+
+    @classmethod
+    def like(cls, loader: Loader, padding: int, seed: int) -> "TorchvisionLoader":
+        twin: TorchvisionLoader = object.__new__(cls)
+        twin.__dict__.update(loader.__dict__)
+        spec = loader.spec
+        steps = [
+            transforms.RandomCrop(spec.output, padding=padding),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(spec.mean, spec.std),
+        ]
+        twin.generator = torch.Generator().manual_seed(seed)
+        twin.batches = DataLoader(
+            ListedImages(loader, transforms.Compose(steps)),
+            batch_size=loader.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=spec.threads,
+            persistent_workers=True,
+            generator=twin.generator,
+        )
+        twin.store_name, twin.engine_name = "files", "torchvision"  # type: ignore[assignment]
+        return twin
+
+    generator: torch.Generator
+    batches: "DataLoader[tuple[torch.Tensor, int]]"
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, labels in self.batches:
+            moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            yield moved, labels.to(self.device, non_blocking=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Takes the flags of `train.py --mode train`; of them, --recipe, --out and the keys of recipes count."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = vars(parser().parse_args(["--mode", "train", *words]))
+    request = Request(
+        mode="torchvision",
+        flags={k: v for k, v in args.items() if k not in vars(Request) and k not in Request.__annotations__},
+        command="python -m bench.torchvision_accuracy " + " ".join(words),
+        recipe=args["recipe"],
+        out=args["out"],
+    )
+    try:
+        return run(request)
+    except InputError as error:
+        print(f"bench.torchvision_accuracy: {error}", file=sys.stderr)
+        return 2
+
+
+def run(request: Request) -> int:
+    from pipeline import Dataset
+
+    config = request.config()
+    device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), Path(request.folder())
+    train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
+    if train.plan.augment.crop != "pad" or train.spec.resize:
+        raise InputError("this comparison covers pad-and-crop at the images' own size only")
+    twin = TorchvisionLoader.like(train, config.data.padding, config.run.seed)
+    result = Trainer(config, make_model(config, dataset), twin, val, out).fit()
+    write_json(out / "summary.json", {"command": request.command, **result})
+    print(f"best val top-1 {result['best']['val_top1']:.2f} %  {result['images_per_s']:,.0f} images/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Image files to pixels: what an image is, for the converter and the torch engine alike."""
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+_HEAD = 4096  # bytes in which a JPEG's EXIF block begins, if it has one
+
+
+class DecodeError(ValueError):
+    """These bytes are not a whole image."""
+
+
+def decode(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
+    """Decodes an image file as RGB, upright as its EXIF orientation says.
+
+    JPEG goes through simplejpeg (libjpeg-turbo, 27 us for 64x64), which gives Pillow's pixels (99 us) exactly; what it
+    does not cover goes through Pillow. Neither takes a truncated file.
+
+    Args:
+        data: the file's bytes, or uint8 [length].
+
+    Returns:
+        Pixels uint8 [height, width, 3], and whether the file has one channel.
+
+    Raises:
+        DecodeError: if it does not decode.
+    """
+    head = bytes(data[:_HEAD])
+    if head[:2] == b"\xff\xd8" and b"Exif\0" not in head:
+        try:
+            *_, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if colours in ("Gray", "YCbCr", "RGB"):
+                return simplejpeg.decode_jpeg(data, "RGB"), colours == "Gray"
+        except ValueError as error:
+            raise DecodeError(str(error)) from error
+    return _decode_with_pillow(data)
+
+
+def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(bytes(data)))
+            image.load()
+    except UnidentifiedImageError as error:
+        raise DecodeError("not an image") from error
+    # Pillow raises all of these on damaged files.
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, Warning, Image.DecompressionBombError) as error:
+        raise DecodeError(str(error) or type(error).__name__) from error
+    gray = len(image.getbands()) == 1 and image.mode != "P"
+    return np.array(ImageOps.exif_transpose(image).convert("RGB")), gray

@@ -1,0 +1,61 @@
+"""Data that the tests make for themselves, once a session."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convert import build
+from convert.sample import draw_sample
+from pipeline import Dataset
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
+def convert(source: Path | str, out: Path, *flags: str) -> Dataset:
+    """Builds a dataset as the command does, and opens it."""
+    assert build.main(["--source", str(source), "--out", str(out), "--workers", "1", *flags]) == 0
+    return Dataset(out)
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample, small: 4 classes of 24 train and 8 val images of 64x64, in Tiny ImageNet's layout."""
+    return draw_sample(tmp_path_factory.mktemp("source") / "tiny", train=24, val=8, classes=4)
+
+
+@pytest.fixture(scope="session")
+def dataset(tiny_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The small sample, converted, with both packs."""
+    return convert(tiny_source, tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ImageFolder of images of all sizes: JPEG (4:4:4 and 4:2:0) and PNG, smooth enough that decoders agree."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(5)
+    for folder in ("cat food", "dogs"):
+        (root / folder).mkdir()
+        for i in range(12):
+            height, width = rng.integers(40, 130, 2)
+            coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+            image = coarse.resize((int(width), int(height)), Image.Resampling.BICUBIC)
+            if i % 4 == 3:
+                image.save(root / folder / f"{i}.png")
+            else:
+                image.save(root / folder / f"{i}.jpg", quality=95, subsampling=0 if i % 2 else 2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def varied(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """`photos`, converted, with both packs."""
+    return convert(photos, tmp_path_factory.mktemp("data") / "photos")
