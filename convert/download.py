@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -77,7 +78,7 @@ def download(remote: Remote, folder: Path, *, tries: int = 6, timeout: float = 3
     """
     target = folder / remote.filename
     if target.exists():
-        _check(target, remote)
+        _check(target, remote, "delete it and try again")
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -90,15 +91,15 @@ def download(remote: Remote, folder: Path, *, tries: int = 6, timeout: float = 3
         except urllib.error.HTTPError as error:
             raise InputError(f"{remote.url}: the server says {error.code} {error.reason}; check the address") from error
         except (OSError, http.client.HTTPException) as error:
-            failed = 1 if part.exists() and part.stat().st_size > before else failed + 1
+            failed = 0 if part.exists() and part.stat().st_size > before else failed + 1
             if failed >= tries:
                 raise InputError(
                     f"{remote.url}: {getattr(error, 'reason', error)}; run the same command again to go on from "
                     f"{part.stat().st_size if part.exists() else 0:,} bytes, or give a local zip with --source"
                 ) from error
-            time.sleep(wait * 2 ** (failed - 1))
+            time.sleep(wait * 2 ** max(failed - 1, 0))
     try:
-        _check(part, remote)
+        _check(part, remote, "it was discarded, try again")
     except InputError:
         part.unlink()
         raise
@@ -123,7 +124,11 @@ def _transfer(remote: Remote, part: Path, timeout: float) -> None:
             have = 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length and length.isdigit() else remote.size
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=remote.filename)
+        bar = tqdm(
+            total=total, initial=have, unit="B", unit_scale=True, desc=remote.filename, disable=not sys.stderr.isatty()
+        )
+        if bar.disable:
+            print(f"downloading {remote.url} from byte {have:,} of {total or 0:,}", flush=True)
         with part.open("ab" if have else "wb") as file, bar:
             while block := response.read(BLOCK):
                 file.write(block)
@@ -132,11 +137,9 @@ def _transfer(remote: Remote, part: Path, timeout: float) -> None:
         raise http.client.HTTPException(f"the transfer broke off at {part.stat().st_size:,} of {total:,} bytes")
 
 
-def _check(path: Path, remote: Remote) -> None:
+def _check(path: Path, remote: Remote, advice: str) -> None:
     size = path.stat().st_size
     if remote.size is not None and size != remote.size:
-        raise InputError(f"{path}: {size:,} bytes, expected {remote.size:,} of {remote.url}; delete it and try again")
+        raise InputError(f"{path}: {size:,} bytes, expected {remote.size:,} of {remote.url}; {advice}")
     if remote.digest is not None and (found := checksum(path, remote.algorithm)) != remote.digest:
-        raise InputError(
-            f"{path}: {remote.algorithm} {found}, expected {remote.digest} of {remote.url}; delete it and try again"
-        )
+        raise InputError(f"{path}: {remote.algorithm} {found}, expected {remote.digest} of {remote.url}; {advice}")

@@ -51,13 +51,13 @@ def layer_table(model: nn.Module, size: tuple[int, int, int]) -> str:
     mib = [4 * v / 2**20 for v in values]
     line = "-" * 64
     body = [
-        f"{f'{row.kind}-{number}':>20} {[-1, *row.shape]!s:>25} {row.params:>15,}"
+        f"{f'{row.kind}-{number}':>20}  {[-1, *row.shape]!s:>25} {row.params:>15,}"
         for number, row in enumerate(rows, start=1)
     ]
     return "\n".join(
         [
             line,
-            f"{'Layer (type)':>20} {'Output Shape':>25} {'Param #':>15}",
+            f"{'Layer (type)':>20}  {'Output Shape':>25} {'Param #':>15}",
             "=" * 64,
             *body,
             "=" * 64,

@@ -75,8 +75,7 @@ class Trainer:
         assert optim.max_lr != "auto"
         self.step = TrainStep(config, model, self.device, optim.max_lr)
         self.model, self.precision = self.step.model, self.step.precision
-        self.optimizer, self.scaler = self.step.optimizer, self.step.scaler
-        self.schedule = make_schedule(optim, self.optimizer, len(train))
+        self.schedule = make_schedule(optim, self.step.optimizer, len(train))
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
         # Sums over the epoch under way, of loss and hits. They stay on the device between log steps.
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
@@ -119,7 +118,7 @@ class Trainer:
         meter = StallMeter(self.device)
         clock = _Clock(at, meter)
         for images, labels in meter.watch(self.train):
-            lr = self.optimizer.param_groups[0]["lr"]
+            lr = self.step.optimizer.param_groups[0]["lr"]
             loss, logits = self.step(images, labels)
             if self.step.taken:
                 self.schedule.step()
@@ -228,9 +227,9 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.model.state_dict(),
             "average_updates": 0 if self.average is None else self.average.updates,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
             "schedule": _plain(self.schedule.state_dict()),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.step.scaler.state_dict(),
             "sums": self.sums,
             "position": {k: _plain(v) for k, v in vars(self.at).items()},
             "rng": torch.get_rng_state(),
@@ -241,9 +240,9 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.step.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
             self.average.updates = state["average_updates"]

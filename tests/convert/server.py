@@ -1,0 +1,63 @@
+"""A file server on loopback that breaks off, lies and refuses as told."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Served:
+    """What the server does and what it was asked.
+
+    Attributes:
+        content: of the one file, at any address.
+        break_after: bytes after which each answer but the last breaks off; one entry an answer.
+        ranges: whether it honours them.
+        status: of every answer, if not 200 or 206.
+        asked: the Range header of every request.
+    """
+
+    content: bytes
+    break_after: list[int] = field(default_factory=list)
+    ranges: bool = True
+    status: int = 0
+    asked: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
+    served = Served(content)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            served.asked.append(wanted)
+            if served.status:
+                self.send_error(served.status)
+                return
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and served.ranges else 0
+            if start >= len(served.content):
+                self.send_error(416)
+                return
+            body = served.content[start:]
+            self.send_response(206 if wanted and served.ranges else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: served.break_after.pop(0)] if served.break_after else body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.url = f"http://127.0.0.1:{server.server_port}/{name}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,94 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from convert.download import Remote, download
+from pipeline import InputError
+from tests.convert.server import serve
+
+CONTENT = bytes(range(256)) * 20000
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def test_a_file_arrives_checked(tmp_path: Path) -> None:
+    with serve(CONTENT) as server:
+        path = download(Remote(server.url, len(CONTENT), "md5", md5(CONTENT)), tmp_path)
+        assert path == tmp_path / "images.zip"
+        assert path.read_bytes() == CONTENT
+        assert list(tmp_path.iterdir()) == [path]
+        assert download(Remote(server.url), tmp_path) == path
+        assert len(server.asked) == 1, "what is there is not brought again"
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with serve(CONTENT) as server:
+        server.break_after = [1_000_000, 2_000_000]
+        path = download(Remote(server.url, digest=md5(CONTENT)), tmp_path, wait=0)
+        assert path.read_bytes() == CONTENT
+        assert server.asked == [None, "bytes=1000000-", "bytes=3000000-"]
+
+
+def test_it_goes_on_after_the_program_was_ended(tmp_path: Path) -> None:
+    (tmp_path / "images.zip.part").write_bytes(CONTENT[:4321])
+    with serve(CONTENT) as server:
+        path = download(Remote(server.url, digest=md5(CONTENT)), tmp_path)
+        assert server.asked == ["bytes=4321-"]
+        assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_all_again(tmp_path: Path) -> None:
+    (tmp_path / "images.zip.part").write_bytes(b"x" * 4321)
+    with serve(CONTENT) as server:
+        server.ranges = False
+        assert download(Remote(server.url, digest=md5(CONTENT)), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_complete_part_is_only_checked(tmp_path: Path) -> None:
+    (tmp_path / "images.zip.part").write_bytes(CONTENT)
+    with serve(CONTENT) as server:
+        assert download(Remote(server.url, digest=md5(CONTENT)), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_md5_is_refused_and_not_kept(tmp_path: Path) -> None:
+    with serve(CONTENT) as server, pytest.raises(InputError, match=f"md5 {md5(CONTENT)}, expected 0000"):
+        download(Remote(server.url, digest="0" * 32), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_size_is_refused(tmp_path: Path) -> None:
+    with serve(CONTENT) as server, pytest.raises(InputError, match="5,120,000 bytes, expected 17"):
+        download(Remote(server.url, size=17), tmp_path)
+
+
+def test_a_server_that_keeps_breaking_off_is_given_up_and_the_part_kept(tmp_path: Path) -> None:
+    with serve(CONTENT) as server:
+        server.break_after = [1000] + [0] * 10
+        with pytest.raises(InputError, match="go on from 1,000 bytes"):
+            download(Remote(server.url), tmp_path, tries=3, wait=0)
+        assert len(server.asked) == 4
+    assert (tmp_path / "images.zip.part").read_bytes() == CONTENT[:1000]
+
+
+def test_a_missing_file_says_so_at_once(tmp_path: Path) -> None:
+    with serve(CONTENT) as server:
+        server.status = 404
+        with pytest.raises(InputError, match="the server says 404"):
+            download(Remote(server.url), tmp_path)
+        assert len(server.asked) == 1
+
+
+def test_no_server_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Connection refused; run the same command again"):
+        download(Remote("http://127.0.0.1:9/images.zip"), tmp_path, tries=2, wait=0)
+
+
+def test_urls_carry_their_checksum() -> None:
+    remote = Remote.parse("http://host/a%20b.zip?x=1#sha256=ABCD")
+    assert (remote.algorithm, remote.digest, remote.filename) == ("sha256", "abcd", "a b.zip")
+    assert Remote.parse("http://host/a.zip").digest is None
+    with pytest.raises(InputError, match="unknown checksum 'sha0'"):
+        Remote.parse("http://host/a.zip#sha0=ab")

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from model import layer_table, resnet18
+from model.summary import layers
+
+
+def test_it_has_the_parameters_of_the_assignment() -> None:
+    assert sum(p.numel() for p in resnet18(200).parameters()) == 11_271_432
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_small_images_keep_their_resolution_into_the_first_stage(size: int) -> None:
+    rows = layers(resnet18(10), (3, size, size))
+    assert rows[0].shape == (64, size, size)
+    assert rows[-2].shape == (512, size // 8, size // 8)
+    assert rows[-1].shape == (10,)
+
+
+def test_the_layer_table_is_the_one_of_the_assignment() -> None:
+    model = resnet18(200)
+    table = layer_table(model, (3, 224, 224))
+    rows = layers(model, (3, 224, 224))
+    assert len(rows) == 49
+    kinds = [row.kind for row in rows]
+    assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d"), kinds.count("BasicBlock")) == (20, 20, 8)
+    # Rows 1, 13, 17, 47 and 49 of the assignment's table, and its totals.
+    for line in (
+        "            Conv2d-1         [-1, 64, 224, 224]           1,728",
+        "           Conv2d-13        [-1, 128, 112, 112]          73,728",
+        "           Conv2d-17        [-1, 128, 112, 112]           8,192",
+        "      BatchNorm2d-47          [-1, 512, 28, 28]           1,024",
+        "           Linear-49                  [-1, 200]         102,600",
+        "Total params: 11,271,432",
+        "Input size (MB): 0.57",
+        "Forward/backward pass size (MB): 551.25",
+        "Params size (MB): 43.00",
+        "Estimated Total Size (MB): 594.82",
+    ):
+        assert line in table
+    assert model.training, "the mode is left as it was"
+
+
+def test_a_batch_gives_finite_logits_in_any_memory_format() -> None:
+    torch.manual_seed(0)
+    model = resnet18(7).eval()
+    batch = torch.randn(2, 3, 64, 64)
+    plain = model(batch)
+    last = model.to(memory_format=torch.channels_last)(batch.to(memory_format=torch.channels_last))
+    assert plain.shape == (2, 7)
+    torch.testing.assert_close(plain, last, atol=1e-4, rtol=1e-3)

@@ -1,0 +1,199 @@
+"""The command line, as a person uses it."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import train
+from pipeline import Dataset
+from tests.conftest import convert
+from tests.training.conftest import small_model
+from training.modes import common
+
+QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """ResNet18 takes a CPU minutes; here the commands train a small network, in a folder of their own."""
+
+    def build(classes: int) -> nn.Module:
+        return small_model(classes)
+
+    monkeypatch.setattr(common, "resnet18", build)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(mode: str, dataset: Dataset, *argv: str) -> int:
+    return train.main(["--mode", mode, "--data", str(dataset.root), *QUICK, *argv])
+
+
+def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way, each command as the one before suggests it."""
+    assert run("lrfind", dataset) == 0
+    out = capsys.readouterr().out
+    (found,) = Path("runs").glob("lrfind-*")
+    result = json.loads((found / "lr_range.json").read_text())
+    assert set(result["suggestions"]) == {"minimum", "steepest", "valley"}
+    assert (found / "lr_range.png").read_bytes()[:4] == b"\x89PNG"
+    command = shlex.split(out.splitlines()[-1])
+    assert command[:2] == ["python", "train.py"]
+    assert "--amp" in command
+    assert float(command[command.index("--max-lr") + 1]) == pytest.approx(result["suggestions"]["steepest"], rel=0.01)
+
+    assert train.main([*command[2:], "--out", "runs/first"]) == 0
+    assert train.main([*command[2:], "--max-lr", "auto", "--out", "runs/second"]) == 0
+    assert f"steepest of {found}/lr_range.json" in capsys.readouterr().out
+    lrs = [json.loads(Path(f"runs/{r}/summary.json").read_text())["config"]["max_lr"] for r in ("first", "second")]
+    assert lrs[0] == pytest.approx(lrs[1], rel=0.01)
+
+    assert run("eval", dataset, "--checkpoint", "runs/first/best.pt", "--out", "runs/eval") == 0
+    out = capsys.readouterr().out
+    summary = json.loads(Path("runs/first/summary.json").read_text())
+    evaluation = json.loads(Path("runs/eval/eval.json").read_text())
+    assert evaluation["top1"] == pytest.approx(summary["best"]["val_top1"], abs=1e-3)
+    assert evaluation["images"] == 32
+    assert f"top-1 {summary['best']['val_top1']:.2f} %" in out
+    assert len(Path("runs/eval/per_class.csv").read_text().splitlines()) == 5
+
+    assert run("bench", dataset, "--rounds", "2", "--seconds", "0.05", "--out", "runs/bench") == 0
+    out = capsys.readouterr().out
+    bench = json.loads(Path("runs/bench/bench.json").read_text())
+    names = [r["name"] for r in bench["results"]]
+    assert names == [f"loader {s} {e}" for s in ("files", "jpeg", "raw", "resident") for e in ("dali", "torch")] + [
+        "model",
+        "together",
+    ]
+    assert all(len(r["rounds"]) == 2 and min(r["rounds"]) > 0 for r in bench["results"])
+    assert bench["verdict"] in out
+    assert re.match(r"The (model|loader) is the limit: .*; (for more speed )?try ", bench["verdict"])
+    assert (Path("runs/bench/bench.png")).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_bench_measures_only_what_was_asked_for(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--store", "jpeg", "--engine", "torch", "--rounds", "1", "--seconds", "0.05", "--out", "b"]
+    assert run("bench", dataset, *argv) == 0
+    names = [r["name"] for r in json.loads(Path("b/bench.json").read_text())["results"]]
+    assert names == ["loader jpeg torch", "model", "together"]
+
+
+def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], dataset: Dataset) -> None:
+    assert train.main(["--mode", "summary", "--image-size", "224"]) == 0
+    out = capsys.readouterr().out
+    assert "Linear-49                  [-1, 200]         102,600" in out
+    assert "Total params: 11,271,432" in out
+    assert train.main(["--mode", "summary", "--data", str(dataset.root)]) == 0
+    assert "[-1, 64, 64, 64]" in capsys.readouterr().out
+
+
+def test_a_run_is_stopped_by_a_signal_and_gone_on_with(dataset: Dataset, tmp_path: Path) -> None:
+    """SIGTERM in a real process: it saves, says how to go on, and the end is that of a run never stopped."""
+    script = tmp_path / "small_train.py"
+    script.write_text(
+        "import sys, time, train\n"
+        "from training.modes import common\n"
+        "from training import step\n"
+        "from tests.training.conftest import small_model\n"
+        "common.resnet18 = small_model\n"
+        "call = step.TrainStep.__call__\n"
+        "step.TrainStep.__call__ = lambda *a: (time.sleep(0.01), call(*a))[1]\n"
+        "sys.exit(train.main())\n"
+    )
+    argv = ["--mode", "train", "--data", str(dataset.root), *QUICK, "--epochs", "12", "--log-every", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+    def start(*more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(script), *more]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    process = start(*argv, "--out", "runs/stopped")
+    log, deadline = Path("runs/stopped/log.jsonl"), time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().splitlines()) > 15):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out.splitlines()[-1].strip() == "python train.py --mode train --resume runs/stopped"
+    resumed = start("--mode", "train", "--resume", "runs/stopped")
+    out, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, err
+    assert "going on with runs/stopped at epoch" in out
+    whole = start(*argv, "--out", "runs/whole")
+    assert whole.wait(timeout=120) == 0
+    states = [torch.load(f"runs/{name}/last.pt", weights_only=True)["model"] for name in ("stopped", "whole")]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == sorted([*range(1, 145), *range(12, 145, 12)]), "no gap and no repeat"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line of a command that ends with status 2."""
+    capsys.readouterr()
+    assert train.main(list(argv)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--data", "nowhere"], "no dataset at nowhere (there is no dataset.json); build it with: python convert"),
+        (["--split", "60-40"], "--split 60-40:"),
+        (["--recipe", "mine"], "--recipe mine: no such recipe; there are assignment, default, demo"),
+        (["--classes", "5"], "--classes 5:"),
+        (["--max-lr", "auto"], "--max-lr auto: no LR range test for this dataset"),
+        (["--batch-size", "4096"], "--batch-size 4096: only 96 images"),
+        (["--resume", "runs/none"], "runs/none/last.pt: no such checkpoint"),
+        (["--resume"], "no run with a last.pt in runs"),
+        (["--lr-range"], None),
+    ],
+)
+def test_wrong_input_is_one_clear_line(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], argv: list[str], message: str | None
+) -> None:
+    start = ["--mode", "train", "--data", str(dataset.root), *QUICK]
+    if message is None:  # argparse's own
+        with pytest.raises(SystemExit, match="2"):
+            train.main([*start, *argv])
+        return
+    assert message in refused(capsys, *start, *argv)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--device", "cuda")
+    assert "--device cuda: torch finds no CUDA GPU here; use --device cpu" in line
+
+
+def test_a_checkpoint_of_another_dataset(
+    dataset: Dataset, varied: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    other = convert(varied.root / "train", tmp_path / "other", "--packs", "")
+    line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "runs/a/best.pt")
+    assert "runs/a/best.pt: was trained on another dataset (4 classes" in line
+    line = refused(capsys, "--mode", "eval", "--data", str(other.root))
+    assert "no run with a best.pt in runs" in line
+
+
+def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a")
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--epochs", "5")
+    assert "--epochs 5: the run was started with 1" in line
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
+    assert "holds a run already; go on with --resume runs/a" in line

@@ -1,0 +1,106 @@
+import math
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline import Dataset, InputError
+from tests.training.conftest import small_model
+from training.config import Config
+from training.lr_range import GAMMA, Sweep, lr_range_test, suggest, unchanged
+from training.modes.common import make_loader
+
+CPU = torch.device("cpu")
+
+
+def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_the_test_leaves_everything_as_it_was(dataset: Dataset, config: Callable[..., Config]) -> None:
+    c = config(optimizer="adam", batch_size=4)
+    model = small_model().eval()
+    model[0].train()  # type: ignore[index]
+    model[8].weight.grad = torch.ones(4, 16)  # type: ignore[index]
+    before, modes = snapshot(model), [m.training for m in model.modules()]
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+    loader = make_loader(c, dataset, "train", CPU)
+    sweep = Sweep.plan(len(loader), start=1e-4, end=10)
+    found = lr_range_test(c, model, loader, CPU, sweep)
+    loader.close()
+    assert len(found.lr) > 15
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+    assert [m.training for m in model.modules()] == modes
+    assert torch.equal(model[8].weight.grad, torch.ones(4, 16))  # type: ignore[index]
+    assert model[0].weight.grad is None  # type: ignore[index]
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_other_objects_are_put_back_too() -> None:
+    model = small_model()
+    optimizer = torch.optim.Adam(model.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(torch.zeros(()))
+    before = snapshot(model)
+
+    def work() -> None:
+        model(torch.randn(4, 3, 16, 16)).sum().backward()
+        optimizer.step()
+        scaler.update(4.0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), unchanged(model, optimizer, scaler):
+        work()
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
+    assert optimizer.state_dict()["state"] == {}
+    assert scaler.get_scale() == 8.0
+
+
+def test_the_rate_grows_by_1_069_a_step_where_an_epoch_has_room() -> None:
+    sweep = Sweep.plan(1000, start=1e-5, end=1.0)
+    assert sweep.factor == GAMMA == 1.069
+    assert sweep.steps == math.ceil(math.log(1e5) / math.log(1.069)) + 1
+    short = Sweep.plan(50, start=1e-5, end=1.0)
+    assert short.steps == 50
+    assert 1e-5 * short.factor**49 == pytest.approx(1.0)
+    with pytest.raises(InputError, match="--start-lr 2"):
+        Sweep.plan(100, start=2, end=1)
+
+
+def test_the_rates_are_those_of_step_lr(dataset: Dataset, config: Callable[..., Config]) -> None:
+    c = config(batch_size=4)
+    loader = make_loader(c, dataset, "train", CPU)
+    found = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-6, GAMMA, 15))
+    assert found.lr == pytest.approx([1e-6 * 1.069**i for i in range(15)])
+    assert found.stopped == "the steps were done"
+
+
+def test_it_stops_when_the_loss_has_blown_up(dataset: Dataset, config: Callable[..., Config]) -> None:
+    c = config(batch_size=4)
+    loader = make_loader(c, dataset, "train", CPU)
+    found = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 24))
+    assert "blew up" in found.stopped
+    assert len(found.lr) < 24
+    assert all(math.isfinite(loss) for loss in found.loss)
+
+
+def test_too_few_steps_are_refused(dataset: Dataset, config: Callable[..., Config]) -> None:
+    c = config(batch_size=32)
+    loader = make_loader(c, dataset, "train", CPU)
+    with pytest.raises(InputError, match="3 steps are too few"):
+        lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 3))
+
+
+def test_suggestions_on_a_known_curve() -> None:
+    """Flat, then a fall whose steepest place is known, then a rise."""
+    exponents = np.linspace(-6, 0, 121)
+    loss = 3 - 2 / (1 + np.exp(-8 * (exponents + 3))) + np.where(exponents > -1.5, 20 * (exponents + 1.5) ** 2, 0)
+    found = suggest((10**exponents).tolist(), loss.tolist())
+    assert math.log10(found["steepest"]) == pytest.approx(-3, abs=0.1)
+    assert math.log10(found["minimum"]) == pytest.approx(-1.5, abs=0.1)
+    assert found["valley"] < found["steepest"]

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.training.conftest import small_model
+from training.config import Config, from_flags
+from training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
+
+
+def rates(config: Config, steps_per_epoch: int) -> list[float]:
+    """The learning rate of every step of a run."""
+    optimizer = make_optimizer(config.optim, small_model(), 0.1, fused=False)
+    schedule = make_schedule(config.optim, optimizer, steps_per_epoch)
+    used = []
+    for _ in range(config.optim.epochs * steps_per_epoch):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return used
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 7, 100, 390])
+def test_the_assignments_cycle_peaks_at_epoch_4_and_is_not_annihilated(steps_per_epoch: int) -> None:
+    used = rates(from_flags("assignment", {}), steps_per_epoch)
+    peak = 4 * steps_per_epoch - 1
+    assert used[peak] == pytest.approx(0.00203, rel=1e-9)
+    assert max(used) <= 0.00203 * (1 + 1e-9)
+    if steps_per_epoch > 1:
+        assert used[peak - 1] < used[peak] > used[peak + 1]
+    assert used[0] == pytest.approx(0.000203)
+    assert used[-1] == pytest.approx(used[0]), "it returns to its start"
+    assert min(used) >= used[0] * (1 - 1e-9), "and never falls below"
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_the_ends_of_a_cycle(anneal: str) -> None:
+    config = Config.build(
+        "x",
+        {"epochs": 10, "max_lr": 1.0, "pct_start": 0.3, "div_factor": 10, "final_div_factor": 100, "anneal": anneal},
+    )
+    used = rates(config, 20)
+    assert used[0] == pytest.approx(0.1)
+    assert used.index(max(used)) == 59
+    assert used[59] == pytest.approx(1)
+    assert used[-1] == pytest.approx(0.001)
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    decayed, free = parameter_groups(small_model(), 0.1)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    assert [p.ndim for p in decayed["params"]] == [4, 4, 2]  # type: ignore[attr-defined]
+    assert [p.ndim for p in free["params"]] == [1] * 5  # type: ignore[attr-defined]
+
+
+def test_the_weight_average_follows_and_keeps_the_counter() -> None:
+    model = small_model()
+    average = WeightAverage(model, decay=0.9)
+    weight = model[0].weight  # type: ignore[index]
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight += 1
+        model[1].num_batches_tracked += 5  # type: ignore[index]
+    average.update()
+    decay = 2 / 11  # min(0.9, (1 + 1) / (10 + 1)): early steps forget fast
+    torch.testing.assert_close(average.model[0].weight, decay * before + (1 - decay) * (before + 1))  # type: ignore[index]
+    assert average.model[1].num_batches_tracked == 5  # type: ignore[index]
+    for _ in range(200):
+        average.update()
+    torch.testing.assert_close(average.model[0].weight, weight.detach())  # type: ignore[index]
+    assert not any(p.requires_grad for p in average.model.parameters())
+    assert isinstance(average.model[1], nn.BatchNorm2d)  # type: ignore[index]
