@@ -1,7 +1,7 @@
 """The torch engine: the reference for what a batch must be, and the engine where DALI cannot be had."""
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.plan import PlanBatch
 from pipeline.stores import Store
 
 
-def crop(image: NDArray[np.uint8], window: tuple[int, int, int, int], flip: bool, out: NDArray[np.uint8]) -> None:
+def crop(image: NDArray[np.uint8], window: Sequence[int], flip: bool, out: NDArray[np.uint8]) -> None:
     """Copies a window (y, x, height, width) of an image [H, W, 3] into zeroed `out` [height, width, 3].
 
     What lies outside the image stays zero.
@@ -68,17 +68,19 @@ class TorchEngine:
             return self._on_device(images, batch)
         if self.store.encoded:
             images = [decode(data)[0] for data in images]
-        height, width = self.spec.output
-        out = torch.zeros((len(batch), height, width, 3), dtype=torch.uint8, pin_memory=self.spec.device.type == "cuda")
-        target = out.numpy()
-        windows = zip(images, batch.window.tolist(), batch.flip.tolist(), target, strict=True)
-        for image, window, flip, slot in windows:
-            if window[2:] == [height, width]:
-                crop(image, window, flip, slot)
-            else:
-                patch = np.zeros((window[2], window[3], 3), dtype=np.uint8)
-                crop(image, window, flip, patch)
-                slot[:] = self._resize(torch.from_numpy(patch)[None])[0].numpy()
+        windows, flips = batch.window.tolist(), batch.flip.tolist()
+        if all(window[2:] == windows[0][2:] for window in windows):
+            pixels = self._crop(images, windows, flips)
+            return pixels if pixels.shape[1:3] == self.spec.output else self._resize(pixels)
+        each = zip(images, windows, flips, strict=True)
+        return torch.cat([self._resize(self._crop([image], [window], [flip])) for image, window, flip in each])
+
+    def _crop(self, images: list[NDArray[np.uint8]], windows: list[list[int]], flips: list[bool]) -> torch.Tensor:
+        """Windows of one size: uint8 [B, height, width, 3], in pinned memory if a GPU is to read them."""
+        shape = (len(images), *windows[0][2:], 3)
+        out = torch.zeros(shape, dtype=torch.uint8, pin_memory=self.spec.device.type == "cuda")
+        for image, window, flip, slot in zip(images, windows, flips, out.numpy(), strict=True):
+            crop(image, window, flip, slot)
         return out
 
     def _resize(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -269,15 +269,6 @@ def test_val_is_held_to_the_classes_of_train(odd: Path, tmp_path: Path, capsys: 
     assert "val holds the class 'c' that train lacks" in line
 
 
-def test_the_sample_is_drawn_the_same_each_time(tmp_path: Path) -> None:
-    from convert.sample import draw_sample
-
-    a, b = (draw_sample(tmp_path / name, train=3, val=2) for name in "ab")
-    names = [p.relative_to(a) for p in a.rglob("*") if p.is_file()]
-    assert len(names) == 10 * (3 + 2 + 1) + 3
-    assert all((a / name).read_bytes() == (b / name).read_bytes() for name in names)
-
-
 @pytest.mark.skipif("TINY_IMAGENET" not in os.environ, reason="TINY_IMAGENET does not name the unpacked dataset")
 def test_the_real_tiny_imagenet(tmp_path: Path) -> None:
     dataset = convert(Path(os.environ["TINY_IMAGENET"]), tmp_path / "tin", "--workers", "2")

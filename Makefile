@@ -1,0 +1,47 @@
+# make demo    a virtual environment, then everything on the built-in sample
+# make test    the tests
+# make check   what CI runs beside them: ruff and mypy
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNS := runs/demo
+
+.PHONY: demo test check lint clean
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(RUNS)
+	$(BIN)/python convert/build.py --source sample
+	$(BIN)/python train.py --mode lrfind --recipe demo --amp --out $(RUNS)/lrfind
+	$(BIN)/python train.py --mode train --recipe demo --amp --max-lr auto --out $(RUNS)/train
+	$(BIN)/python train.py --mode eval --data data/sample --amp --checkpoint $(RUNS)/train/best.pt --out $(RUNS)/eval
+	$(BIN)/python train.py --mode bench --recipe demo --amp --rounds 3 --seconds 1 --out $(RUNS)/bench
+	@echo
+	@echo "The demo is complete. Look at:"
+	@ls $(RUNS)/*/*.png | sed 's/^/  /'
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) data/sample $(RUNS)
