@@ -203,12 +203,18 @@ def convert(name: str, hint: Any, value: Any) -> Any:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every key; only those given appear in the result."""
+    """Adds a flag for every key, its help ending with the default recipe's value; only flags given are in the result."""
     titles = {"data": "data", "optim": "optimisation", "run": "run"}
+    defaults = Config.build("default", read_recipe("default")).flat()
     groups = {section: parser.add_argument_group(title) for section, title in titles.items()}
     for section, hint, field in keys():
         flag = "--" + field.name.replace("_", "-")
-        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": field.metadata["help"]}
+        default = defaults[field.name]
+        shown = (
+            "" if default is None else f" ({','.join(map(str, default)) if isinstance(default, tuple) else default})"
+        )
+        help = field.metadata["help"].replace("%", "%%") + shown
+        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         plain, words = _alternatives(hint)
         if plain == [bool]:
             groups[section].add_argument(flag, action=argparse.BooleanOptionalAction, **options)

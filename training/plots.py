@@ -38,8 +38,11 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     """
     figure, (accuracy, loss, rate) = _figure(3, title)
     epochs = [row["epoch"] for row in history]
-    for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "cross entropy")):
-        axis.plot(epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (augmented)")
+    # The loss of training is the one that was minimised: augmented images and, where asked for, smoothed labels.
+    for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
+        axis.plot(
+            epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (as optimised)"
+        )
         axis.plot(epochs, [row[f"val_{what}"] for row in history], "o-", ms=3, color=ORANGE, label="val")
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
