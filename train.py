@@ -15,8 +15,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line: what is done, then a flag for every key of a recipe."""
     p = argparse.ArgumentParser(
         prog="python train.py",
-        description="Train an image classifier on a dataset that convert/build.py wrote. Values in brackets are those of "
-        "recipes/default.toml; another --recipe may have others, and a flag beats any recipe.",
+        description="Train an image classifier on a dataset that convert/build.py wrote. Values in brackets are "
+        "recipes/default.toml's; another --recipe may have others, and a flag beats any recipe.",
     )
     p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
     p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")

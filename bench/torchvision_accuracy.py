@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from pipeline import InputError, Loader
+from pipeline import Dataset, InputError, Loader
 from pipeline.loader import Batch
 from train import parser
+from training.config import keys
 from training.loop import Trainer
 from training.modes.common import Request, choose_device, make_loader, make_model
 from training.report import write_json
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = vars(parser().parse_args(["--mode", "train", *words]))
     request = Request(
         mode="torchvision",
-        flags={k: v for k, v in args.items() if k not in vars(Request) and k not in Request.__annotations__},
+        flags={field.name: args[field.name] for _, _, field in keys() if field.name in args},
         command="python -m bench.torchvision_accuracy " + " ".join(words),
         recipe=args["recipe"],
         out=args["out"],
@@ -95,8 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(request: Request) -> int:
-    from pipeline import Dataset
-
     config = request.config()
     device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), Path(request.folder())
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)

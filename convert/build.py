@@ -103,9 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = Options(
             source=args.source,
             out=args.out or Path("data") / default_name(args.source),
-            packs=tuple(kind for kind in PACK_KINDS if kind in args.packs.split(","))
-            if not set(filter(None, args.packs.split(","))) - set(PACK_KINDS)
-            else tuple(args.packs.split(",")),
+            packs=tuple(sorted(set(filter(None, args.packs.split(","))))),
             val_fraction=args.val_fraction,
             seed=args.seed,
             workers=args.workers,

@@ -1,5 +1,6 @@
 """The loader: iterates the batches of one part of a split."""
 
+import atexit
 import os
 import queue
 import threading
@@ -211,6 +212,8 @@ class _Producer:
         self._items = items
         self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
         self._thread.start()
+        # A thread that still runs DALI or torch while the interpreter ends would abort the process.
+        atexit.register(self.close)
 
     def _run(self) -> None:
         try:
@@ -241,6 +244,7 @@ class _Producer:
 
     def close(self) -> None:
         """Stops and waits for the thread; nothing of it is left afterwards."""
+        atexit.unregister(self.close)
         self._stop.set()
         while self._thread.is_alive():
             self._thread.join(timeout=0.05)

@@ -203,7 +203,7 @@ def convert(name: str, hint: Any, value: Any) -> Any:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every key, its help ending with the default recipe's value; only flags given are in the result."""
+    """Adds a flag for every key, its help ending with the default recipe's value; only those given are parsed."""
     titles = {"data": "data", "optim": "optimisation", "run": "run"}
     defaults = Config.build("default", read_recipe("default")).flat()
     groups = {section: parser.add_argument_group(title) for section, title in titles.items()}

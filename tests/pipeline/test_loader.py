@@ -1,7 +1,9 @@
 import gc
 import shutil
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,6 +154,21 @@ def test_no_thread_is_left_behind(dataset: Dataset) -> None:
         loader.close()
     gc.collect()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_program_may_end_in_mid_epoch(dataset: Dataset, engine: str) -> None:
+    program = (
+        "from pipeline import Dataset, Loader\n"
+        f"loader = Loader(Dataset({str(dataset.root)!r}), engine={engine!r}, batch_size=8, split='official')\n"
+        "batches = iter(loader)\n"
+        "next(batches)\n"
+        "raise ValueError('a bug of the user')\n"
+    )
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == "ValueError: a bug of the user"
 
 
 def test_a_second_loop_ends_the_first(dataset: Dataset) -> None:
