@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=args.workers,
             strict=args.strict,
         )
-        if not args.force and _finished(options):
+        if _finished(options, args.force):
             return 0
         build(options)
     except InputError as error:
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _finished(options: Options) -> bool:
+def _finished(options: Options, force: bool) -> bool:
     """Whether there is nothing to do, said.
 
     Raises:
@@ -131,6 +131,8 @@ def _finished(options: Options) -> bool:
         return False
     if not (options.out / "dataset.json").exists():
         raise InputError(f"{options.out}: is there already and not a dataset; choose another --out")
+    if force:
+        return False
     dataset = Dataset(options.out)
     before, now = dataset.meta.get("build", {}), options.identity()
     if different := [key for key in now if before.get(key) != now[key]]:
@@ -182,70 +184,80 @@ def build(options: Options) -> Dataset:
     return Dataset(options.out)
 
 
+@dataclass
+class _Converted:
+    """What is known of the images once all were read, in id order."""
+
+    records: list[Record] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    gray: list[bool] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(768, dtype=np.int64))
+    packs: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
 def _write(options: Options, listing: Listing, target: Path) -> dict[str, Any]:
     """Writes a whole dataset folder into `target`; returns what the doctor found."""
-    for item in listing.items:
-        (target / item.path).parent.mkdir(parents=True, exist_ok=True)
-    writers = {kind: PackWriter(target / "packs" / kind) for kind in options.packs}
-    records: list[Record] = []
-    digests: list[bytes] = []
-    gray: list[bool] = []
-    parts: list[str] = []
-    left_out = list(listing.left_out)
-    histogram = np.zeros(768, dtype=np.int64)
-    jobs = [
-        images.Job(listing.tree, listing.items[start : start + CHUNK], target, options.packs)
-        for start in range(0, len(listing.items), CHUNK)
-    ]
-    bar = tqdm(total=len(listing.items), unit=" images", desc="converting", disable=not sys.stderr.isatty())
-    with contextlib.closing(_run(jobs, options.workers)) as results, bar:
-        for job, (seen, counts) in zip(jobs, results, strict=True):
-            histogram += counts
-            for item, image in zip(job.items, seen, strict=True):
-                if image.error:
-                    _leave_out(item.name, image.error, left_out, options.strict)
-                    continue
-                records.append(Record(item.path, item.label, image.height, image.width))
-                digests.append(image.digest)
-                gray.append(image.gray)
-                parts.append(item.part)
-                if "jpeg" in writers:
-                    writers["jpeg"].add(image.encoded, image.height, image.width)
-                if "raw" in writers:
-                    writers["raw"].add(image.pixels, image.height, image.width)
-            bar.update(len(seen))
-    for writer in writers.values():
-        writer.close()
-    if options.strict and left_out:
-        raise InputError(f"{left_out[0][0]}: {left_out[0][1]} (--strict)")
-    if not records:
-        raise InputError(f"--source {options.source}: none of its {len(listing.items)} images decodes")
-    chosen = [
-        splits.official(parts),
-        splits.stratified([r.label for r in records], digests, val_fraction=options.val_fraction, seed=options.seed),
-    ]
-    made = [split for split in chosen if split is not None]
-    report = doctor.examine(records, digests, gray, left_out, made)
-    write_index(target, records, made)
+    done = _convert_images(options, listing, target)
+    labels = [record.label for record in done.records]
+    made = [splits.stratified(labels, done.digests, val_fraction=options.val_fraction, seed=options.seed)]
+    if own := splits.official(done.parts):
+        made.insert(0, own)
+    write_index(target, done.records, made)
+    report = doctor.examine(done.records, done.digests, done.gray, done.left_out, made)
     write_json(target / "doctor.json", report)
-    mean, std = _mean_std(histogram)
-    sizes = {(r.height, r.width) for r in records}
+    mean, std = _mean_std(done.histogram)
+    sizes = {(record.height, record.width) for record in done.records}
     write_meta(
         target,
         name=listing.name,
-        fingerprint=_fingerprint(records, digests, made),
+        fingerprint=_fingerprint(done.records, done.digests, made),
         image_size=list(sizes.pop()) if len(sizes) == 1 else None,
-        count=len(records),
+        count=len(done.records),
         mean=mean,
         std=std,
         source=listing.origin,
         build=options.identity(),
         splits={split.name: {part: len(getattr(split, part)) for part in PARTS} for split in made},
-        packs={kind: {"bytes": writer.nbytes, "files": writer.files} for kind, writer in writers.items()},
+        packs=done.packs,
         findings=doctor.count(report),
         classes=listing.classes,
     )
     return report
+
+
+def _convert_images(options: Options, listing: Listing, target: Path) -> _Converted:
+    """Reads and decodes every image once; writes the image files and the packs."""
+    if options.strict and listing.left_out:
+        raise InputError("{}: {} (--strict)".format(*listing.left_out[0]))
+    for folder in {(target / item.path).parent for item in listing.items}:
+        folder.mkdir(parents=True, exist_ok=True)
+    done = _Converted(left_out=list(listing.left_out))
+    writers = {kind: PackWriter(target / "packs" / kind) for kind in options.packs}
+    chunks = [listing.items[start : start + CHUNK] for start in range(0, len(listing.items), CHUNK)]
+    jobs = [images.Job(listing.tree, chunk, target, options.packs) for chunk in chunks]
+    bar = tqdm(total=len(listing.items), unit=" images", desc="converting", disable=not sys.stderr.isatty())
+    with contextlib.closing(_run(jobs, options.workers)) as results, bar:
+        for job, (seen, counts) in zip(jobs, results, strict=True):
+            done.histogram += counts
+            for item, image in zip(job.items, seen, strict=True):
+                if image.error:
+                    _leave_out(item.name, image.error, done.left_out, options.strict)
+                    continue
+                done.records.append(Record(item.path, item.label, image.height, image.width))
+                done.digests.append(image.digest)
+                done.gray.append(image.gray)
+                done.parts.append(item.part)
+                for kind, writer in writers.items():
+                    writer.add(image.encoded if kind == "jpeg" else image.pixels, image.height, image.width)
+            bar.update(len(seen))
+    for kind, writer in writers.items():
+        writer.close()
+        done.packs[kind] = {"bytes": writer.nbytes, "files": writer.files}
+    if not done.records:
+        raise InputError(f"--source {options.source}: none of its {len(listing.items)} images decodes")
+    return done
 
 
 def _run(

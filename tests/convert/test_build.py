@@ -192,7 +192,10 @@ def test_identical_images_stay_on_one_side_of_the_stratified_split(tmp_path: Pat
 def test_strict_stops_at_an_image_that_does_not_decode(
     odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refused(capsys, "--source", str(odd), "--out", str(tmp_path / "out"), "--strict", "--workers", "1")
+    argv = ["--source", str(odd), "--out", str(tmp_path / "out"), "--strict", "--workers", "1"]
+    assert "train/stray.png: not in a class folder (--strict)" in refused(capsys, *argv)
+    (odd / "train/stray.png").unlink()
+    line = refused(capsys, *argv)
     assert "train/a/cut.jpg: does not decode" in line
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
@@ -258,8 +261,9 @@ def test_sources_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "unsafe name" in refused(capsys, "--source", str(tmp_path / "evil.zip"), *out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
-    line = refused(capsys, "--source", str(tmp_path / "empty"), "--out", str(tmp_path / "mine"))
-    assert "is there already and not a dataset" in line
+    for force in ([], ["--force"]):
+        line = refused(capsys, "--source", str(tmp_path / "empty"), "--out", str(tmp_path / "mine"), *force)
+        assert "is there already and not a dataset" in line
     assert (tmp_path / "mine/thesis.txt").exists()
 
 
