@@ -51,7 +51,7 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     accuracy.annotate(
         f"best {best['val_top1']:.2f} %",
         (best["epoch"], best["val_top1"]),
-        xytext=(0, 8),
+        xytext=(0, -16),
         textcoords="offset points",
         ha="right",
         color=ORANGE,
