@@ -38,24 +38,17 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     """
     figure, (accuracy, loss, rate) = _figure(3, title)
     epochs = [row["epoch"] for row in history]
+    best = max(history, key=lambda row: row["val_top1"])
+    names = {"top1": f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})", "loss": "val"}
     # The loss of training is the one that was minimised: augmented images and, where asked for, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
         axis.plot(
             epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (as optimised)"
         )
-        axis.plot(epochs, [row[f"val_{what}"] for row in history], "o-", ms=3, color=ORANGE, label="val")
+        axis.plot(epochs, [row[f"val_{what}"] for row in history], "o-", ms=3, color=ORANGE, label=names[what])
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)
-    best = max(history, key=lambda row: row["val_top1"])
-    accuracy.annotate(
-        f"best {best['val_top1']:.2f} %",
-        (best["epoch"], best["val_top1"]),
-        xytext=(0, -16),
-        textcoords="offset points",
-        ha="right",
-        color=ORANGE,
-    )
     rate.plot(*zip(*lrs, strict=True), color=GREEN)
     rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _save(figure, path)
