@@ -4,11 +4,12 @@ A tree (a folder or a zip) gives names and bytes; a layout reads the names and s
 and class. Every layout works on every tree.
 """
 
+import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -47,16 +48,23 @@ class FolderTree:
         return {"root": self.root}
 
 
+@lru_cache(maxsize=2)
+def _open_zip(path: Path, changed: int, process: int) -> zipfile.ZipFile:
+    """One a process: opening reads the whole directory, a second for 110,000 names; a forked file shares its place."""
+    del changed, process  # of the key only
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path}: not a zip that can be read ({error}); download it again") from error
+
+
 @dataclass
 class ZipTree:
     path: Path
 
-    @cached_property
+    @property
     def _zip(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise InputError(f"{self.path}: not a zip that can be read ({error}); download it again") from error
+        return _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
 
     @cached_property
     def names(self) -> list[str]:
