@@ -1,6 +1,11 @@
 """Data that the tests make for themselves, once a session."""
 
+import os
 from pathlib import Path
+
+# Networks this small are faster on one thread, here and in the processes that tests start; and two threads that wait
+# for each other by spinning take minutes on a machine that does something else too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -24,9 +24,9 @@ from training.report import Progress
 from training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
-SMOOTHED_OVER = 20  # the loss is averaged over a twentieth of the steps
+SMOOTHED_OVER = 30  # the loss is averaged over a thirtieth of the steps to either side
 RECOMMENDED = "steepest"
-BLOWN_UP = 3.0  # times the least smoothed loss: no need to go on
+BLOWN_UP = 1.5  # times the loss of the first steps: no need to go on
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LRRange:
     Attributes:
         lr, loss, smoothed: one value a step.
         suggestions: `minimum` (where the smoothed loss is least: the assignment's rule), `steepest` (where it falls
-            fastest) and `valley` (the middle of its longest fall).
+            fastest in the decade before that) and `valley` (the middle of its longest fall).
         recommended: the suggestion to take.
         stopped: why the test ended.
     """
@@ -118,32 +118,37 @@ def lr_range_test(
     """
     lrs: list[float] = []
     losses: list[float] = []
-    smoothed: list[float] = []
     average, stopped = 0.0, "the steps were done"
-    keep = 1 - 1 / max(sweep.steps / SMOOTHED_OVER, 2)
     progress = Progress(sweep.steps, 0, "LR range test")
     with unchanged(model):
         step = TrainStep(config, model.train(), device, sweep.start)
         schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
-        for number, (images, labels) in zip(range(1, sweep.steps + 1), batches, strict=False):
+        for _, (images, labels) in zip(range(sweep.steps), batches, strict=False):
             loss, _ = step(images, labels)
             # The loss decides whether to go on, so this loop waits for every step; it is the one that may.
             value = loss.item()
-            average = keep * average + (1 - keep) * value
-            smooth = average / (1 - keep**number)
-            if not math.isfinite(value) or (number > 10 and smooth > BLOWN_UP * min(smoothed)):
+            average = 0.8 * average + 0.2 * value if losses else value
+            if not math.isfinite(value) or average > BLOWN_UP * np.mean(losses[:5] or value):
                 stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
                 break
             lrs.append(float(schedule.get_last_lr()[0]))
             losses.append(value)
-            smoothed.append(smooth)
             schedule.step()
             progress.step()
             progress.show(f"LR {lrs[-1]:.2e}  loss {value:.3f}")
     progress.close()
     if len(lrs) < 12:
         raise InputError(f"LR range test: {len(lrs)} steps are too few ({stopped}); use a smaller --batch-size")
+    smoothed = smooth(losses, sweep.steps / SMOOTHED_OVER)
     return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed), RECOMMENDED, stopped)
+
+
+def smooth(losses: Sequence[float], width: float) -> list[float]:
+    """A Gaussian average of `width` steps to either side; unlike a moving average it does not lag behind the curve."""
+    place = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((place[:, None] - place) / max(width, 1.5)) ** 2)
+    averaged: list[float] = ((weights @ np.asarray(losses)) / weights.sum(axis=1)).tolist()
+    return averaged
 
 
 def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]:
@@ -155,14 +160,11 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]
     """
     loss = np.asarray(smoothed)
     least = int(loss.argmin())
-    # The first steps of an average are noise, and what comes after the minimum is no fall.
-    first = min(len(loss) // 10, max(least - 2, 0))
+    # Far below the minimum the curve is nearly flat and its steepest place is where the noise is.
+    first = min(int(np.searchsorted(lrs, lrs[least] / 10)), max(least - 1, 0))
     slopes = np.gradient(loss)[first : least + 1]
-    return {
-        "minimum": lrs[least],
-        "steepest": lrs[first + int(slopes.argmin())],
-        "valley": lrs[_valley(loss[: least + 1])],
-    }
+    steepest, valley = first + int(slopes.argmin()), _valley(loss[: least + 1])
+    return {"minimum": lrs[least], "steepest": lrs[steepest], "valley": lrs[valley]}
 
 
 def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:

@@ -10,7 +10,7 @@ from torch import nn
 from pipeline import Dataset, InputError
 from tests.training.conftest import small_model
 from training.config import Config
-from training.lr_range import GAMMA, Sweep, lr_range_test, suggest, unchanged
+from training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
 from training.modes.common import make_loader
 
 CPU = torch.device("cpu")
@@ -99,8 +99,15 @@ def test_too_few_steps_are_refused(dataset: Dataset, config: Callable[..., Confi
 def test_suggestions_on_a_known_curve() -> None:
     """Flat, then a fall whose steepest place is known, then a rise."""
     exponents = np.linspace(-6, 0, 121)
-    loss = 3 - 2 / (1 + np.exp(-8 * (exponents + 3))) + np.where(exponents > -1.5, 20 * (exponents + 1.5) ** 2, 0)
+    loss = 3 - 2 / (1 + np.exp(-8 * (exponents + 3))) + np.where(exponents > -2.3, 20 * (exponents + 2.3) ** 2, 0)
     found = suggest((10**exponents).tolist(), loss.tolist())
     assert math.log10(found["steepest"]) == pytest.approx(-3, abs=0.1)
-    assert math.log10(found["minimum"]) == pytest.approx(-1.5, abs=0.1)
-    assert found["valley"] < found["steepest"]
+    assert math.log10(found["minimum"]) == pytest.approx(-2.3, abs=0.1)
+    assert found["valley"] < found["steepest"] < found["minimum"]
+
+
+def test_smoothing_does_not_lag_and_keeps_the_ends() -> None:
+    straight = [float(i) for i in range(40)]
+    middle = smooth(straight, 2)[10:30]
+    assert middle == pytest.approx(straight[10:30])
+    assert smooth([3.0] * 20, 4) == pytest.approx([3.0] * 20)

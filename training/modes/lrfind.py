@@ -65,7 +65,7 @@ def _say_lr_range(found: LRRange, out: Path) -> None:
     print(f"{len(found.lr)} steps, LR {found.lr[0]:.2e} to {found.lr[-1]:.2e}; ended because {found.stopped}")
     meaning = {
         "minimum": "least loss (the rule of the assignment); often too high for a long run",
-        "steepest": "fastest fall of the loss",
+        "steepest": "fastest fall of the loss in the decade before that",
         "valley": "middle of its longest fall; the careful choice",
     }
     for name, lr in found.suggestions.items():
