@@ -72,13 +72,12 @@ class FilesStore:
         return np.frombuffer(data, dtype=np.uint8)
 
 
-class JpegStore:
-    """The original bytes, out of a pack."""
+class PackStore:
+    """The original bytes (`jpeg`) or decoded pixels (`raw`), out of a pack: views into the memory map, no copies."""
 
-    encoded = True
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._pack = dataset.pack("jpeg")
+    def __init__(self, dataset: Dataset, kind: Literal["jpeg", "raw"]) -> None:
+        self.encoded = kind == "jpeg"
+        self._pack = dataset.pack(kind)
         index = self._pack.index
         if dataset.image_size is not None:
             self.sizes = _uniform(dataset.image_size)
@@ -86,24 +85,7 @@ class JpegStore:
             self.sizes = lambda ids: np.stack([index["height"][ids], index["width"][ids]], axis=1).astype(np.int64)
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._pack.encoded(ids)
-
-
-class RawStore:
-    """Decoded pixels, out of a pack: views into the memory map, nothing is copied here."""
-
-    encoded = False
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._pack = dataset.pack("raw")
-        index = self._pack.index
-        if dataset.image_size is not None:
-            self.sizes = _uniform(dataset.image_size)
-        else:
-            self.sizes = lambda ids: np.stack([index["height"][ids], index["width"][ids]], axis=1).astype(np.int64)
-
-    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._pack.pixels(ids)
+        return self._pack.encoded(ids) if self.encoded else self._pack.pixels(ids)
 
 
 class ResidentStore:
@@ -162,10 +144,8 @@ def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store
     """
     if name == "files":
         return FilesStore(dataset)
-    if name == "jpeg":
-        return JpegStore(dataset)
-    if name == "raw":
-        return RawStore(dataset)
+    if name in ("jpeg", "raw"):
+        return PackStore(dataset, name)
     if name == "resident":
         return ResidentStore(dataset, device)
     raise InputError(f"--store {name}: choose one of auto, {', '.join(STORES)}")
