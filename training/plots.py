@@ -67,7 +67,8 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
     axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
     low, high = min(result["smoothed"]), result["smoothed"][0]
-    axis.set_ylim(low - 0.15 * (high - low), high + 0.6 * (high - low))
+    fall = max(high - low, 0.05 * abs(high))  # nothing at all where no rate helped
+    axis.set_ylim(low - 0.15 * fall, high + 0.6 * fall)
     markers = {"minimum": ("v", ORANGE), "steepest": ("o", GREEN), "valley": ("s", "#d62728")}
     for name, lr in result["suggestions"].items():
         nearest = min(range(len(result["lr"])), key=lambda i: abs(result["lr"][i] - lr))
