@@ -245,7 +245,7 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> _Conver
                 if image.error:
                     _leave_out(item.name, image.error, done.left_out, options.strict)
                     continue
-                done.records.append(Record(item.path, item.label, image.height, image.width))
+                done.records.append(Record(item.path, item.label, image.height, image.width, image.plain))
                 done.digests.append(image.digest)
                 done.gray.append(image.gray)
                 done.parts.append(item.part)

@@ -19,7 +19,7 @@ class Seen:
 
     Attributes:
         height, width: pixels, after the EXIF orientation is applied.
-        gray: it has one channel.
+        gray, plain: as `decode` found it.
         digest: of the file's bytes.
         encoded: the file's bytes, if they are wanted.
         pixels: uint8 RGB rows, if they are wanted.
@@ -29,6 +29,7 @@ class Seen:
     height: int = 0
     width: int = 0
     gray: bool = False
+    plain: bool = False
     digest: bytes = b""
     encoded: bytes = b""
     pixels: bytes = b""
@@ -71,7 +72,7 @@ def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
 def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
     try:
         data = job.tree.read(item.name)
-        pixels, gray = decode(data)
+        pixels, gray, plain = decode(data)
     except (OSError, DecodeError) as error:
         return Seen(error=str(error) or type(error).__name__), None
     (job.target / item.path).write_bytes(data)
@@ -79,6 +80,7 @@ def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
         height=pixels.shape[0],
         width=pixels.shape[1],
         gray=gray,
+        plain=plain,
         digest=hashlib.blake2b(data, digest_size=16).digest(),
         encoded=data if "jpeg" in job.packs else b"",
         pixels=pixels.tobytes() if "raw" in job.packs else b"",

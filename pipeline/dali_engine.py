@@ -13,7 +13,7 @@ from pipeline.engine import EngineSpec
 from pipeline.plan import PlanBatch
 from pipeline.stores import Images, Store
 
-_DTYPES = {torch.float32: types.FLOAT, torch.float16: types.FLOAT16}
+_DTYPES = {torch.float32: types.FLOAT, torch.float16: types.FLOAT16, torch.uint8: types.UINT8}
 
 
 @pipeline_def(enable_conditionals=False)
@@ -41,11 +41,12 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
     images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
     if spec.resize:
         images = fn.resize(images, size=spec.output, interp_type=types.INTERP_LINEAR, antialias=True)
+    mean, std = ((0.0,) * 3, (1 / 255,) * 3) if spec.dtype == torch.uint8 else (spec.mean, spec.std)
     return fn.crop_mirror_normalize(
         images,
         mirror=flip,
-        mean=[255 * v for v in spec.mean],
-        std=[255 * v for v in spec.std],
+        mean=[255 * v for v in mean],
+        std=[255 * v for v in std],
         dtype=_DTYPES[spec.dtype],
         output_layout="HWC",
     )

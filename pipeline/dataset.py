@@ -10,10 +10,11 @@ id, the row. ::
     lists/<split>/<part>.txt        `path label` a line
     index/labels.npy                int32 [N]
     index/sizes.npy                 int32 [N, 2], height and width in pixels
+    index/plain.npy                 bool [N], JPEG that needs no inspection (see `pipeline.decode`)
     index/paths.npy, paths.bin      int64 [N + 1] offsets into the UTF-8 bytes of all paths
     index/<split>-<part>.npy        int64 ids, in the order of the file list
     packs/<kind>/index.npy          PACK_INDEX [N]
-    packs/<kind>/00000.bin, ...     the data, at most 1 GiB a file
+    packs/<kind>/00000.bin, ...     the data, at most 4 GiB a file
 """
 
 import json
@@ -30,10 +31,11 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 
 FORMAT = "feedline-dataset"
-VERSION = 1
-PACK_FILE_BYTES = 1 << 30
+VERSION = 2
+PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in one file: one call gathers a batch
 PACK_KINDS = ("jpeg", "raw")
 PARTS = ("train", "val")
+_AGAIN = "build the dataset again with --force"
 
 # One row an image: where its bytes lie, and its size in pixels as stored in this pack.
 PACK_INDEX = np.dtype(
@@ -97,13 +99,10 @@ class Pack:
         Raises:
             InputError: if the index points outside the data.
         """
-        rows, files = self.index[ids], self._files
-        numbers = rows["file"]
-        if np.any(numbers >= len(files)) or np.any(rows["offset"] + rows["length"] > self._lengths[numbers]):
-            raise InputError(f"{self.folder}: the index points outside the data; build the dataset again with --force")
+        rows, files = self._rows(ids), self._files
         return [
             files[f][o : o + n]
-            for f, o, n in zip(numbers.tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
+            for f, o, n in zip(rows["file"].tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
         ]
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
@@ -111,6 +110,35 @@ class Pack:
         rows = self.index[ids]
         shapes = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
         return [data.reshape(h, w, 3) for data, (h, w) in zip(self.encoded(ids), shapes, strict=True)]
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copies decoded images of one size into `out`, uint8 [B, height, width, 3], contiguous.
+
+        Raises:
+            InputError: if the index points outside the data or to images of another size.
+        """
+        rows, flat = self._rows(ids), out.reshape(len(out), -1)
+        size = flat.shape[1]
+        places, rest = np.divmod(rows["offset"], np.uint64(size))
+        if np.any(rows["length"] != size) or np.any(rest):
+            raise InputError(f"{self.folder}: the index does not match the image size; {_AGAIN}")
+        numbers = np.unique(rows["file"]).tolist()
+        for number in numbers:
+            images = self._files[number]
+            images = images[: len(images) // size * size].reshape(-1, size)
+            if len(numbers) == 1:
+                images.take(places.astype(np.int64), axis=0, out=flat, mode="clip")
+            else:
+                here = np.flatnonzero(rows["file"] == number)
+                flat[here] = images.take(places[here].astype(np.int64), axis=0)
+
+    def _rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of the index, checked against the data."""
+        rows = self.index[ids]
+        numbers = rows["file"]
+        if np.any(numbers >= len(self._files)) or np.any(rows["offset"] + rows["length"] > self._lengths[numbers]):
+            raise InputError(f"{self.folder}: the index points outside the data; {_AGAIN}")
+        return rows
 
     @property
     def nbytes(self) -> int:
@@ -176,6 +204,7 @@ class Record:
     label: int
     height: int
     width: int
+    plain: bool
 
 
 def write_index(root: Path, records: Sequence[Record], splits: Iterable[Split]) -> None:
@@ -185,6 +214,7 @@ def write_index(root: Path, records: Sequence[Record], splits: Iterable[Split]) 
     paths = [record.path.encode() for record in records]
     np.save(folder / "labels.npy", np.array([r.label for r in records], dtype=np.int32))
     np.save(folder / "sizes.npy", np.array([(r.height, r.width) for r in records], dtype=np.int32).reshape(-1, 2))
+    np.save(folder / "plain.npy", np.array([r.plain for r in records], dtype=bool))
     np.save(folder / "paths.npy", np.cumsum([0, *map(len, paths)], dtype=np.int64))
     (folder / "paths.bin").write_bytes(b"".join(paths))
     for split in splits:
@@ -280,6 +310,11 @@ class Dataset:
     def sizes(self) -> NDArray[np.int32]:
         """int32 [count, 2]: height and width in pixels of the original images, memory-mapped."""
         return _load_array(self.root / "index/sizes.npy", np.dtype("<i4"), self.count, (2,))
+
+    @cached_property
+    def plain(self) -> NDArray[np.bool_]:
+        """bool [count]: JPEGs for `decode_plain`, memory-mapped."""
+        return _load_array(self.root / "index/plain.npy", np.dtype(bool), self.count)
 
     @cached_property
     def _paths(self) -> Callable[[int], str]:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -15,7 +16,21 @@ class DecodeError(ValueError):
     """These bytes are not a whole image."""
 
 
-def decode(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
+class Decoded(NamedTuple):
+    """An image file, decoded.
+
+    Attributes:
+        pixels: uint8 RGB [height, width, 3].
+        gray: the file has one channel.
+        plain: `decode_plain` gives the same pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    gray: bool
+    plain: bool
+
+
+def decode(data: "bytes | NDArray[np.uint8]") -> Decoded:
     """Decodes an image file as RGB, upright as its EXIF orientation says.
 
     JPEG goes through simplejpeg (libjpeg-turbo, 27 us for 64x64), which gives Pillow's pixels (99 us) exactly; what it
@@ -23,9 +38,6 @@ def decode(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
 
     Args:
         data: the file's bytes, or uint8 [length].
-
-    Returns:
-        Pixels uint8 [height, width, 3], and whether the file has one channel.
 
     Raises:
         DecodeError: if it does not decode.
@@ -35,13 +47,27 @@ def decode(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
         try:
             *_, colours, _ = simplejpeg.decode_jpeg_header(data)
             if colours in ("Gray", "YCbCr", "RGB"):
-                return simplejpeg.decode_jpeg(data, "RGB"), colours == "Gray"
+                return Decoded(simplejpeg.decode_jpeg(data, "RGB"), gray=colours == "Gray", plain=True)
         except ValueError as error:
             raise DecodeError(str(error)) from error
     return _decode_with_pillow(data)
 
 
-def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.uint8], bool]:
+def decode_plain(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Decodes a JPEG that is known to be plain into `out`, uint8 [height, width, 3]: `decode` without its inspection.
+
+    Raises:
+        DecodeError: if it does not decode, or to another size.
+    """
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+    if pixels.shape != out.shape:
+        raise DecodeError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, not {out.shape[1]}x{out.shape[0]}")
+
+
+def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> Decoded:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -53,4 +79,4 @@ def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> tuple[NDArray[np.u
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, Warning, Image.DecompressionBombError) as error:
         raise DecodeError(str(error) or type(error).__name__) from error
     gray = len(image.getbands()) == 1 and image.mode != "P"
-    return np.array(ImageOps.exif_transpose(image).convert("RGB")), gray
+    return Decoded(np.array(ImageOps.exif_transpose(image).convert("RGB")), gray=gray, plain=False)

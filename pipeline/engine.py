@@ -26,7 +26,7 @@ class EngineSpec:
         resize: some windows are not of the output's size.
         batch_size: the most images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
-        dtype: of a batch, float32 or float16.
+        dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
         device: where batches go.
         threads: worker threads on the host.
         decode: `cpu`, or `mixed` (the GPU takes part).
@@ -47,18 +47,31 @@ class EngineSpec:
 
 class Engine(Protocol):
     def run(self, batches: Iterable[PlanBatch]) -> Generator[torch.Tensor, None, None]:
-        """Yields a normalised batch [B, 3, height, width], channels-last, on the device, for each plan batch.
+        """Yields a batch [B, 3, height, width] for each plan batch: channels-last, on the device, normalised.
 
         It may be closed at any batch and run again.
         """
 
 
-def choose_engine() -> EngineName:
-    """What `--engine auto` takes: DALI where it can be imported, else torch, said in one line."""
+def dali_problem() -> str | None:
+    """Why DALI cannot be imported here, None if it can."""
     try:
         import pipeline.dali_engine  # noqa: F401
     except ImportError as error:
-        logger.warning("engine: torch, because DALI cannot be imported (%s)", error)
+        return str(error)
+    return None
+
+
+def choose_engine(device: torch.device) -> EngineName:
+    """What `--engine auto` takes.
+
+    On a GPU DALI, which decodes, crops and normalises there; if it cannot be imported torch, said in one line. On a CPU
+    torch, which measured faster from every store (results/README.md).
+    """
+    if device.type == "cpu":
+        return "torch"
+    if problem := dali_problem():
+        logger.warning("engine: torch, because DALI cannot be imported (%s)", problem)
         return "torch"
     return "dali"
 
@@ -74,9 +87,9 @@ def make_engine(name: EngineName, store: Store, spec: EngineSpec) -> Engine:
 
         return TorchEngine(store, spec)
     if name == "dali":
-        try:
-            from pipeline.dali_engine import DaliEngine
-        except ImportError as error:
-            raise InputError(f"--engine dali: DALI cannot be imported ({error}); use --engine torch") from error
+        if problem := dali_problem():
+            raise InputError(f"--engine dali: DALI cannot be imported ({problem}); use --engine torch")
+        from pipeline.dali_engine import DaliEngine
+
         return DaliEngine(store, spec)
     raise InputError(f"--engine {name}: choose one of auto, {', '.join(ENGINES)}")

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from pipeline.dataset import Dataset
-from pipeline.decode import DecodeError
-from pipeline.decode import decode as decode_image
 from pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
 from pipeline.errors import InputError
 from pipeline.plan import Augment, Crop, Plan, PlanBatch
@@ -27,9 +25,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class Loader:
     """Batches `(images, labels)` of one part of a split, made ahead in the background.
 
-    `images` is float [B, 3, height, width] in channels-last memory, normalised; `labels` is int64 [B]; both on the
-    device. Train parts come in a fresh order each epoch with the incomplete last batch dropped; val parts come in list
-    order, every image once. `len(loader)` is the number of batches, the same every epoch.
+    `images` is [B, 3, height, width] in channels-last memory, normalised (unless uint8); `labels` is int64 [B]; both on
+    the device. Train parts come in a fresh order each epoch with the incomplete last batch dropped; val parts come in
+    list order, every image once. `len(loader)` is the number of batches, the same every epoch.
 
     A loop over the loader runs the epoch that `set_epoch` chose; without it, the one after the last finished. A loop
     may be left at any batch; the loader can be used again at once.
@@ -40,7 +38,7 @@ class Loader:
         part: `train` (augmented, shuffled) or `val`.
         batch_size: images in a batch, all ranks together.
         store: `files`, `jpeg`, `raw`, `resident`, or `auto` (the fastest whose pack was built).
-        engine: `dali`, `torch`, or `auto` (DALI where it can be imported).
+        engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
         device: where batches go, e.g. `cuda` or `cpu`.
         seed: of order, windows and flips.
         threads: worker threads on the host (all cores if None).
@@ -49,7 +47,7 @@ class Loader:
         padding: pixels, for `pad`.
         flip: mirror half of the train images.
         mean, std: per channel RGB, in 0..1 (ImageNet's by default).
-        dtype: of the images: float32 or float16.
+        dtype: of the images: float32 or float16; or uint8 for pixels that are not normalised.
         decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
         prefetch: batches made ahead.
         classes: only the first so many classes.
@@ -87,7 +85,7 @@ class Loader:
         self.dataset, self.split, self.part = dataset, split, part
         self.device = torch.device(device)
         self.store_name = choose_store(dataset) if store == "auto" else store
-        self.engine_name = choose_engine() if engine == "auto" else engine
+        self.engine_name = choose_engine(self.device) if engine == "auto" else engine
         self.batch_size, self.prefetch = batch_size, prefetch
         ids = dataset.ids(split, part, classes)
         self.images = len(ids)
@@ -162,7 +160,7 @@ class Loader:
         try:
             for images in made:
                 yield images, self._labels(plans.pop(0))
-        except (RuntimeError, DecodeError) as error:
+        except RuntimeError as error:
             raise self._culprit(plans, error) from error
         finally:
             made.close()
@@ -174,14 +172,13 @@ class Loader:
         return labels
 
     def _culprit(self, plans: list[PlanBatch], error: Exception) -> Exception:
-        """Names the image that an engine stumbled over, if it was one."""
+        """Names the image that DALI stumbled over, if it was one."""
         if self._store.encoded:
             for image in (i for plan in plans for i in plan.ids.tolist()):
                 try:
-                    decode_image(self._store.read(np.array([image]))[0])  # type: ignore[arg-type]
-                except DecodeError:
-                    path = self.dataset.root / self.dataset.path(image)
-                    return InputError(f"{path}: does not decode any more; build the dataset again with --force")
+                    self._store.pixels(np.array([image]))
+                except InputError as named:
+                    return named
         return error
 
 

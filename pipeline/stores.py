@@ -1,4 +1,4 @@
-"""Stores hand out the bytes of image i.
+"""Stores hand out the bytes or the pixels of image i.
 
 Four of them, from the least preparation to the most speed: `files` reads one file an image, `jpeg` takes the same bytes
 out of a pack, `raw` takes decoded pixels out of a pack, `resident` holds those pixels in the memory of the device.
@@ -15,42 +15,89 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset
+from pipeline.decode import DecodeError, decode, decode_plain
 from pipeline.errors import InputError
 
 StoreName = Literal["files", "jpeg", "raw", "resident"]
 STORES: tuple[StoreName, ...] = ("files", "jpeg", "raw", "resident")
 
-# What a store hands out for a batch: an array an image (1-D encoded bytes or HWC pixels) on the host, or one uint8
-# tensor [B, height, width, 3] on the device.
+# What a store holds of a batch: an array an image (1-D encoded bytes or HWC pixels) on the host, or one uint8 tensor
+# [B, height, width, 3] on the device.
 Images: TypeAlias = "list[NDArray[np.uint8]] | torch.Tensor"
 
 
 class Store(Protocol):
-    """Attributes: `encoded` (bytes of image files rather than pixels); `sizes` (image ids to int64 [B, 2], pixels)."""
+    """Where images come from.
+
+    Attributes:
+        encoded: it holds the bytes of image files rather than pixels.
+        size: (height, width) in pixels of all images, None if they vary.
+    """
 
     encoded: bool
+    size: tuple[int, int] | None
 
-    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Height and width of some images in pixels: int64 [B, 2]."""
 
-    def read(self, ids: NDArray[np.int64]) -> Images: ...
+    def read(self, ids: NDArray[np.int64]) -> Images:
+        """Some images as the store holds them."""
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Some images decoded: uint8 [height, width, 3] each."""
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Some images decoded into `out`, uint8 [B, height, width, 3]; only where all share one size."""
 
 
-def _uniform(size: tuple[int, int]) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
-    one = np.array(size, dtype=np.int64)
-    return lambda ids: np.broadcast_to(one, (len(ids), 2))
-
-
-class FilesStore:
-    """One file an image, read when it is asked for."""
+class _EncodedStore:
+    """What stores of image files have in common: they decode when pixels are asked for."""
 
     encoded = True
 
     def __init__(self, dataset: Dataset) -> None:
+        self._dataset, self.size = dataset, dataset.image_size
+        self._plain = dataset.plain
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.size is not None:
+            return _all_of(self.size, len(ids))
+        return self._dataset.sizes[ids].astype(np.int64)
+
+    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        raise NotImplementedError
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        return [self._decode(i, data) for i, data in zip(ids.tolist(), self.read(ids), strict=True)]
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        images = zip(ids.tolist(), self.read(ids), self._plain[ids].tolist(), out, strict=True)
+        for image, data, plain, slot in images:
+            try:
+                if plain:
+                    decode_plain(data, slot)
+                else:
+                    slot[...] = decode(data).pixels
+            except ValueError as error:  # DecodeError is one, and so is another size
+                raise self.damaged(image, error) from error
+
+    def _decode(self, image: int, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        try:
+            return decode(data).pixels
+        except DecodeError as error:
+            raise self.damaged(image, error) from error
+
+    def damaged(self, image: int, error: Exception) -> InputError:
+        path = self._dataset.root / self._dataset.path(image)
+        return InputError(f"{path}: does not decode any more ({error}); build the dataset again with --force")
+
+
+class FilesStore(_EncodedStore):
+    """One file an image, read when it is asked for."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
         self._root, self._path = os.fspath(dataset.root), dataset.path
-        if dataset.image_size is not None:
-            self.sizes = _uniform(dataset.image_size)
-        else:
-            self.sizes = lambda ids: dataset.sizes[ids].astype(np.int64)
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         # open, read and close by descriptor: half the time of a file object at 2 KiB a file. A fixed first read saves
@@ -72,20 +119,40 @@ class FilesStore:
         return np.frombuffer(data, dtype=np.uint8)
 
 
-class PackStore:
-    """The original bytes (`jpeg`) or decoded pixels (`raw`), out of a pack: views into the memory map, no copies."""
+class JpegStore(_EncodedStore):
+    """The original bytes out of a pack: views into the memory map, no copies."""
 
-    def __init__(self, dataset: Dataset, kind: Literal["jpeg", "raw"]) -> None:
-        self.encoded = kind == "jpeg"
-        self._pack = dataset.pack(kind)
-        index = self._pack.index
-        if dataset.image_size is not None:
-            self.sizes = _uniform(dataset.image_size)
-        else:
-            self.sizes = lambda ids: np.stack([index["height"][ids], index["width"][ids]], axis=1).astype(np.int64)
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        self._pack = dataset.pack("jpeg")
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._pack.encoded(ids) if self.encoded else self._pack.pixels(ids)
+        return self._pack.encoded(ids)
+
+
+class RawStore:
+    """Decoded pixels out of a pack: views into the memory map."""
+
+    encoded = False
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.size = dataset.image_size
+        self._pack = dataset.pack("raw")
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.size is not None:
+            return _all_of(self.size, len(ids))
+        rows = self._pack.index[ids]
+        return np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
+
+    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        return self._pack.pixels(ids)
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        return self._pack.pixels(ids)
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        self._pack.gather(ids, out)
 
 
 class ResidentStore:
@@ -96,15 +163,33 @@ class ResidentStore:
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         if dataset.image_size is None:
             raise InputError("--store resident: needs images of one size, here they vary; use --store raw")
-        self.sizes = _uniform(dataset.image_size)
-        self.pixels = _resident_pixels(dataset, device)
-        self._host = self.pixels.numpy() if device.type == "cpu" else None
+        self.size: tuple[int, int] | None = dataset.image_size
+        self._held = _resident_pixels(dataset, device)
+        self._host = self._held.numpy() if device.type == "cpu" else None
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        assert self.size is not None
+        return _all_of(self.size, len(ids))
 
     def read(self, ids: NDArray[np.int64]) -> Images:
         if self._host is not None:
-            return list(map(self._host.__getitem__, ids.tolist()))
-        index = torch.from_numpy(ids).pin_memory().to(self.pixels.device, non_blocking=True)
-        return self.pixels.index_select(0, index)
+            return self.pixels(ids)
+        index = torch.from_numpy(ids).pin_memory().to(self._held.device, non_blocking=True)
+        return self._held.index_select(0, index)
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        assert self._host is not None
+        return list(map(self._host.__getitem__, ids.tolist()))
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        assert self._host is not None
+        count = len(self._host)
+        # Without mode="clip" numpy would gather into a copy first; ids come from the index of this dataset.
+        self._host.reshape(count, -1).take(ids, axis=0, out=out.reshape(len(out), -1), mode="clip")
+
+
+def _all_of(size: tuple[int, int], count: int) -> NDArray[np.int64]:
+    return np.broadcast_to(np.array(size, dtype=np.int64), (count, 2))
 
 
 # Train and val loaders of one dataset share the pixels; they go when the dataset does.
@@ -124,16 +209,14 @@ def _resident_pixels(dataset: Dataset, device: torch.device) -> torch.Tensor:
             ) from error
         for start in range(0, dataset.count, 1024):
             ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
-            pixels[start : start + len(ids)] = torch.from_numpy(np.stack(pack.pixels(ids)))
+            some = np.empty((len(ids), *dataset.image_size, 3), dtype=np.uint8)
+            pack.gather(ids, some)
+            pixels[start : start + len(ids)] = torch.from_numpy(some)
         held[device] = pixels
     return held[device]
 
 
-def choose_store(dataset: Dataset) -> StoreName:
-    """What `--store auto` takes: the fastest store whose pack was built."""
-    if "raw" in dataset.packs:
-        return "raw"
-    return "jpeg" if "jpeg" in dataset.packs else "files"
+_OPEN: dict[str, Callable[[Dataset], Store]] = {"files": FilesStore, "jpeg": JpegStore, "raw": RawStore}
 
 
 def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store:
@@ -142,10 +225,15 @@ def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store
     Raises:
         InputError: if there is no such store, or the dataset was built without its pack.
     """
-    if name == "files":
-        return FilesStore(dataset)
-    if name in ("jpeg", "raw"):
-        return PackStore(dataset, name)
     if name == "resident":
         return ResidentStore(dataset, device)
-    raise InputError(f"--store {name}: choose one of auto, {', '.join(STORES)}")
+    if name not in _OPEN:
+        raise InputError(f"--store {name}: choose one of auto, {', '.join(STORES)}")
+    return _OPEN[name](dataset)
+
+
+def choose_store(dataset: Dataset) -> StoreName:
+    """What `--store auto` takes: the fastest store whose pack was built."""
+    if "raw" in dataset.packs:
+        return "raw"
+    return "jpeg" if "jpeg" in dataset.packs else "files"

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from pipeline import Dataset, InputError, Loader
+from pipeline.buffers import BufferPool
+from pipeline.crops import BlockCropper, crop
 from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.plan import PlanBatch
 from pipeline.stores import STORES
@@ -223,6 +225,56 @@ def test_a_damaged_image_is_named(varied: Dataset, tmp_path: Any, engine: Any) -
     assert victim in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pixels_as_they_are(dataset: Dataset, engine: Any) -> None:
+    """uint8 batches: the same windows, not normalised; whole images straight out of the store."""
+    for part in ("train", "val"):
+        pixels, _ = next(iter(make(dataset, engine=engine, store="raw", part=part, dtype=torch.uint8)))
+        full, _ = next(iter(make(dataset, engine=engine, store="raw", part=part, mean=(0, 0, 0), std=(1, 1, 1))))
+        assert pixels.dtype == torch.uint8
+        assert pixels.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(pixels / 255, full)
+
+
+def test_memory_of_dropped_batches_is_used_again() -> None:
+    pool = BufferPool(64, keep=2)
+    first = pool.take((4, 4), torch.float32)
+    address = first.data_ptr()
+    part = first[1:]
+    del first
+    assert pool.take((2, 2), torch.float32).data_ptr() != address, "a view of it is still held"
+    del part
+    assert pool.take((8,), torch.uint8).data_ptr() == address
+
+
+@pytest.mark.parametrize("window", [(20, 20), (9, 14)])
+def test_blocks_are_cropped_like_single_images(window: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (50, 20, 24, 3), dtype=np.uint8)
+    cropper = BlockCropper((20, 24), 50)
+
+    def gather(ids: Any, out: Any) -> None:
+        out[...] = images[ids]
+
+    for reach in (0, 5, 2):
+        ids = rng.permutation(50)[:33]
+        corner = rng.integers(-reach, [20 - window[0] + reach + 1, 24 - window[1] + reach + 1], (33, 2))
+        windows = np.concatenate([corner, np.tile(window, (33, 1))], axis=1).astype(np.int32)
+        flip = rng.integers(0, 2, 33).astype(bool)
+        cropped = cropper(gather, ids, windows, flip)
+        for i, one in enumerate(cropped):
+            assert np.array_equal(one, crop(images[ids[i]], windows[i].tolist(), bool(flip[i])))
+
+
+def test_an_image_of_another_size_is_named(dataset: Dataset, tmp_path: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset.root, copy)
+    Image.new("RGB", (32, 32)).save(copy / dataset.path(0))
+    with pytest.raises(InputError, match="32x32") as caught:
+        list(make(Dataset(copy), store="files", engine="torch", batch_size=96))
+    assert dataset.path(0) in str(caught.value)
+
+
 def test_a_missing_image_is_named(dataset: Dataset, tmp_path: Any) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(dataset.root, copy)
@@ -248,13 +300,19 @@ def test_what_cannot_be_met_is_refused(dataset: Dataset, changes: dict[str, Any]
         make(dataset, **changes)
 
 
+@pytest.mark.gpu
 def test_auto_falls_back_to_torch_and_says_so(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "pipeline.dali_engine", None)
-    loader = make(dataset, engine="auto")
+    loader = make(dataset, engine="auto", device="cuda")
     assert loader.engine_name == "torch"
     assert len(caplog.messages) == 1
     assert "DALI cannot be imported" in caplog.messages[0]
+
+
+def test_dali_that_is_not_there_is_said(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.dali_engine", None)
+    assert make(dataset, engine="auto").engine_name == "torch"
     with pytest.raises(InputError, match="use --engine torch"):
         make(dataset, engine="dali")

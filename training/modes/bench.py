@@ -1,7 +1,7 @@
 """--mode bench: images/s of loader, model and both."""
 
 from pipeline.dataset import Dataset
-from pipeline.engine import ENGINES, choose_engine
+from pipeline.engine import ENGINES, choose_engine, dali_problem
 from pipeline.stores import STORES, choose_store
 from training import bench, plots
 from training.meter import hardware, peak_memory, versions
@@ -15,7 +15,7 @@ def run(request: Request) -> int:
     config = request.config()
     device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
     store = choose_store(dataset) if config.data.store == "auto" else config.data.store
-    engine = choose_engine() if config.data.engine == "auto" else config.data.engine
+    engine = choose_engine(device) if config.data.engine == "auto" else config.data.engine
     loaders = {}
     for s in STORES if config.data.store == "auto" else (store,):
         for e in ENGINES if config.data.engine == "auto" else (engine,):
@@ -63,7 +63,7 @@ def run(request: Request) -> int:
 
 def _possible(store: str, engine: str, dataset: Dataset) -> bool:
     """Whether the dataset and this machine have what a combination needs."""
-    if engine == "dali" and choose_engine() != "dali":
+    if engine == "dali" and dali_problem():
         return False
     if store == "resident":
         return "raw" in dataset.packs and dataset.image_size is not None
