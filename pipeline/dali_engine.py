@@ -55,6 +55,8 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
 class DaliEngine:
     """Bytes and a plan to normalised batches, with NVIDIA DALI."""
 
+    threaded = False  # DALI's own threads wait for what run() reads and feeds
+
     def __init__(self, store: Store, spec: EngineSpec) -> None:
         self.store, self.spec = store, spec
         self._gpu = spec.device.type == "cuda"

@@ -84,7 +84,7 @@ class Pack:
     """
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.folder = folder
+        self.folder, self._count = folder, count
         self.index = _load_array(folder / "index.npy", PACK_INDEX, count)
         self._files: list[NDArray[np.uint8]] = []
         for path in sorted(folder.glob("*.bin")):
@@ -92,6 +92,7 @@ class Pack:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._files.append(np.frombuffer(mapped, dtype=np.uint8))
         self._lengths = np.array([len(data) for data in self._files], dtype=np.uint64)
+        self._images: list[NDArray[np.uint8]] | None = None
 
     def encoded(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """The bytes of some images: read-only views into the map, uint8 [length] each.
@@ -114,23 +115,31 @@ class Pack:
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copies decoded images of one size into `out`, uint8 [B, height, width, 3], contiguous.
 
+        They lie in id order, so their places need no look into the index.
+
         Raises:
-            InputError: if the index points outside the data or to images of another size.
+            InputError: if the files are not as long as images of this size make them.
         """
-        rows, flat = self._rows(ids), out.reshape(len(out), -1)
-        size = flat.shape[1]
-        places, rest = np.divmod(rows["offset"], np.uint64(size))
-        if np.any(rows["length"] != size) or np.any(rest):
-            raise InputError(f"{self.folder}: the index does not match the image size; {_AGAIN}")
-        numbers = np.unique(rows["file"]).tolist()
-        for number in numbers:
-            images = self._files[number]
-            images = images[: len(images) // size * size].reshape(-1, size)
-            if len(numbers) == 1:
-                images.take(places.astype(np.int64), axis=0, out=flat, mode="clip")
-            else:
-                here = np.flatnonzero(rows["file"] == number)
-                flat[here] = images.take(places[here].astype(np.int64), axis=0)
+        flat = out.reshape(len(out), -1)
+        files = self._files_of(flat.shape[1])
+        if len(files) == 1:
+            # mode="clip" writes to `out` directly, others through a copy; ids are those of this dataset.
+            files[0].take(ids, axis=0, out=flat, mode="clip")
+            return
+        numbers, places = np.divmod(ids, len(files[0]))
+        for number in np.unique(numbers).tolist():
+            here = np.flatnonzero(numbers == number)
+            flat[here] = files[number].take(places[here], axis=0)
+
+    def _files_of(self, size: int) -> list[NDArray[np.uint8]]:
+        """The files as uint8 [images, size]."""
+        if self._images is None or self._images[0].shape[1] != size:
+            counts = [len(data) // size for data in self._files]
+            full, even = counts[:1] * (len(counts) - 1), all(len(data) % size == 0 for data in self._files)
+            if sum(counts) != self._count or counts[:-1] != full or not even:
+                raise InputError(f"{self.folder}: the files are not {self._count} images of {size} bytes; {_AGAIN}")
+            self._images = [data.reshape(-1, size) for data in self._files]
+        return self._images
 
     def _rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """Rows of the index, checked against the data."""

@@ -46,6 +46,10 @@ class EngineSpec:
 
 
 class Engine(Protocol):
+    """Attributes: `threaded` (batches are made in threads of its own while the caller does something else)."""
+
+    threaded: bool
+
     def run(self, batches: Iterable[PlanBatch]) -> Generator[torch.Tensor, None, None]:
         """Yields a batch [B, 3, height, width] for each plan batch: channels-last, on the device, normalised.
 

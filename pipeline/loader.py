@@ -118,7 +118,7 @@ class Loader:
         )
         self._engine = make_engine(self.engine_name, self._store, self.spec)
         self._epoch, self._first = 0, 0
-        self._producer: _Producer | None = None
+        self._feed: _Producer | _Direct | None = None
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -132,23 +132,25 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         self.close()
         epoch, first, self._first = self._epoch, self._first, 0
-        producer = self._producer = _Producer(self._batches(epoch, first), self.prefetch)
+        batches = self._batches(epoch, first)
+        # An engine that works in threads of its own needs no other one to run it.
+        feed = self._feed = _Direct(batches) if self._engine.threaded else _Producer(batches, self.prefetch)
         try:
             for _ in range(first, len(self)):
-                yield producer.take()
+                yield feed.take()
             if self._epoch == epoch:
                 self._epoch += 1
         finally:
-            producer.close()
+            feed.close()
 
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end."""
-        if self._producer is not None:
-            self._producer.close()
-            self._producer = None
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
 
     def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
-        """The epoch's batches, as they are made. Runs in the producer's thread."""
+        """The epoch's batches, as they are made."""
         plans: list[PlanBatch] = []
 
         def planned() -> Iterator[PlanBatch]:
@@ -200,6 +202,25 @@ def _centered(own: tuple[int, int] | None, output: tuple[int, int]) -> Augment:
     return Augment(output, crop="center", crop_fraction=0.875 if own is None else 1.0)
 
 
+_ENDED = "this loop over the loader was ended by another one; only one can run at a time"
+
+
+class _Direct:
+    """An iterator that is run where its items are taken."""
+
+    def __init__(self, items: Generator[Batch, None, None]) -> None:
+        self._items = items
+
+    def take(self) -> Batch:
+        try:
+            return next(self._items)
+        except StopIteration as error:
+            raise RuntimeError(_ENDED) from error
+
+    def close(self) -> None:
+        self._items.close()
+
+
 class _Producer:
     """Runs an iterator in a thread and holds up to `depth` of its items."""
 
@@ -233,7 +254,7 @@ class _Producer:
 
     def take(self) -> Batch:
         if self._stop.is_set():
-            raise RuntimeError("this loop over the loader was ended by another one; only one can run at a time")
+            raise RuntimeError(_ENDED)
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item

@@ -122,8 +122,12 @@ class Permutation:
         x += keys[1]
         x *= np.uint32(0xC2B2AE35)
         x ^= x >> np.uint32(16)
-        added = half + ((x.astype(np.uint64) * np.uint64(modulus)) >> _SHIFT)
-        return np.where(added >= modulus, added - np.uint64(modulus), added)
+        added = x.astype(np.uint64)
+        added *= np.uint64(modulus)
+        added >>= _SHIFT
+        added += half
+        # Below the modulus, added - modulus wraps around to a huge number: the smaller of the two is the remainder.
+        return np.minimum(added, added - np.uint64(modulus), out=added)
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,8 @@ def _padded(
 
 def _center(sizes: NDArray[np.int64], augment: Augment) -> NDArray[np.int32]:
     """The middle of the image, in the output's shape, as large as fits times `crop_fraction`."""
+    if len(sizes) > 1 and sizes.strides[0] == 0:  # one size for all, as stores say it
+        return np.broadcast_to(_center(sizes[:1], augment), (len(sizes), 4))
     shape = np.array(augment.output, dtype=np.float64)
     factor = (sizes / shape).min(axis=1, keepdims=True) * augment.crop_fraction
     side = np.clip(np.rint(shape * factor).astype(np.int64), 1, sizes)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
-from torchvision.transforms.v2.functional import resize
+from torch.nn.functional import interpolate
 
 from pipeline.buffers import BufferPool
 from pipeline.crops import BlockCropper, crop
@@ -22,6 +22,8 @@ class TorchEngine:
     images share one size) and normalised there.
     """
 
+    threaded = True
+
     CROP_BLOCK = 64  # images cropped at once: uint8, they fit a core's L2 cache
     SCALE_BLOCK = 32  # images normalised at once: the same in float32
 
@@ -34,7 +36,9 @@ class TorchEngine:
         std = torch.tensor(spec.std) * 255
         self._scale = (1 / std).repeat(pixels).to(spec.device)
         self._shift = (-torch.tensor(spec.mean) * 255 / std).repeat(pixels).to(spec.device)
-        self._pool = BufferPool(spec.batch_size * pixels * 3 * spec.dtype.itemsize, spec.prefetch + spec.threads + 2)
+        self._pool = BufferPool(
+            spec.batch_size * pixels * 3 * spec.dtype.itemsize, 2 * spec.prefetch + spec.threads + 2
+        )
         self._threads = torch.get_num_threads()  # also: settles the number of the thread that builds us
         self._own = threading.local()
 
@@ -45,7 +49,7 @@ class TorchEngine:
             try:
                 for batch in batches:
                     waiting.append((batch, pool.submit(self._make, batch)))
-                    if len(waiting) > self.spec.threads:
+                    if len(waiting) >= self.spec.threads + self.spec.prefetch:
                         yield self._finish(*waiting.popleft())
                 while waiting:
                     yield self._finish(*waiting.popleft())
@@ -112,8 +116,13 @@ class TorchEngine:
         """uint8 [B, h, w, 3] to [B, height, width, 3], bilinear with antialiasing."""
         if pixels.shape[1:3] == self.spec.output:
             return pixels
-        resized = resize(pixels.permute(0, 3, 1, 2), list(self.spec.output), antialias=True)
-        return resized.permute(0, 2, 3, 1)
+        planes = pixels.permute(0, 3, 1, 2)
+        if pixels.is_cuda:  # resizes floats only
+            planes = planes.float()
+        planes = interpolate(planes, self.spec.output, mode="bilinear", antialias=True)
+        if pixels.is_cuda:
+            planes = planes.round_().clamp_(0, 255).to(torch.uint8)
+        return planes.permute(0, 2, 3, 1)
 
     def _write(self, pixels: torch.Tensor, out: torch.Tensor) -> None:
         """Normalises uint8 [B, height, width, 3] into `out`; uint8 is left as it is."""

@@ -81,7 +81,13 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     _save(figure, path)
 
 
-def bars(path: Path, rows: Sequence[tuple[str, float, float, float]], xlabel: str, title: str) -> None:
+def bars(
+    path: Path,
+    rows: Sequence[tuple[str, float, float, float]],
+    xlabel: str,
+    title: str,
+    colours: Sequence[str] | None = None,
+) -> None:
     """Horizontal bars with the spread: rows of (name, median, lowest, highest), on a logarithmic scale."""
     figure, (axis,) = _figure(1, title)
     figure.set_size_inches(8.5, 1.6 + 0.42 * len(rows))
@@ -90,8 +96,14 @@ def bars(path: Path, rows: Sequence[tuple[str, float, float, float]], xlabel: st
         [m - low for m, low in zip(medians, lows, strict=True)],
         [h - m for m, h in zip(medians, highs, strict=True)],
     ]
-    colours = [GREEN if "model" in n else ORANGE if "together" in n else BLUE for n in names]
-    axis.barh(names, medians, xerr=spread, color=colours, height=0.66, error_kw={"ecolor": "#333333", "lw": 1})
+    axis.barh(
+        names,
+        medians,
+        xerr=spread,
+        color=colours[::-1] if colours else BLUE,
+        height=0.66,
+        error_kw={"ecolor": "#333333", "lw": 1},
+    )
     axis.set(xscale="log", xlabel=xlabel, xlim=(min(lows) / 2, max(highs) * 3))
     axis.grid(axis="y", visible=False)
     for place, (median, high) in enumerate(zip(medians, highs, strict=True)):

@@ -43,11 +43,13 @@ def run(request: Request) -> int:
         "config": config.flat(),
     }
     write_json(out / "bench.json", content)
+    kinds = {"model": plots.GREEN, "together": plots.ORANGE}
+    colours = [kinds.get(r.name, plots.BLUE) for r in results]
     rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
     where = hardware(device)
     machine = where.get("gpu", f"{where['cores']} cores of {where['cpu']}")
     plots.bars(out / "bench.png", rows, "images/s (median and range)", f"{dataset.name}, batches of "
-               f"{config.data.batch_size}, {step.precision.name}, {machine}")  # fmt: skip
+               f"{config.data.batch_size}, {step.precision.name}, {machine}", colours)  # fmt: skip
     print(f"{'':<24}{'images/s':>12}{'lowest':>12}{'highest':>12}{'CPU us/image':>14}{'stall':>8}")
     for r in results:
         line = r.summary()

@@ -1,0 +1,224 @@
+"""python -m bench.peers: loaders side by side.
+
+Every contestant runs in a process of its own. Rounds are interleaved: one after the other measures a round, then the
+next round begins; the others wait meanwhile. Medians, spread, ratio to ours, CPU time, memory, time to the first batch.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.peers import files
+from bench.peers.contestants import CONTESTANTS, WORKS, Contestant, cores
+from pipeline import Dataset, InputError
+from training import plots
+from training.meter import hardware, versions
+from training.report import write_json
+
+LIMIT = 180.0  # seconds to the first batch
+
+
+@dataclass
+class Entry:
+    """A contestant and what was measured of it; `problem` if it could not run."""
+
+    contestant: Contestant
+    first_batch_s: list[float] = field(default_factory=list)
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    problem: str = ""
+
+    def median(self, key: str) -> float:
+        return statistics.median(r[key] for r in self.rounds)
+
+    def summary(self) -> dict[str, Any]:
+        line: dict[str, Any] = {"name": self.contestant.name, "ours": self.contestant.ours}
+        if self.problem:
+            return {**line, "problem": self.problem}
+        speeds = [r["images_per_s"] for r in self.rounds]
+        return {
+            **line,
+            "images_per_s": round(statistics.median(speeds), 1),
+            "lowest": round(min(speeds), 1),
+            "highest": round(max(speeds), 1),
+            "cpu_us_per_image": round(self.median("cpu_us"), 2),
+            "memory_mib": round(max(r["memory_mib"] for r in self.rounds)),
+            "first_batch_s": round(statistics.median(self.first_batch_s), 2),
+            "rounds": [round(v, 1) for v in speeds],
+        }
+
+
+class Running:
+    """A contestant's process."""
+
+    def __init__(self, entry: Entry, job: dict[str, Any]) -> None:
+        self.entry = entry
+        words = [entry.contestant.name, json.dumps(job), repr(time.time())]
+        command = [sys.executable, "-m", "bench.peers.worker", *words]
+        self.log = (Path(job["files"]) / "log.txt").open("ab")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+
+    def hear(self) -> dict[str, float]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"ended with status {self.process.wait()}; see {self.log.name}")
+        answer: dict[str, float] = json.loads(line)
+        return answer
+
+    def measure(self, seconds: float) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        self.entry.rounds.append(self.hear())
+
+    def stop(self) -> None:
+        self.process.kill() if self.entry.problem else self.process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+
+
+def compete(entries: list[Entry], job: dict[str, Any], *, rounds: int, starts: int, seconds: float) -> None:
+    """Measures all entries; those that fail get a `problem`."""
+    running: list[Running] = []
+    for number in range(starts):
+        for entry in entries:
+            if entry.problem:
+                continue
+            one = Running(entry, job)
+            try:
+                entry.first_batch_s.append(one.hear()["first_batch_s"])
+            except RuntimeError as error:
+                entry.problem = str(error)
+            if number == starts - 1 and not entry.problem:
+                running.append(one)
+            else:
+                one.stop()
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
+        for one in running:
+            if not one.entry.problem:
+                try:
+                    one.measure(seconds)
+                except (RuntimeError, OSError) as error:
+                    one.entry.problem = str(error)
+    for one in running:
+        one.stop()
+
+
+def show(entries: list[Entry]) -> None:
+    """The table, fastest first; behind it those that could not run, and what would let them."""
+    ran = sorted((e for e in entries if not e.problem), key=lambda e: -e.median("images_per_s"))
+    best = max((e.median("images_per_s") for e in ran if e.contestant.ours), default=0.0)
+    heads = ("images/s", "lowest", "highest", "best of ours", "CPU us", "MiB", "first")
+    widths = (10, 10, 10, 14, 9, 8, 8)
+    print(" " * 34 + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
+    for entry in ran:
+        line = entry.summary()
+        print(
+            f"{line['name']:<34}{line['images_per_s']:>10,.0f}{line['lowest']:>10,.0f}{line['highest']:>10,.0f}"
+            f"{best / line['images_per_s']:>12.2f} x{line['cpu_us_per_image']:>9.1f}{line['memory_mib']:>8,}"
+            f"{line['first_batch_s']:>6.1f} s"
+        )
+    for entry in entries:
+        if entry.problem:
+            print(f"{entry.contestant.name:<34}{entry.problem}")
+
+
+def picture(path: Path, entries: list[Entry], title: str) -> None:
+    ran = [e.summary() for e in sorted(entries, key=lambda e: -e.median("images_per_s") if e.rounds else 0) if e.rounds]
+    rows = [(r["name"], r["images_per_s"], r["lowest"], r["highest"]) for r in ran]
+    colours = [plots.BLUE if r["ours"] else plots.GRAY for r in ran]
+    plots.bars(path, rows, "images/s (median and range)", title, colours)
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m bench.peers", description="Measure image loaders side by side.")
+    p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder (data/tiny-imagenet)")
+    p.add_argument("--out", type=Path, default=Path("runs/peers"), help="where results go (runs/peers)")
+    p.add_argument("--files", type=Path, help="where peers' own files go, and stay (<data>-peers)")
+    p.add_argument("--works", default="train,pixels", help="of train, pixels, photos, conversion (train,pixels)")
+    p.add_argument("--only", help="contestants, by parts of their names, comma-separated (default: all)")
+    p.add_argument("--source", type=Path, help="image folder that --works conversion reads")
+    p.add_argument("--batch-size", type=int, default=256, help="images in a batch (256)")
+    p.add_argument("--threads", type=int, default=cores(), help="threads or worker processes of each (one a core)")
+    p.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
+    p.add_argument("--starts", type=int, default=3, help="starts from nothing to the first batch (3)")
+    p.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
+    p.add_argument("--max-size", type=int, help="photos: limit of a side in peers' packs, in pixels")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        run(args, " ".join(["python -m bench.peers", *(sys.argv[1:] if argv is None else argv)]))
+    except InputError as error:
+        print(f"bench.peers: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    works = args.works.split(",")
+    for name in works:
+        if name not in (*WORKS, "conversion"):
+            raise InputError(f"--works {name}: choose from {', '.join(WORKS)}, conversion")
+    dataset = Dataset(args.data)
+    folder = args.files or args.data.with_name(args.data.name + "-peers")
+    args.out.mkdir(parents=True, exist_ok=True)
+    where = hardware(torch.device("cpu"))
+    machine = f"{where['cores']} cores of {where['cpu']}"
+    about = {"command": command, "hardware": where, "versions": versions(), "dataset": dataset.name}
+    files.prepare(dataset, folder, args.threads, args.max_size)
+    for name in works:
+        if name == "conversion":
+            if args.source is None:
+                raise InputError("--works conversion: needs --source, the folder of images that is converted")
+            content = _conversion(args, dataset, folder)
+        else:
+            content = _race(args, name, folder, f"{WORKS[name].title}\nbatches of {args.batch_size}, {machine}")
+        write_json(args.out / f"{name}.json", {**about, **content})
+
+
+def _race(args: argparse.Namespace, work: str, folder: Path, title: str) -> dict[str, Any]:
+    wanted = args.only.split(",") if args.only else [""]
+    chosen = [c for c in CONTESTANTS if work in c.works and any(w in c.name for w in wanted)]
+    if not chosen:
+        raise InputError(f"--only {args.only}: no such contestant; there are {', '.join(c.name for c in CONTESTANTS)}")
+    entries = [Entry(c, problem=f"not installed; {c.install}" if c.missing() else "") for c in chosen]
+    job = {
+        "data": str(args.data), "files": str(folder), "work": work, "batch_size": args.batch_size,
+        "threads": args.threads,
+    }  # fmt: skip
+    compete(entries, job, rounds=args.rounds, starts=args.starts, seconds=args.seconds)
+    print(f"\n{title}; medians of {args.rounds} rounds of {args.seconds} s")
+    show(entries)
+    picture(args.out / f"{work}.png", entries, title)
+    return {"work": WORKS[work].title, "rounds": args.rounds, "results": [e.summary() for e in entries]}
+
+
+def _conversion(args: argparse.Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    seconds = files.conversion(args.source, dataset, folder, args.threads, args.rounds)
+    medians = {name: round(statistics.median(values), 1) for name, values in seconds.items()}
+    print(f"\nconverting {dataset.count:,} images, seconds; medians of {args.rounds} rounds")
+    for name, value in medians.items():
+        print(f"{name:<34}{value:>10,.1f}")
+    return {"medians_s": medians, "rounds_s": {n: [round(v, 2) for v in values] for n, values in seconds.items()}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

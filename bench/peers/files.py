@@ -1,0 +1,116 @@
+"""What peers need converted before they can start, and how long each converter takes."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline import Dataset
+
+Samples = list[tuple[Path, int]]
+
+
+def samples(dataset: Dataset, parts: tuple[str, ...] = ("train",)) -> Samples:
+    """Paths and labels of the images under `train/` (and others) of a dataset folder, in id order."""
+    wanted = tuple(f"{part}/" for part in parts)
+    paths = ((dataset.path(i), int(dataset.labels[i])) for i in range(dataset.count))
+    return [(dataset.root / path, label) for path, label in paths if path.startswith(wanted)]
+
+
+class _Decoded:
+    """What FFCV's writer takes: indexable, RGB images as PIL."""
+
+    def __init__(self, images: Samples) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        path, label = self.images[index]
+        with Image.open(path) as image:
+            return image.convert("RGB"), label
+
+
+def write_ffcv(images: Samples, target: Path, mode: str, threads: int, max_size: int | None = None) -> None:
+    """FFCV's own file, as its documentation shows; `max_size` limits the longer side."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    options = {} if max_size is None else {"max_resolution": max_size}
+    fields = {"image": RGBImageField(write_mode=mode, **options), "label": IntField()}
+    DatasetWriter(str(target), fields, num_workers=threads).from_indexed_dataset(_Decoded(images))
+
+
+def write_webdataset(images: Samples, target: Path) -> None:
+    """Shards of 10,000 images in random order."""
+    import random
+
+    import webdataset as wds
+
+    target.mkdir()
+    shuffled = random.Random(0).sample(images, len(images))
+    with wds.ShardWriter(str(target / "%05d.tar"), maxcount=10_000, verbose=0) as sink:
+        for number, (path, label) in enumerate(shuffled):
+            sink.write({"__key__": f"{number:08d}", "jpg": path.read_bytes(), "cls": label})
+
+
+def prepare(dataset: Dataset, folder: Path, threads: int, max_size: int | None) -> None:
+    """Writes what is missing of the peers' files, for those that are installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = samples(dataset)
+    todo: list[tuple[str, str, Callable[[Path], None]]] = [
+        ("webdataset", "webdataset", lambda target: write_webdataset(train, target)),
+        ("ffcv", "ffcv-jpg.beton", lambda target: write_ffcv(train, target, "jpg", threads, max_size)),
+        ("ffcv", "ffcv-raw.beton", lambda target: write_ffcv(train, target, "raw", threads, max_size)),
+    ]
+    for module, name, write in todo:
+        target, partial = folder / name, folder / f"{name}.partial"
+        if importlib.util.find_spec(module) is None or target.exists():
+            continue
+        print(f"writing {target}", file=sys.stderr)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.unlink(missing_ok=True)
+        write(partial)
+        partial.rename(target)
+
+
+def conversion(source: Path, dataset: Dataset, folder: Path, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds a round of our converter (both packs, every image checked) and of FFCV's two writers, interleaved.
+
+    All read the same image files: ours in `source`, FFCV's writers the copies in the dataset folder.
+    """
+    everything = samples(dataset, ("train", "val"))
+    ours = folder / "conversion"
+    command = [
+        sys.executable,
+        "convert/build.py",
+        "--source",
+        str(source),
+        "--out",
+        str(ours),
+        "--workers",
+        str(threads),
+    ]
+    seconds: dict[str, list[float]] = {"ours, both packs": []}
+    for _ in range(rounds):
+        shutil.rmtree(ours, ignore_errors=True)
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds["ours, both packs"].append(time.perf_counter() - begun)
+        shutil.rmtree(ours)
+        if importlib.util.find_spec("ffcv") is None:
+            continue
+        for mode in ("jpg", "raw"):
+            target = folder / f"conversion-{mode}.beton"
+            begun = time.perf_counter()
+            write_ffcv(everything, target, mode, threads)
+            seconds.setdefault(f"FFCV {mode}", []).append(time.perf_counter() - begun)
+            target.unlink()
+    return seconds
