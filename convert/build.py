@@ -43,6 +43,7 @@ class Options:
         seed: of that split.
         workers: processes that decode.
         strict: stop at an image that does not decode.
+        max_size: limit of the shorter side in packs, in pixels.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Options:
     seed: int
     workers: int
     strict: bool
+    max_size: int | None = None
 
     def __post_init__(self) -> None:
         for kind in self.packs:
@@ -59,6 +61,8 @@ class Options:
                 raise InputError(f"--packs {kind}: choose from {', '.join(PACK_KINDS)}")
         if not 0 < self.val_fraction < 1:
             raise InputError(f"--val-fraction {self.val_fraction}: must lie between 0 and 1")
+        if self.max_size is not None and self.max_size < 8:
+            raise InputError(f"--max-size {self.max_size}: must be at least 8 pixels")
         if self.workers < 1:
             raise InputError(f"--workers {self.workers}: must be at least 1")
 
@@ -69,6 +73,7 @@ class Options:
             "packs": list(self.packs),
             "val_fraction": self.val_fraction,
             "seed": self.seed,
+            "max_size": self.max_size,
         }
 
 
@@ -92,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, default=0, help="of the stratified split (default: 0)")
     p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    p.add_argument(
+        "--max-size",
+        type=int,
+        help="limit of the shorter side in packs, in pixels; larger images are made smaller (JPEG again at quality 90)",
+    )
     p.add_argument("--strict", action="store_true", help="stop at an image that does not decode")
     p.add_argument("--force", action="store_true", help="build again where there is a dataset already")
     return p
@@ -108,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=args.seed,
             workers=args.workers,
             strict=args.strict,
+            max_size=args.max_size,
         )
         if _finished(options, args.force):
             return 0
@@ -194,7 +205,7 @@ class _Converted:
     parts: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(768, dtype=np.int64))
-    packs: dict[str, dict[str, int]] = field(default_factory=dict)
+    packs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def _write(options: Options, listing: Listing, target: Path) -> dict[str, Any]:
@@ -212,7 +223,7 @@ def _write(options: Options, listing: Listing, target: Path) -> dict[str, Any]:
     write_meta(
         target,
         name=listing.name,
-        fingerprint=_fingerprint(done.records, done.digests, made),
+        fingerprint=_fingerprint(done.records, done.digests, made, options.max_size),
         image_size=list(sizes.pop()) if len(sizes) == 1 else None,
         count=len(done.records),
         mean=mean,
@@ -236,7 +247,7 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> _Conver
     done = _Converted(left_out=list(listing.left_out))
     writers = {kind: PackWriter(target / "packs" / kind) for kind in options.packs}
     chunks = [listing.items[start : start + CHUNK] for start in range(0, len(listing.items), CHUNK)]
-    jobs = [images.Job(listing.tree, chunk, target, options.packs) for chunk in chunks]
+    jobs = [images.Job(listing.tree, chunk, target, options.packs, options.max_size) for chunk in chunks]
     bar = tqdm(total=len(listing.items), unit=" images", desc="converting", disable=not sys.stderr.isatty())
     with contextlib.closing(_run(jobs, options.workers)) as results, bar:
         for job, (seen, counts) in zip(jobs, results, strict=True):
@@ -250,11 +261,11 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> _Conver
                 done.gray.append(image.gray)
                 done.parts.append(item.part)
                 for kind, writer in writers.items():
-                    writer.add(image.encoded if kind == "jpeg" else image.pixels, image.height, image.width)
+                    writer.add(image.encoded if kind == "jpeg" else image.pixels, *image.pack_size)
             bar.update(len(seen))
     for kind, writer in writers.items():
         writer.close()
-        done.packs[kind] = {"bytes": writer.nbytes, "files": writer.files}
+        done.packs[kind] = writer.about()
     if not done.records:
         raise InputError(f"--source {options.source}: none of its {len(listing.items)} images decodes")
     return done
@@ -293,8 +304,10 @@ def _mean_std(histogram: NDArray[np.int64]) -> tuple[list[float], list[float]]:
     return [round(v, 6) for v in mean.tolist()], [round(v, 6) for v in np.sqrt(variance).tolist()]
 
 
-def _fingerprint(records: Sequence[Record], digests: Sequence[bytes], made: Sequence[Split]) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(
+    records: Sequence[Record], digests: Sequence[bytes], made: Sequence[Split], max_size: int | None
+) -> str:
+    digest = hashlib.sha256() if max_size is None else hashlib.sha256(f"max-size {max_size}\n".encode())
     for record, image in zip(records, digests, strict=True):
         digest.update(f"{record.path}\n{record.label} ".encode() + image)
     for split in made:

@@ -1,6 +1,7 @@
 """Looks at every image once: reads, decodes, counts; what worker processes run."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ class Seen:
         height, width: pixels, after the EXIF orientation is applied.
         gray, plain: as `decode` found it.
         digest: of the file's bytes.
+        pack_size: height and width of what follows, which `max_size` may have made smaller.
         encoded: the file's bytes, if they are wanted.
         pixels: uint8 RGB rows, if they are wanted.
         error: why it does not decode; then nothing else is set.
@@ -31,6 +33,7 @@ class Seen:
     gray: bool = False
     plain: bool = False
     digest: bytes = b""
+    pack_size: tuple[int, int] = (0, 0)
     encoded: bytes = b""
     pixels: bytes = b""
     error: str = ""
@@ -45,12 +48,14 @@ class Job:
         items: the images.
         target: folder to write the image files into.
         packs: the packs to prepare.
+        max_size: limit of the shorter side in packs, in pixels.
     """
 
     tree: Tree
     items: Sequence[Item]
     target: Path
     packs: tuple[str, ...]
+    max_size: int | None
 
 
 def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
@@ -76,13 +81,28 @@ def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
     except (OSError, DecodeError) as error:
         return Seen(error=str(error) or type(error).__name__), None
     (job.target / item.path).write_bytes(data)
+    packed, small = _limit(data, pixels, job.max_size)
     seen = Seen(
         height=pixels.shape[0],
         width=pixels.shape[1],
         gray=gray,
         plain=plain,
         digest=hashlib.blake2b(data, digest_size=16).digest(),
-        encoded=data if "jpeg" in job.packs else b"",
-        pixels=pixels.tobytes() if "raw" in job.packs else b"",
+        pack_size=(small.shape[0], small.shape[1]),
+        encoded=packed if "jpeg" in job.packs else b"",
+        pixels=small.tobytes() if "raw" in job.packs else b"",
     )
     return seen, np.array(Image.fromarray(pixels).histogram(), dtype=np.int64)
+
+
+def _limit(data: bytes, pixels: NDArray[np.uint8], max_size: int | None) -> tuple[bytes, NDArray[np.uint8]]:
+    """An image file and its pixels with a shorter side of at most `max_size`; made smaller, it is a new JPEG."""
+    height, width = pixels.shape[:2]
+    if max_size is None or min(height, width) <= max_size:
+        return data, pixels
+    scale = max_size / min(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue(), np.array(image)

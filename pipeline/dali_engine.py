@@ -26,6 +26,7 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
         on_device: the images are already in the GPU's memory.
     """
     gpu = spec.device.type == "cuda"
+    window_only = encoded and spec.resize and spec.inside  # decoding what is cut away would cost more than the rest
     images = fn.external_source(
         name="images", device="gpu" if on_device else "cpu", no_copy=True, layout=None if encoded else "HWC"
     )
@@ -34,11 +35,16 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
     flip = fn.external_source(name="flip")
     if encoded:
         # Fancy upsampling is libjpeg-turbo's (and so Pillow's and torchvision's) way of enlarging the chroma planes.
-        device = "mixed" if gpu and spec.decode == "mixed" else "cpu"
-        images = fn.decoders.image(images, device=device, output_type=types.RGB, jpeg_fancy_upsampling=True)
+        options = {"output_type": types.RGB, "jpeg_fancy_upsampling": True}
+        options["device"] = "mixed" if gpu and spec.decode == "mixed" else "cpu"
+        if window_only:
+            images = fn.decoders.image_slice(images, start=start, shape=shape, axes=(0, 1), **options)
+        else:
+            images = fn.decoders.image(images, **options)
     if gpu and not on_device:
         images = images.gpu()
-    images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
+    if not window_only:
+        images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
     if spec.resize:
         images = fn.resize(images, size=spec.output, interp_type=types.INTERP_LINEAR, antialias=True)
     mean, std = ((0.0,) * 3, (1 / 255,) * 3) if spec.dtype == torch.uint8 else (spec.mean, spec.std)

@@ -19,6 +19,7 @@ id, the row. ::
 
 import json
 import mmap
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -78,21 +79,36 @@ class Pack:
     Args:
         folder: `packs/<kind>` of a dataset.
         count: images in the dataset.
+        size: (height, width) in pixels of all its images, None if they vary.
 
     Raises:
         InputError: if the index is missing or not one.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self.folder, self._count = folder, count
+    def __init__(self, folder: Path, count: int, size: tuple[int, int] | None) -> None:
+        self.folder, self._count, self.size = folder, count, size
         self.index = _load_array(folder / "index.npy", PACK_INDEX, count)
         self._files: list[NDArray[np.uint8]] = []
+        self._maps: list[mmap.mmap] = []
         for path in sorted(folder.glob("*.bin")):
             with path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._maps.append(mapped)
             self._files.append(np.frombuffer(mapped, dtype=np.uint8))
         self._lengths = np.array([len(data) for data in self._files], dtype=np.uint64)
         self._images: list[NDArray[np.uint8]] | None = None
+        # Of a pack that memory cannot hold, random reads shall bring in what they ask for and nothing around it.
+        self.large = self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+        if self.large:
+            for mapped in self._maps:
+                mapped.madvise(mmap.MADV_RANDOM)
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Height and width of some images in pixels: int64 [B, 2]."""
+        if self.size is not None:
+            return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
+        rows = self.index[ids]
+        return np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
 
     def encoded(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """The bytes of some images: read-only views into the map, uint8 [length] each.
@@ -131,6 +147,26 @@ class Pack:
             here = np.flatnonzero(numbers == number)
             flat[here] = files[number].take(places[here], axis=0)
 
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """Tells the system to begin reading some images, so that they come in side by side instead of one by one.
+
+        Single images of a pack that memory can hold are left to the system's own reading ahead.
+        """
+        ends = np.flatnonzero(np.diff(ids, append=-1) != 1) + 1  # runs of neighbours
+        firsts, lasts = ids[np.concatenate([[0], ends[:-1]])], ids[ends - 1]
+        if not self.large:
+            several = lasts > firsts
+            firsts, lasts = firsts[several], lasts[several]
+        begins, stops = self._rows(firsts), self._rows(lasts)
+        for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True):
+            self._expect(begin[2], begin[0], stop[2], stop[0] + stop[1])
+
+    def _expect(self, first_file: int, begin: int, last_file: int, end: int) -> None:
+        for number in range(first_file, last_file + 1):
+            start = begin // mmap.PAGESIZE * mmap.PAGESIZE if number == first_file else 0
+            stop = end if number == last_file else len(self._files[number])
+            self._maps[number].madvise(mmap.MADV_WILLNEED, start, stop - start)
+
     def _files_of(self, size: int) -> list[NDArray[np.uint8]]:
         """The files as uint8 [images, size]."""
         if self._images is None or self._images[0].shape[1] != size:
@@ -165,6 +201,7 @@ class PackWriter:
         self.file_bytes = file_bytes
         self.nbytes = 0
         self._rows: list[tuple[int, int, int, int, int]] = []
+        self._sizes: set[tuple[int, int]] = set()
         self._file: BinaryIO | None = None
         self._number = -1
         self._offset = 0
@@ -177,6 +214,7 @@ class PackWriter:
         self._file.write(data)
         self._rows.append((self._offset, len(data), self._number, height, width))
         self._offset += len(data)
+        self._sizes.add((height, width))
         self.nbytes += len(data)
 
     def _next_file(self) -> None:
@@ -186,9 +224,10 @@ class PackWriter:
         self._offset = 0
         self._file = (self.folder / f"{self._number:05d}.bin").open("wb")
 
-    @property
-    def files(self) -> int:
-        return self._number + 1
+    def about(self) -> dict[str, Any]:
+        """What dataset.json says of the pack."""
+        size = list(next(iter(self._sizes))) if len(self._sizes) == 1 else None
+        return {"bytes": self.nbytes, "files": self._number + 1, "image_size": size}
 
     def close(self) -> None:
         if self._file is not None:
@@ -263,7 +302,7 @@ class Dataset:
         mean, std: measured over the train images, per channel RGB, in 0..1.
         count: images in all.
         splits: {split: {part: images}}.
-        packs: {kind: {"bytes": ..., "files": ...}}.
+        packs: {kind: {"bytes": ..., "files": ..., "image_size": [height, width] or None}}.
 
     Raises:
         InputError: if there is no dataset there or its description cannot be used.
@@ -282,7 +321,9 @@ class Dataset:
             self.std = tuple(float(v) for v in meta["std"])
             self.count = int(meta["count"])
             self.splits = {str(s): {p: int(n[p]) for p in PARTS} for s, n in meta["splits"].items()}
-            self.packs: dict[str, dict[str, int]] = dict(meta["packs"])
+            self.packs = {str(kind): dict(about) for kind, about in meta["packs"].items()}
+            sizes = {kind: about["image_size"] for kind, about in self.packs.items()}
+            self._pack_sizes = {kind: None if s is None else (int(s[0]), int(s[1])) for kind, s in sizes.items()}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(
                 f"{self.root / 'dataset.json'}: {type(error).__name__} on {error}; build the dataset again with --force"
@@ -373,4 +414,4 @@ class Dataset:
                 f"{self.root} has no {kind} pack; build it with: "
                 f"python convert/build.py --out {self.root} --packs {','.join([*self.packs, kind])} --force"
             )
-        return Pack(self.root / "packs" / kind, self.count)
+        return Pack(self.root / "packs" / kind, self.count, self._pack_sizes[kind])

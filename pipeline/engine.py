@@ -24,6 +24,7 @@ class EngineSpec:
     Attributes:
         output: (height, width) of a batch in pixels.
         resize: some windows are not of the output's size.
+        inside: no window reaches outside its image.
         batch_size: the most images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
@@ -35,6 +36,7 @@ class EngineSpec:
 
     output: tuple[int, int]
     resize: bool
+    inside: bool
     batch_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -4,6 +4,7 @@ import atexit
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch
 from pipeline.dataset import Dataset
 from pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
 from pipeline.errors import InputError
-from pipeline.plan import Augment, Crop, Plan, PlanBatch
+from pipeline.plan import Augment, Blocks, Crop, Plan, PlanBatch
 from pipeline.stores import StoreName, choose_store, open_store
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,12 +38,16 @@ class Loader:
         split: e.g. `70-30`.
         part: `train` (augmented, shuffled) or `val`.
         batch_size: images in a batch, all ranks together.
-        store: `files`, `jpeg`, `raw`, `resident`, or `auto` (the fastest whose pack was built).
+        store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
         device: where batches go, e.g. `cuda` or `cpu`.
         seed: of order, windows and flips.
         threads: worker threads on the host (all cores if None).
         image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies).
+        shuffle: for train: `full`, or `blocks` (for storage where random reads are slow: blocks of neighbours in random
+            order, images mixed within groups of blocks).
+        shuffle_block: neighbours in a block, for `blocks`.
+        shuffle_group: blocks in a group, for `blocks`.
         crop: for train: `pad`, `random-resized`, or `auto` (`pad` where all images share one size).
         padding: pixels, for `pad`.
         flip: mirror half of the train images.
@@ -57,6 +62,8 @@ class Loader:
         InputError: if an argument cannot be met.
     """
 
+    AHEAD = 8  # batches between telling storage what will be read and reading it
+
     def __init__(
         self,
         dataset: Dataset,
@@ -70,6 +77,9 @@ class Loader:
         seed: int = 0,
         threads: int | None = None,
         image_size: int | None = None,
+        shuffle: Literal["full", "blocks"] = "full",
+        shuffle_block: int = 256,
+        shuffle_group: int = 64,
         crop: Crop | Literal["auto"] = "auto",
         padding: int = 4,
         flip: bool = True,
@@ -84,22 +94,23 @@ class Loader:
     ) -> None:
         self.dataset, self.split, self.part = dataset, split, part
         self.device = torch.device(device)
-        self.store_name = choose_store(dataset) if store == "auto" else store
+        self.store_name = choose_store(dataset, self.device)[0] if store == "auto" else store
         self.engine_name = choose_engine(self.device) if engine == "auto" else engine
         self.batch_size, self.prefetch = batch_size, prefetch
         ids = dataset.ids(split, part, classes)
         self.images = len(ids)
-        own = dataset.image_size
+        self._store = open_store(self.store_name, dataset, self.device)
+        own = self._store.size
         output = (image_size, image_size) if image_size else own or (224, 224)
         train = part == "train"
         augment = _augment(own, output, crop=crop, padding=padding, flip=flip) if train else _centered(own, output)
-        self._store = open_store(self.store_name, dataset, self.device)
         self.plan = Plan(
             ids,
             self._store.sizes,
             batch_size=batch_size,
             augment=augment,
             shuffle=train,
+            blocks=Blocks(shuffle_block, shuffle_group) if shuffle == "blocks" else None,
             seed=seed,
             rank=rank,
             world_size=world_size,
@@ -107,6 +118,7 @@ class Loader:
         self.spec = EngineSpec(
             output=output,
             resize=own != output or augment.crop == "random-resized",
+            inside=augment.crop != "pad",
             batch_size=-(-batch_size // world_size),
             mean=mean,
             std=std,
@@ -154,9 +166,17 @@ class Loader:
         plans: list[PlanBatch] = []
 
         def planned() -> Iterator[PlanBatch]:
+            coming: deque[PlanBatch] = deque()
             for k in range(first, len(self)):
-                plans.append(self.plan.batch(epoch, k))
-                yield plans[-1]
+                coming.append(self.plan.batch(epoch, k))
+                for ids in self.plan.soon(epoch, k, first) if self.plan.blocks else [coming[-1].ids]:
+                    self._store.expect(ids)
+                if len(coming) > self.AHEAD:
+                    plans.append(coming.popleft())
+                    yield plans[-1]
+            for plan in coming:
+                plans.append(plan)
+                yield plan
 
         made = self._engine.run(planned())
         try:

@@ -13,121 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.permutation import BlockPermutation, Permutation
+from pipeline.philox import STREAM_ATTEMPT, STREAM_WINDOW, below, philox, unit
 
 Crop = Literal["pad", "random-resized", "center"]
-
-# Streams keep the generator's uses apart: a counter is (low id, high id, epoch, stream).
-_STREAM_ORDER, _STREAM_WINDOW, _STREAM_ATTEMPT = 0, 1, 2
-
-_U32 = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
-
-
-def philox(
-    ids: NDArray[np.int64], *, seed: int, epoch: int, stream: int
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Philox-4x32-10: four random words for each id.
-
-    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. numpy's own Philox hands out a stream; this
-    one answers for any ids at once, which is what makes a choice depend on the image alone.
-
-    Args:
-        ids: int64 [n], not negative.
-        seed: the key, 64 bits.
-        epoch: 32 bits.
-        stream: 32 bits.
-
-    Returns:
-        Four arrays uint64 [n] with values in 0..2^32-1.
-    """
-    unsigned = ids.astype(np.uint64)
-    c0, c1 = unsigned & _U32, unsigned >> _SHIFT
-    c2, c3 = np.full_like(c0, epoch & 0xFFFFFFFF), np.full_like(c0, stream & 0xFFFFFFFF)
-    k0, k1 = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
-    for _ in range(10):
-        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = (
-            (p1 >> _SHIFT) ^ c1 ^ np.uint64(k0),
-            p1 & _U32,
-            (p0 >> _SHIFT) ^ c3 ^ np.uint64(k1),
-            p0 & _U32,
-        )
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c0, c1, c2, c3
-
-
-def _below(words: NDArray[np.uint64], bound: "NDArray[np.int64] | int") -> NDArray[np.int64]:
-    """Random words of 32 bits to integers in 0..bound-1 (Lemire's multiply-shift; its bias is below bound / 2^32)."""
-    return ((words * np.asarray(bound, dtype=np.uint64)) >> _SHIFT).astype(np.int64)
-
-
-def _unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Random words of 32 bits to floats in [0, 1)."""
-    return words.astype(np.float64) * 2.0**-32
-
-
-class Permutation:
-    """A random order of 0..n-1 that is computed, not stored: `Permutation(n, ...)(slots)`.
-
-    A Feistel network over the pairs (left < a, right < b) with a * b just above n, walked on while it leaves 0..n-1
-    (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Because a * b < n + 2 sqrt(n) + 1, hardly
-    any slot has to be walked. Memory and time are O(len(slots)) whatever n is.
-
-    Args:
-        n: size of the domain, at least 1 and below 2^62.
-        seed: 64 bits.
-        epoch: 32 bits; another epoch, another order.
-    """
-
-    ROUNDS = 12
-
-    def __init__(self, n: int, *, seed: int, epoch: int) -> None:
-        self.n = n
-        # A tiny network reaches too few orders: below 25, walk on a domain of 25.
-        self._a = max(int(np.sqrt(n)), 5)
-        self._b = max(-(-n // self._a), 5)
-        # Each round's function takes 64 bits of key of its own.
-        words = philox(np.arange(self.ROUNDS, dtype=np.int64), seed=seed, epoch=epoch, stream=_STREAM_ORDER)
-        self._keys = list(zip(words[0].astype(np.uint32), words[1].astype(np.uint32), strict=True))
-
-    def __call__(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64 [k] slots in 0..n-1 to int64 [k] of what stands there."""
-        out = self._walk(slots)
-        outside = np.flatnonzero(out >= self.n)
-        while len(outside):
-            out[outside] = self._walk(out[outside])
-            outside = outside[out[outside] >= self.n]
-        return out
-
-    def _walk(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        left, right = np.divmod(values, self._b)
-        left, right = left.astype(np.uint64), right.astype(np.uint64)
-        for number, keys in enumerate(self._keys):
-            if number % 2:
-                right = self._shift(right, left, self._b, keys)
-            else:
-                left = self._shift(left, right, self._a, keys)
-        return (left * np.uint64(self._b) + right).astype(np.int64)
-
-    @staticmethod
-    def _shift(
-        half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: int, keys: tuple[np.uint32, np.uint32]
-    ) -> NDArray[np.uint64]:
-        """(half + F(other)) mod modulus, where F is MurmurHash3's 32-bit finaliser, keyed on both sides."""
-        x = other.astype(np.uint32)
-        x ^= keys[0]
-        x ^= x >> np.uint32(16)
-        x *= np.uint32(0x85EBCA6B)
-        x ^= x >> np.uint32(13)
-        x += keys[1]
-        x *= np.uint32(0xC2B2AE35)
-        x ^= x >> np.uint32(16)
-        added = x.astype(np.uint64)
-        added *= np.uint64(modulus)
-        added >>= _SHIFT
-        added += half
-        # Below the modulus, added - modulus wraps around to a huge number: the smaller of the two is the remainder.
-        return np.minimum(added, added - np.uint64(modulus), out=added)
 
 
 @dataclass(frozen=True)
@@ -174,6 +63,19 @@ class PlanBatch:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Shuffling for storage where random reads are slow: see `BlockPermutation`.
+
+    Attributes:
+        images: neighbours in the list that are read together.
+        group: blocks that are mixed with each other.
+    """
+
+    images: int
+    group: int
+
+
 class Plan:
     """The plan of one part of a split.
 
@@ -183,6 +85,7 @@ class Plan:
         batch_size: images in a batch, all ranks together.
         augment: how windows are chosen.
         shuffle: a fresh order each epoch, the incomplete last batch dropped. Otherwise list order, every image once.
+        blocks: shuffle blocks of neighbours, and images within groups of blocks, instead of all images.
         seed: 64 bits.
         rank, world_size: this process's share of each batch.
 
@@ -200,6 +103,7 @@ class Plan:
         batch_size: int,
         augment: Augment,
         shuffle: bool,
+        blocks: Blocks | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -215,6 +119,8 @@ class Plan:
         self.ids, self.sizes, self.augment = ids, sizes, augment
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
+        self.blocks = blocks if shuffle else None
+        self._order: tuple[int, Permutation | BlockPermutation] | None = None
         self._chunk_batches = max(self.CHUNK * world_size // batch_size, 1)
         self._chunk: tuple[int, int, PlanBatch] | None = None
         self._bounds: list[int] = []
@@ -245,10 +151,37 @@ class Plan:
         self._bounds = np.cumsum([0, *map(len, shares)]).tolist()
         slots = np.concatenate(shares)
         if self.shuffle:
-            slots = Permutation(len(self.ids), seed=self.seed, epoch=epoch)(slots)
+            slots = self._order_of(epoch)(slots)
         ids = np.asarray(self.ids[slots])
         window, flip = self._choose(ids, epoch)
         return PlanBatch(ids, window, flip)
+
+    def _order_of(self, epoch: int) -> Permutation | BlockPermutation:
+        if self._order is None or self._order[0] != epoch:
+            n, blocks = len(self.ids), self.blocks
+            if blocks is None:
+                self._order = (epoch, Permutation(n, seed=self.seed, epoch=epoch))
+            else:
+                order = BlockPermutation(n, block=blocks.images, group=blocks.group, seed=self.seed, epoch=epoch)
+                self._order = (epoch, order)
+        return self._order[1]
+
+    def soon(self, epoch: int, k: int, first: int = 0) -> list[NDArray[np.int64]]:
+        """What storage may begin to read when batch `k` is asked for, in an epoch that began at batch `first`.
+
+        Returns:
+            Ids of blocks whose group comes next and was not named before, int64 [images] each; none without blocks.
+        """
+        order = self._order_of(epoch) if self.shuffle else None
+        if not isinstance(order, BlockPermutation):
+            return []
+        group = order.group_of(k * self.batch_size)
+        known = group if k == first else order.group_of((k - 1) * self.batch_size) + 2
+        return [
+            np.asarray(self.ids[block * order.block : (block + 1) * order.block])
+            for number in range(known, group + 2)
+            for block in order.blocks_of(number).tolist()
+        ]
 
     def _share(self, k: int) -> NDArray[np.int64]:
         """The slots of batch k that are this rank's."""
@@ -260,7 +193,7 @@ class Plan:
         augment, sizes = self.augment, self.sizes(ids)
         if augment.crop == "center" and not augment.flip:
             return _center(sizes, augment), np.zeros(len(ids), dtype=bool)
-        words = philox(ids, seed=self.seed, epoch=epoch, stream=_STREAM_WINDOW)
+        words = philox(ids, seed=self.seed, epoch=epoch, stream=STREAM_WINDOW)
         flip = (words[0] & np.uint64(1)).astype(bool) if augment.flip else np.zeros(len(ids), dtype=bool)
         if augment.crop == "pad":
             return _padded(sizes, augment, words[1], words[2]), flip
@@ -275,15 +208,15 @@ class Plan:
         todo = np.arange(len(ids))
         log_ratio = np.log(augment.ratio)
         for attempt in range(Augment.ATTEMPTS):
-            words = philox(ids[todo], seed=self.seed, epoch=epoch, stream=_STREAM_ATTEMPT + attempt)
+            words = philox(ids[todo], seed=self.seed, epoch=epoch, stream=STREAM_ATTEMPT + attempt)
             height, width = sizes[todo, 0], sizes[todo, 1]
-            area = height * width * (augment.scale[0] + _unit(words[0]) * (augment.scale[1] - augment.scale[0]))
-            ratio = np.exp(log_ratio[0] + _unit(words[1]) * (log_ratio[1] - log_ratio[0]))
+            area = height * width * (augment.scale[0] + unit(words[0]) * (augment.scale[1] - augment.scale[0]))
+            ratio = np.exp(log_ratio[0] + unit(words[1]) * (log_ratio[1] - log_ratio[0]))
             w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
             h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
             fits = (w > 0) & (h > 0) & (w <= width) & (h <= height)
             w, h = np.where(fits, w, 1), np.where(fits, h, 1)
-            y, x = _below(words[2], height - h + 1), _below(words[3], width - w + 1)
+            y, x = below(words[2], height - h + 1), below(words[3], width - w + 1)
             window[todo[fits]] = np.stack([y, x, h, w], axis=1)[fits]
             todo = todo[~fits]
             if not len(todo):
@@ -295,7 +228,7 @@ def _padded(
     sizes: NDArray[np.int64], augment: Augment, y: NDArray[np.uint64], x: NDArray[np.uint64]
 ) -> NDArray[np.int32]:
     """Windows of the image's size, shifted by -padding..padding: a crop of the zero-padded image."""
-    shift = np.stack([_below(y, 2 * augment.padding + 1), _below(x, 2 * augment.padding + 1)], axis=1)
+    shift = np.stack([below(y, 2 * augment.padding + 1), below(x, 2 * augment.padding + 1)], axis=1)
     return np.concatenate([shift - augment.padding, sizes], axis=1).astype(np.int32)
 
 

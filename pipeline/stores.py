@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, Pack
 from pipeline.decode import DecodeError, decode, decode_plain
 from pipeline.errors import InputError
 
@@ -49,6 +49,9 @@ class Store(Protocol):
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Some images decoded into `out`, uint8 [B, height, width, 3]; only where all share one size."""
 
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """These images will be read soon."""
+
 
 class _EncodedStore:
     """What stores of image files have in common: they decode when pixels are asked for."""
@@ -61,7 +64,7 @@ class _EncodedStore:
 
     def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.size is not None:
-            return _all_of(self.size, len(ids))
+            return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
         return self._dataset.sizes[ids].astype(np.int64)
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
@@ -80,6 +83,9 @@ class _EncodedStore:
                     slot[...] = decode(data).pixels
             except ValueError as error:  # DecodeError is one, and so is another size
                 raise self.damaged(image, error) from error
+
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """Files lie where they lie."""
 
     def _decode(self, image: int, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
         try:
@@ -125,9 +131,16 @@ class JpegStore(_EncodedStore):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
         self._pack = dataset.pack("jpeg")
+        self.size = self._pack.size
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._pack.sizes(ids)
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         return self._pack.encoded(ids)
+
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        self._pack.expect(ids)
 
 
 class RawStore:
@@ -136,23 +149,10 @@ class RawStore:
     encoded = False
 
     def __init__(self, dataset: Dataset) -> None:
-        self.size = dataset.image_size
-        self._pack = dataset.pack("raw")
-
-    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self.size is not None:
-            return _all_of(self.size, len(ids))
-        rows = self._pack.index[ids]
-        return np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
-
-    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._pack.pixels(ids)
-
-    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._pack.pixels(ids)
-
-    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        self._pack.gather(ids, out)
+        pack = dataset.pack("raw")
+        self.size, self.sizes, self.expect = pack.size, pack.sizes, pack.expect
+        self.read = self.pixels = pack.pixels
+        self.gather = pack.gather
 
 
 class ResidentStore:
@@ -161,15 +161,13 @@ class ResidentStore:
     encoded = False
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        if dataset.image_size is None:
+        pack = dataset.pack("raw")
+        if pack.size is None:
             raise InputError("--store resident: needs images of one size, here they vary; use --store raw")
-        self.size: tuple[int, int] | None = dataset.image_size
-        self._held = _resident_pixels(dataset, device)
+        self.size: tuple[int, int] | None = pack.size
+        self.sizes = pack.sizes
+        self._held = _resident_pixels(dataset, pack, pack.size, device)
         self._host = self._held.numpy() if device.type == "cpu" else None
-
-    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        assert self.size is not None
-        return _all_of(self.size, len(ids))
 
     def read(self, ids: NDArray[np.int64]) -> Images:
         if self._host is not None:
@@ -187,20 +185,18 @@ class ResidentStore:
         # Without mode="clip" numpy would gather into a copy first; ids come from the index of this dataset.
         self._host.reshape(count, -1).take(ids, axis=0, out=out.reshape(len(out), -1), mode="clip")
 
-
-def _all_of(size: tuple[int, int], count: int) -> NDArray[np.int64]:
-    return np.broadcast_to(np.array(size, dtype=np.int64), (count, 2))
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """All are here."""
 
 
 # Train and val loaders of one dataset share the pixels; they go when the dataset does.
 _RESIDENT: "WeakKeyDictionary[Dataset, dict[torch.device, torch.Tensor]]" = WeakKeyDictionary()
 
 
-def _resident_pixels(dataset: Dataset, device: torch.device) -> torch.Tensor:
+def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device: torch.device) -> torch.Tensor:
     held = _RESIDENT.setdefault(dataset, {})
     if device not in held:
-        assert dataset.image_size is not None
-        pack, shape = dataset.pack("raw"), (dataset.count, *dataset.image_size, 3)
+        shape = (dataset.count, *size, 3)
         try:
             # numpy asks the system for huge pages, torch does not: a fifth faster to gather from.
             on_host = torch.from_numpy(np.empty(shape, dtype=np.uint8)) if device.type == "cpu" else None
@@ -211,7 +207,7 @@ def _resident_pixels(dataset: Dataset, device: torch.device) -> torch.Tensor:
             ) from error
         for start in range(0, dataset.count, 1024):
             ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
-            some = np.empty((len(ids), *dataset.image_size, 3), dtype=np.uint8)
+            some = np.empty((len(ids), *size, 3), dtype=np.uint8)
             pack.gather(ids, some)
             pixels[start : start + len(ids)] = torch.from_numpy(some)
         held[device] = pixels
@@ -234,8 +230,22 @@ def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store
     return _OPEN[name](dataset)
 
 
-def choose_store(dataset: Dataset) -> StoreName:
-    """What `--store auto` takes: the fastest store whose pack was built."""
+def choose_store(dataset: Dataset, device: torch.device) -> tuple[StoreName, str]:
+    """What `--store auto` takes, and why.
+
+    `resident` on a GPU with room for it; `raw` where memory can hold the pack (each image is then read from storage
+    once); else `jpeg`, which reads a sixth of the bytes; without packs `files`.
+    """
     if "raw" in dataset.packs:
-        return "raw"
-    return "jpeg" if "jpeg" in dataset.packs else "files"
+        gib, one_size = dataset.packs["raw"]["bytes"] / 2**30, dataset.packs["raw"]["image_size"] is not None
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        if device.type == "cuda" and one_size:
+            free = torch.cuda.mem_get_info(device)[0] / 2**30
+            if gib <= free / 4:
+                return "resident", f"the {gib:.1f} GiB of pixels fit in a quarter of the GPU's free {free:.0f} GiB"
+        if gib <= memory / 2:
+            return "raw", f"the raw pack of {gib:.1f} GiB fits in half of this machine's {memory:.0f} GiB of memory"
+        if "jpeg" not in dataset.packs:
+            return "raw", "it is the only pack"
+        return "jpeg", f"the raw pack of {gib:.1f} GiB is more than half of this machine's {memory:.0f} GiB of memory"
+    return ("jpeg", "there is no raw pack") if "jpeg" in dataset.packs else ("files", "there is no pack")

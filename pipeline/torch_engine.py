@@ -109,7 +109,8 @@ class TorchEngine:
         out = torch.empty((len(batch), *self.spec.output, 3), dtype=torch.uint8, pin_memory=self._gpu)
         images = zip(self.store.pixels(batch.ids), batch.window.tolist(), batch.flip.tolist(), out, strict=True)
         for image, window, flip, slot in images:
-            slot.copy_(self._resize(torch.from_numpy(crop(image, window, flip))[None])[0])
+            pixels = self._resize(torch.from_numpy(crop(image, window))[None])[0]
+            slot.copy_(pixels.flip(1) if flip else pixels)
         return out
 
     def _resize(self, pixels: torch.Tensor) -> torch.Tensor:

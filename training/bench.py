@@ -118,6 +118,19 @@ def measure(loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds:
     return list(results.values())
 
 
+def advice(results: list[Measured], auto: str, reason: str) -> str:
+    """Which store to use here: one sentence."""
+    loaders = [r for r in results if r.name.startswith("loader ")]
+    best = max(loaders, key=lambda r: r.median)
+    own = max((r for r in loaders if r.name.split()[1] == auto), key=lambda r: r.median, default=None)
+    said = f"Store to use here: {auto} (what --store auto takes), because {reason}"
+    if own is None:
+        return f"{said}; it was not measured."
+    if own is best:
+        return f"{said}; it is also the fastest measured."
+    return f"{said}; {' '.join(best.name.split()[1:])} measured {best.median / own.median:.2f} times its speed."
+
+
 def verdict(results: list[Measured], chosen: str, device: torch.device, batch_size: int) -> str:
     """Who is the limit, by what factor, and what to try: one sentence."""
     by_name = {result.name: result for result in results}

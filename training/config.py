@@ -48,6 +48,11 @@ class DataConfig:
     threads: int | None = _key(None, "worker threads of the loader (default: one a core)")
     batch_size: int = _key(256, "images in a batch")
     image_size: int | None = _key(None, "side of the input in pixels (default: the images' own)")
+    shuffle: Literal["full", "blocks"] = _key(
+        "full", "blocks mixes neighbours less and reads slow storage in long runs"
+    )
+    shuffle_block: int = _key(256, "neighbours in a block, for --shuffle blocks")
+    shuffle_group: int = _key(64, "blocks mixed with each other, for --shuffle blocks")
     crop: Literal["auto", "pad", "random-resized", "center"] = _key("auto", "augmentation by crop")
     padding: int = _key(4, "pixels, for --crop pad")
     flip: bool = _key(True, "augmentation by mirroring")
@@ -58,6 +63,8 @@ class DataConfig:
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.image_size is None or self.image_size >= 8, "image_size", self.image_size, "at least 8")
+        _require(self.shuffle_block >= 1, "shuffle_block", self.shuffle_block, "at least 1")
+        _require(self.shuffle_group >= 1, "shuffle_group", self.shuffle_group, "at least 1")
         _require(self.padding >= 0, "padding", self.padding, "at least 0")
         _require(len(self.mean) == 3, "mean", self.mean, "three numbers")
         _require(len(self.std) == 3 and all(v > 0 for v in self.std), "std", self.std, "three positive numbers")

@@ -109,3 +109,19 @@ def bars(
     for place, (median, high) in enumerate(zip(medians, highs, strict=True)):
         axis.text(high * 1.08, place, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
     _save(figure, path)
+
+
+def loglog(
+    path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str
+) -> None:
+    """Lines by name, both axes logarithmic."""
+    figure, (axis,) = _figure(1, title)
+    for name, points in lines.items():
+        x, y = zip(*points, strict=True)
+        axis.plot(x, y, "o-", ms=4, label=name)
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.legend()
+    _save(figure, path)

@@ -14,7 +14,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from convert import build
-from pipeline import Dataset
+from pipeline import Dataset, Loader
+from pipeline.decode import decode
 from tests.conftest import convert
 from tests.convert.server import serve
 
@@ -209,6 +210,40 @@ def test_images_of_all_sizes(varied: Dataset) -> None:
         pixels = np.asarray(Image.open(varied.root / varied.path(i)).convert("RGB"))
         assert varied.sizes[i].tolist() == list(pixels.shape[:2])
         assert np.array_equal(varied.pack("raw").pixels(np.array([i]))[0], pixels)
+
+
+def test_max_size_makes_packs_smaller(photos: Path, varied: Dataset, tmp_path: Path) -> None:
+    """The shorter side is limited, the shape kept, smaller images are left as they are; the files too."""
+    small = convert(photos, tmp_path / "small", "--max-size", "64")
+    ids = np.arange(small.count)
+    raw, encoded = small.pack("raw"), small.pack("jpeg")
+    limited = 0
+    for (h, w), (ph, pw), pixels, data in zip(
+        small.sizes.tolist(), raw.sizes(ids).tolist(), raw.pixels(ids), encoded.encoded(ids), strict=True
+    ):
+        assert (ph, pw) == ((h, w) if min(h, w) <= 64 else (round(h * 64 / min(h, w)), round(w * 64 / min(h, w))))
+        again = decode(data).pixels
+        assert again.shape == pixels.shape == (ph, pw, 3)
+        assert np.abs(again.astype(int) - pixels).mean() < 6
+        limited += min(h, w) > 64
+    assert 0 < limited < small.count
+    assert small.fingerprint != varied.fingerprint
+    assert (small.root / small.path(3)).read_bytes() == (varied.root / varied.path(3)).read_bytes()
+    for store in ("jpeg", "raw"):
+        loader = Loader(small, store=store, batch_size=4, image_size=48)
+        assert next(iter(loader))[0].shape == (4, 3, 48, 48)
+
+
+def test_max_size_may_make_all_images_one_size(tmp_path: Path) -> None:
+    for name, side in (("a", 40), ("b", 60), ("b2", 33)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (side, side), (9 * i, side, 0)).save(tmp_path / "in" / name / f"{i}.png")
+    small = convert(tmp_path / "in", tmp_path / "out", "--max-size", "32")
+    assert small.image_size is None
+    assert small.packs["raw"]["image_size"] == [32, 32]
+    images, _ = next(iter(Loader(small, store="resident", batch_size=4, image_size=32)))
+    assert images.shape == (4, 3, 32, 32)
 
 
 def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:

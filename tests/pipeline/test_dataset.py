@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline import Dataset, InputError
 from pipeline.dataset import Pack, PackWriter
+from pipeline.stores import choose_store
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "raw"])
@@ -29,12 +32,70 @@ def test_a_pack_goes_over_several_files(tmp_path: Path) -> None:
         writer.add(image.tobytes(), *image.shape[:2])
     writer.close()
     files = sorted((tmp_path / "raw").glob("*.bin"))
-    assert writer.files == len(files) > 3
+    assert writer.about() == {"bytes": sum(i.size for i in images), "files": len(files), "image_size": None}
+    assert len(files) > 3
     assert all(file.stat().st_size <= 2000 for file in files)
-    pack = Pack(tmp_path / "raw", 40)
+    pack = Pack(tmp_path / "raw", 40, None)
     order = rng.permutation(40)
     for i, pixels in zip(order, pack.pixels(order), strict=True):
         assert np.array_equal(pixels, images[i])
+
+
+def one_size(folder: Path, count: int) -> tuple[Pack, NDArray[np.uint8]]:
+    """A raw pack of several files."""
+    images = np.random.default_rng(1).integers(0, 256, (count, 6, 5, 3), dtype=np.uint8)
+    writer = PackWriter(folder, file_bytes=700)
+    for image in images:
+        writer.add(image.tobytes(), 6, 5)
+    writer.close()
+    assert writer.about()["image_size"] == [6, 5]
+    return Pack(folder, count, (6, 5)), images
+
+
+def test_images_of_one_size_are_gathered_across_files(tmp_path: Path) -> None:
+    pack, images = one_size(tmp_path / "raw", 40)
+    for ids in (np.random.default_rng(0).permutation(40), np.array([3, 4]), np.array([39])):
+        out = np.zeros((len(ids), 6, 5, 3), dtype=np.uint8)
+        pack.gather(ids, out)
+        assert np.array_equal(out, images[ids])
+
+
+def test_files_that_are_too_short_are_refused(tmp_path: Path) -> None:
+    one_size(tmp_path / "raw", 40)
+    last = sorted((tmp_path / "raw").glob("*.bin"))[-1]
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(InputError, match="the files are not 40 images"):
+        Pack(tmp_path / "raw", 40, (6, 5)).gather(np.array([0]), np.zeros((1, 6, 5, 3), dtype=np.uint8))
+    with pytest.raises(InputError, match="points outside"):
+        Pack(tmp_path / "raw", 40, (6, 5)).encoded(np.array([39]))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_what_is_expected_can_be_any_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool) -> None:
+    pack, _ = one_size(tmp_path / "raw", 40)
+    told = []
+    monkeypatch.setattr(pack, "large", large)
+    monkeypatch.setattr(pack, "_expect", lambda *place: told.append(place))
+    pack.expect(np.array([5, 6, 7, 8, 9, 10, 20, 39, 0]))
+    # Seven images of 90 bytes to a file.
+    runs = [(0, 450, 1, 4 * 90), (2, 540, 2, 630), (5, 360, 5, 450), (0, 0, 0, 90)]
+    assert told == (runs if large else runs[:1])
+    Pack(tmp_path / "raw", 40, (6, 5)).expect(np.arange(3, 25))
+
+
+def test_auto_takes_the_store_that_memory_can_hold(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+
+    def choice(**packs: float) -> str:
+        about = {k: {"bytes": int(gib * 2**30), "files": 1, "image_size": [64, 64]} for k, gib in packs.items()}
+        monkeypatch.setattr(dataset, "packs", about)
+        return choose_store(dataset, cpu)[0]
+
+    assert choice(raw=0.001, jpeg=0.001) == "raw"
+    assert choice(raw=10**6, jpeg=10**5) == "jpeg"
+    assert choice(raw=10**6) == "raw"
+    assert choice(jpeg=1) == "jpeg"
+    assert choice() == "files"
 
 
 def test_file_lists_say_what_the_index_says(dataset: Dataset) -> None:

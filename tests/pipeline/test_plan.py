@@ -6,7 +6,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.plan import Augment, Permutation, Plan, philox
+from pipeline.permutation import BlockPermutation, Permutation
+from pipeline.philox import philox
+from pipeline.plan import Augment, Blocks, Plan
 
 Ids = NDArray[np.int64]
 
@@ -49,14 +51,29 @@ def test_a_permutation_of_a_hundred_million_is_computed_where_asked() -> None:
     assert once.max() < 10**8
 
 
+def numpys(n: int, epoch: int) -> Ids:
+    return np.random.default_rng([n, epoch]).permutation(n)
+
+
+def computed(n: int, epoch: int) -> Ids:
+    return Permutation(n, seed=11, epoch=epoch)(np.arange(n, dtype=np.int64))
+
+
+def in_one_group(n: int, epoch: int) -> Ids:
+    """Blocks of one image each, all in one group: as free as a permutation."""
+    order = BlockPermutation(n, block=1, group=n, seed=11, epoch=epoch)
+    return order(np.arange(n, dtype=np.int64))
+
+
 @pytest.mark.parametrize("n", [3, 10, 53])
-def test_permutations_are_uniform(n: int) -> None:
-    """Position by position, neighbours and fixed points, over many epochs: within 5 sigma of chance."""
+@pytest.mark.parametrize("make_order", [computed, in_one_group, numpys])
+def test_permutations_are_uniform(make_order: Callable[[int, int], Ids], n: int) -> None:
+    """Position by position, neighbours and fixed points, over many epochs: within 5 sigma of chance, as numpy's own."""
     epochs = 1500
     places, pairs, fixed = np.zeros((n, n)), np.zeros((n, n)), 0
     slots = np.arange(n, dtype=np.int64)
     for epoch in range(epochs):
-        p = Permutation(n, seed=11, epoch=epoch)(slots)
+        p = make_order(n, epoch)
         places[slots, p] += 1
         pairs[p[:-1], p[1:]] += 1
         fixed += int((p == slots).sum())
@@ -68,6 +85,34 @@ def test_permutations_are_uniform(n: int) -> None:
     assert sigmas(places, (n - 1) ** 2) < 5
     assert sigmas(pairs[~np.eye(n, dtype=bool)], n * (n - 1) - 1) < 5
     assert abs(fixed - epochs) < 5 * np.sqrt(epochs)
+
+
+@pytest.mark.parametrize(("n", "block", "group"), [(1000, 16, 4), (1024, 16, 4), (37, 5, 3), (37, 50, 1), (7, 1, 1)])
+def test_blocks_are_read_group_by_group(n: int, block: int, group: int) -> None:
+    for epoch in range(20):
+        order = BlockPermutation(n, block=block, group=group, seed=1, epoch=epoch)
+        out = order(np.arange(n, dtype=np.int64))
+        assert sorted(out.tolist()) == list(range(n))
+        groups = -(-order.blocks // group)
+        assert [order.start(0), order.start(groups)] == [0, n]
+        for number in range(groups):
+            slots = range(order.start(number), order.start(number + 1))
+            assert {order.group_of(slot) for slot in slots} == {number}
+            assert set((out[slots.start : slots.stop] // block).tolist()) == set(order.blocks_of(number).tolist())
+        pieces = [order(np.arange(i, min(i + 3, n), dtype=np.int64)) for i in range(0, n, 3)]
+        assert np.concatenate(pieces).tolist() == out.tolist()
+
+
+def test_every_block_is_announced_once_and_before_its_images() -> None:
+    plan = make(1000, batch_size=50, blocks=Blocks(images=30, group=5))
+    for first in (0, 7):
+        known: set[int] = set()
+        for k in range(first, len(plan)):
+            for ids in plan.soon(2, k, first):
+                assert not known & set(ids.tolist())
+                known |= set(ids.tolist())
+            assert set(plan.batch(2, k).ids.tolist()) <= known
+    assert make(1000).soon(2, 0) == []
 
 
 def test_an_epoch_covers_every_image_and_epochs_differ() -> None:

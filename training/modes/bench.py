@@ -14,7 +14,8 @@ def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     config = request.config()
     device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
-    store = choose_store(dataset) if config.data.store == "auto" else config.data.store
+    auto, reason = choose_store(dataset, device)
+    store = auto if config.data.store == "auto" else config.data.store
     engine = choose_engine(device) if config.data.engine == "auto" else config.data.engine
     loaders = {}
     for s in STORES if config.data.store == "auto" else (store,):
@@ -27,6 +28,7 @@ def run(request: Request) -> int:
     step = TrainStep(config, make_model(config, dataset), device, lr)
     results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds)
     sentence = bench.verdict(results, chosen, device, config.data.batch_size)
+    sentence += "\n" + bench.advice(results, auto, reason)
     out.mkdir(parents=True, exist_ok=True)
     memory = peak_memory(device)
     content = {

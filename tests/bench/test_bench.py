@@ -1,0 +1,87 @@
+"""The measurements run and say what they measured; what they measure is another matter."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import photos, scale
+from bench.peers import __main__ as peers
+from bench.peers.contestants import CONTESTANTS, WORKS
+from pipeline import Dataset
+
+
+def test_peers_are_measured_in_processes_of_their_own(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psutil")
+    words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
+    words += ["--only", "ours raw torch,torchvision DataLoader,gather", "--works", "train,pixels", "--batch-size", "16"]
+    assert peers.main([*words, "--rounds", "2", "--starts", "1", "--seconds", "0.2", "--threads", "1"]) == 0
+    for work in ("train", "pixels"):
+        results = json.loads((tmp_path / "out" / f"{work}.json").read_text())["results"]
+        assert [r["name"] for r in results] == ["torchvision DataLoader", "ours raw torch", "floor: gather"]
+        assert all(len(r["rounds"]) == 2 and r["lowest"] <= r["images_per_s"] <= r["highest"] for r in results)
+        assert all(r["cpu_us_per_image"] > 0 and r["memory_mib"] > 10 and r["first_batch_s"] > 0 for r in results)
+        assert (tmp_path / "out" / f"{work}.png").stat().st_size > 5000
+    assert "best of ours" in capsys.readouterr().out
+
+
+def test_a_peer_that_is_not_there_is_listed_with_what_brings_it(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psutil")
+    monkeypatch.setattr("bench.peers.contestants.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
+    words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
+    words += ["--only", "ours raw torch,FFCV raw", "--works", "train", "--batch-size", "16"]
+    monkeypatch.setattr(peers, "prepare", lambda dataset, folder, *_: folder.mkdir())
+    assert peers.main([*words, "--rounds", "1", "--starts", "1", "--seconds", "0.1", "--threads", "1"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("FFCV raw"))
+    assert "not installed; apt install libopencv-dev libturbojpeg0-dev pkg-config" in line
+
+
+def test_wrong_words_are_refused(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", str(dataset.root), "--out", str(tmp_path), "--files", str(tmp_path)]
+    assert peers.main([*words, "--works", "cooking"]) == 2
+    assert "--works cooking: choose from train, pixels, photos, conversion" in capsys.readouterr().err
+    assert peers.main(["--data", str(tmp_path / "nowhere")]) == 2
+    assert "no dataset at" in capsys.readouterr().err
+
+
+def test_every_work_has_peers_and_ours() -> None:
+    for work in WORKS:
+        assert {c.ours for c in CONTESTANTS if work in c.works} == {True, False}
+
+
+def test_made_up_packs_are_read_and_checked(tmp_path: Path) -> None:
+    words = ["packs", "--folder", str(tmp_path / "made-up"), "--gib", "0.2", "--images", "2048", "--rounds", "1"]
+    assert scale.main([*words, "--out", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "packs.json").read_text())["results"]
+    assert [row["shuffle"] for row in rows] == ["full", "64 x 256", "16 x 256", "16 x 1024"]
+    assert rows[0]["classes_in_a_batch"] > rows[2]["classes_in_a_batch"] > 1
+    pack = tmp_path / "made-up" / "packs" / "raw" / "00000.bin"
+    damaged = np.fromfile(pack, dtype=np.uint8)
+    damaged.reshape(-1, scale.IMAGE)[:, :8] = 0
+    damaged.tofile(pack)
+    with pytest.raises(RuntimeError, match="holds other images"):
+        scale.main([*words, "--out", str(tmp_path)])
+
+
+def test_the_cost_of_planning_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("order", "blocks", "plan"):
+        assert scale.main(["plan-alone", "--count", "100000000", "--kind", kind]) == 0
+        speed, mib = map(float, capsys.readouterr().out.split())
+        assert speed > 10_000
+        assert mib < 50, "O(batch), whatever the size"
+
+
+def test_batches_are_plotted(dataset: Dataset, tmp_path: Path) -> None:
+    words = ["batches", "--data", str(dataset.root), "--out", str(tmp_path), "--rounds", "1", "--seconds", "0.01"]
+    assert scale.main(words) == 0
+    assert (tmp_path / "batches.png").stat().st_size > 5000
+
+
+def test_photos_are_drawn(tmp_path: Path) -> None:
+    assert photos.main(["--out", str(tmp_path / "photos"), "--images", "3"]) == 0
+    assert len(list((tmp_path / "photos").rglob("*.jpg"))) == 3
