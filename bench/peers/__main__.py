@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from bench.peers.contestants import CONTESTANTS, WORKS, Contestant, cores
-from bench.peers.files import conversion, prepare
+from bench.peers.files import conversion, prepare, warm
 from pipeline import Dataset, InputError
 from training import plots
 from training.meter import hardware, versions
@@ -90,15 +90,6 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.log.close()
-
-
-def warm(folders: Sequence[Path]) -> None:
-    """Reads every file once, so that all find their data in the page cache."""
-    for folder in folders:
-        for path in filter(Path.is_file, folder.rglob("*")):
-            with path.open("rb", buffering=0) as file:
-                while file.read(1 << 22):
-                    pass
 
 
 def compete(entries: list[Entry], job: dict[str, Any], *, rounds: int, starts: int, seconds: float) -> None:
