@@ -133,7 +133,8 @@ class TorchEngine:
         source, target = pixels.flatten(1), out.flatten(1)
         for first in range(0, len(source), self.SCALE_BLOCK):
             some = target[first : first + self.SCALE_BLOCK]
-            some.copy_(source[first : first + self.SCALE_BLOCK]).mul_(self._scale).add_(self._shift)
+            some.copy_(source[first : first + self.SCALE_BLOCK])
+            torch.addcmul(self._shift, some, self._scale, out=some)
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         flat = torch.addcmul(self._shift, pixels.flatten(1).to(torch.float32), self._scale)

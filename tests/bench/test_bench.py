@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import photos, scale
+from bench import photos, scale, stages
 from bench.peers import __main__ as peers
 from bench.peers.contestants import CONTESTANTS, WORKS
 from pipeline import Dataset
@@ -80,6 +80,14 @@ def test_batches_are_plotted(dataset: Dataset, tmp_path: Path) -> None:
     words = ["batches", "--data", str(dataset.root), "--out", str(tmp_path), "--rounds", "1", "--seconds", "0.01"]
     assert scale.main(words) == 0
     assert (tmp_path / "batches.png").stat().st_size > 5000
+
+
+def test_stages_are_timed(dataset: Dataset, tmp_path: Path) -> None:
+    words = ["--data", str(dataset.root), "--out", str(tmp_path), "--rounds", "1", "--batches", "2"]
+    assert stages.main(words) == 0
+    times = json.loads((tmp_path / "stages.json").read_text())["cpu_us_per_image"]
+    assert times["jpeg: the same and decode"] > times["jpeg: find in the pack"] > 0
+    assert times["DALI: feed jpeg, decode, slice, normalise"] > 0
 
 
 def test_photos_are_drawn(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""python -m bench.stages: how the time of a batch is spent, stage by stage, on the CPU.
+
+Each stage of the torch engine is timed alone on one thread; DALI's graph is timed cut off after each operator. Both in
+CPU microseconds an image, medians of interleaved rounds.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.peers.files import warm
+from pipeline import Dataset, InputError, Loader
+from pipeline.crops import BlockCropper
+from pipeline.engine import dali_problem
+from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.plan import PlanBatch
+from training.meter import hardware, versions
+from training.report import write_json
+
+Stage = Callable[[PlanBatch], Any]
+
+
+def torch_stages(data: Dataset, split: str) -> dict[str, Stage]:
+    """The torch engine's stages by name."""
+    loaders: Any = {
+        store: Loader(data, split=split, store=store, engine="torch", threads=1) for store in ("files", "jpeg", "raw")
+    }
+    engine, size = loaders["raw"]._engine, data.image_size
+    if size is None:
+        raise InputError(f"{data.root}: images of all sizes; this measurement is for images of one size")
+    images = np.zeros((256, *size, 3), dtype=np.uint8)
+    cropped, out = torch.zeros(images.shape, dtype=torch.uint8), torch.zeros(images.shape)
+    cropper, block = BlockCropper(size, engine.CROP_BLOCK), engine.CROP_BLOCK
+    epoch = iter(range(10**9))
+
+    def plan(batch: PlanBatch) -> None:
+        fresh = loaders["raw"].plan
+        if (k := next(epoch)) % fresh._chunk_batches == 0:  # a chunk at a time, as the loader asks for them
+            fresh._compute(k // len(fresh), k % len(fresh) // fresh._chunk_batches)
+
+    def crop(batch: PlanBatch) -> None:
+        def nothing(ids: Any, target: Any) -> None:
+            pass
+
+        for first in range(0, len(batch), block):
+            some = slice(first, first + block)
+            cropper(nothing, batch.ids[some], batch.window[some], batch.flip[some])
+
+    def labels(batch: PlanBatch) -> None:
+        loaders["raw"]._labels(batch)
+
+    def gather(store: str) -> Stage:
+        return lambda batch: loaders[store]._store.gather(batch.ids, images[: len(batch)])
+
+    return {
+        "plan: order, windows, flips": plan,
+        "files: open, read, close": lambda batch: loaders["files"]._store.read(batch.ids),
+        "files: the same and decode": gather("files"),
+        "jpeg: find in the pack": lambda batch: loaders["jpeg"]._store.read(batch.ids),
+        "jpeg: the same and decode": gather("jpeg"),
+        "raw: gather from the pack": gather("raw"),
+        "crop and mirror, uint8": crop,
+        "normalise to float32": lambda batch: engine._write(cropped[: len(batch)], out[: len(batch)]),
+        "labels": labels,
+    }
+
+
+def dali_stages(data: Dataset, split: str) -> dict[str, Stage]:
+    """DALI's graph, cut off after each operator; none if DALI is not there."""
+    if dali_problem():
+        return {}
+    from nvidia.dali import fn, pipeline_def, types
+
+    jpeg, raw = data.pack("jpeg"), data.pack("raw")
+
+    @pipeline_def(batch_size=256, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    def graph(encoded: bool, operators: int) -> Any:
+        images = fn.external_source(name="images", no_copy=True, layout=None if encoded else "HWC")
+        start, flip = fn.external_source(name="start"), fn.external_source(name="flip")
+        if encoded:
+            images = fn.decoders.image(images, output_type=types.RGB, jpeg_fancy_upsampling=True)
+        if operators > 0:
+            shape = list(data.image_size or ())
+            images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad")
+        if operators > 1:
+            images = fn.crop_mirror_normalize(
+                images,
+                mirror=flip,
+                mean=[255 * v for v in IMAGENET_MEAN],
+                std=[255 * v for v in IMAGENET_STD],
+                dtype=types.FLOAT,
+                output_layout="HWC",
+            )
+        return images, start, flip  # inputs that no operator takes would be cut away
+
+    def stage(encoded: bool, operators: int) -> Stage:
+        pipe = graph(encoded, operators, exec_dynamic=True)
+        pipe.build()
+
+        def run(batch: PlanBatch) -> None:
+            pipe.feed_input("images", jpeg.encoded(batch.ids) if encoded else raw.pixels(batch.ids))
+            pipe.feed_input("start", np.ascontiguousarray(batch.window[:, :2]))
+            pipe.feed_input("flip", batch.flip.astype(np.int32))
+            pipe.run()
+
+        return run
+
+    return {
+        "DALI: feed raw images": stage(False, 0),
+        "DALI: feed raw, slice": stage(False, 1),
+        "DALI: feed raw, slice, normalise": stage(False, 2),
+        "DALI: feed jpeg, decode": stage(True, 0),
+        "DALI: feed jpeg, decode, slice, normalise": stage(True, 2),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    p = argparse.ArgumentParser(prog="python -m bench.stages", description="Time the stages of a batch on the CPU.")
+    p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder with both packs")
+    p.add_argument("--out", type=Path, default=Path("runs/stages"), help="where results go (runs/stages)")
+    p.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
+    p.add_argument("--batches", type=int, default=40, help="batches of 256 a round (40)")
+    args = p.parse_args(argv)
+    try:
+        data = Dataset(args.data)
+        split = next(iter(data.splits))
+        warm([data.root])
+        stages = torch_stages(data, split) | dali_stages(data, split)
+    except InputError as error:
+        print(f"bench.stages: {error}", file=sys.stderr)
+        return 2
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    planner = Loader(data, split=split, store="raw", engine="torch", batch_size=min(256, data.splits[split]["train"]))
+    seen: dict[str, list[float]] = {name: [] for name in stages}
+    for number in range(args.rounds + 1):
+        for name, stage in stages.items():
+            batches = [planner.plan.batch(number, k % len(planner)) for k in range(args.batches)]
+            begun = time.process_time()
+            for batch in batches:
+                stage(batch)
+            seen[name].append((time.process_time() - begun) / sum(map(len, batches)) * 1e6)
+    torch.set_num_threads(before)
+    medians = {name: round(statistics.median(values[1:]), 2) for name, values in seen.items()}  # the first warms up
+    for name, value in medians.items():
+        print(f"{name:<44}{value:>8.2f} us")
+    command = "python -m bench.stages " + " ".join(sys.argv[1:] if argv is None else argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
+    write_json(args.out / "stages.json", {**about, "cpu_us_per_image": medians, "rounds": args.rounds})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
