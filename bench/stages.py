@@ -27,15 +27,14 @@ from training.report import write_json
 Stage = Callable[[PlanBatch], Any]
 
 
-def torch_stages(data: Dataset, split: str) -> dict[str, Stage]:
+def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]:
     """The torch engine's stages by name."""
-    loaders: Any = {
-        store: Loader(data, split=split, store=store, engine="torch", threads=1) for store in ("files", "jpeg", "raw")
-    }
+    options: Any = {"split": split, "engine": "torch", "threads": 1, "batch_size": batch_size}
+    loaders: Any = {store: Loader(data, store=store, **options) for store in ("files", "jpeg", "raw")}
     engine, size = loaders["raw"]._engine, data.image_size
     if size is None:
         raise InputError(f"{data.root}: images of all sizes; this measurement is for images of one size")
-    images = np.zeros((256, *size, 3), dtype=np.uint8)
+    images = np.zeros((batch_size, *size, 3), dtype=np.uint8)
     cropped, out = torch.zeros(images.shape, dtype=torch.uint8), torch.zeros(images.shape)
     cropper, block = BlockCropper(size, engine.CROP_BLOCK), engine.CROP_BLOCK
     epoch = iter(range(10**9))
@@ -131,14 +130,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         data = Dataset(args.data)
         split = next(iter(data.splits))
+        batch_size = min(256, data.splits[split]["train"])
         warm([data.root])
-        stages = torch_stages(data, split) | dali_stages(data, split)
+        stages = torch_stages(data, split, batch_size) | dali_stages(data, split)
     except InputError as error:
         print(f"bench.stages: {error}", file=sys.stderr)
         return 2
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    planner = Loader(data, split=split, store="raw", engine="torch", batch_size=min(256, data.splits[split]["train"]))
+    planner = Loader(data, split=split, store="raw", engine="torch", batch_size=batch_size)
     seen: dict[str, list[float]] = {name: [] for name in stages}
     for number in range(args.rounds + 1):
         for name, stage in stages.items():

@@ -36,6 +36,7 @@ VERSION = 2
 PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in one file: one call gathers a batch
 PACK_KINDS = ("jpeg", "raw")
 PARTS = ("train", "val")
+READ_AHEAD = 128 << 10  # Linux reads no more for one request to read ahead (its default read_ahead_kb)
 _AGAIN = "build the dataset again with --force"
 
 # One row an image: where its bytes lie, and its size in pixels as stored in this pack.
@@ -165,7 +166,8 @@ class Pack:
         for number in range(first_file, last_file + 1):
             start = begin // mmap.PAGESIZE * mmap.PAGESIZE if number == first_file else 0
             stop = end if number == last_file else len(self._files[number])
-            self._maps[number].madvise(mmap.MADV_WILLNEED, start, stop - start)
+            for piece in range(start, stop, READ_AHEAD):
+                self._maps[number].madvise(mmap.MADV_WILLNEED, piece, min(READ_AHEAD, stop - piece))
 
     def _files_of(self, size: int) -> list[NDArray[np.uint8]]:
         """The files as uint8 [images, size]."""

@@ -207,9 +207,11 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
             ) from error
         for start in range(0, dataset.count, 1024):
             ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
-            some = np.empty((len(ids), *size, 3), dtype=np.uint8)
-            pack.gather(ids, some)
-            pixels[start : start + len(ids)] = torch.from_numpy(some)
+            place = pixels[start : start + len(ids)]
+            some = torch.empty(place.shape, dtype=torch.uint8) if on_host is None else place
+            pack.gather(ids, some.numpy())
+            if some is not place:
+                place.copy_(some)
         held[device] = pixels
     return held[device]
 

@@ -62,6 +62,7 @@ class TorchEngine:
         started = threading.Barrier(self.spec.threads + 1)
 
         def start() -> None:
+            torch.get_num_threads()  # a thread's first call takes over the common number: from here on it has its own
             torch.set_num_threads(1)
             started.wait()
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GREEN, GRAY = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a"
+BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
 
 def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
@@ -122,6 +122,11 @@ def loglog(
     ticks = sorted({x for points in lines.values() for x, _ in points})
     axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    heights = [y for points in lines.values() for _, y in points]
+    marks = [
+        m * 10.0**e for e in range(-1, 6) for m in (1, 2, 3, 5) if min(heights) * 0.7 < m * 10**e < max(heights) * 1.4
+    ]
+    axis.set_yticks(marks, [f"{mark:g}" for mark in marks])
     axis.minorticks_off()
     axis.legend()
     _save(figure, path)

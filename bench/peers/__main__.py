@@ -41,7 +41,8 @@ class Entry:
         return statistics.median(r[key] for r in self.rounds)
 
     def summary(self) -> dict[str, Any]:
-        line: dict[str, Any] = {"name": self.contestant.name, "ours": self.contestant.ours}
+        kind = "ours" if self.contestant.ours else "floor" if self.contestant.floor else "peer"
+        line: dict[str, Any] = {"name": self.contestant.name, "kind": kind}
         if self.problem:
             return {**line, "problem": self.problem}
         speeds = [r["images_per_s"] for r in self.rounds]
@@ -145,7 +146,7 @@ def show(entries: list[Entry]) -> None:
 def picture(path: Path, entries: list[Entry], title: str) -> None:
     ran = [e.summary() for e in sorted(entries, key=lambda e: -e.median("images_per_s") if e.rounds else 0) if e.rounds]
     rows = [(r["name"], r["images_per_s"], r["lowest"], r["highest"]) for r in ran]
-    colours = [plots.BLUE if r["ours"] else plots.GRAY for r in ran]
+    colours = [{"ours": plots.BLUE, "peer": plots.GRAY, "floor": plots.PALE}[r["kind"]] for r in ran]
     plots.bars(path, rows, "images/s (median and range)", title, colours)
 
 

@@ -15,7 +15,6 @@ from pipeline import Dataset
 def test_peers_are_measured_in_processes_of_their_own(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("psutil")
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
     words += ["--only", "ours raw torch,torchvision DataLoader,gather", "--works", "train,pixels", "--batch-size", "16"]
     assert peers.main([*words, "--rounds", "2", "--starts", "1", "--seconds", "0.2", "--threads", "1"]) == 0
@@ -31,7 +30,6 @@ def test_peers_are_measured_in_processes_of_their_own(
 def test_a_peer_that_is_not_there_is_listed_with_what_brings_it(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("psutil")
     monkeypatch.setattr("bench.peers.contestants.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
     words += ["--only", "ours raw torch,FFCV raw", "--works", "train", "--batch-size", "16"]

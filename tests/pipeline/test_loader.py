@@ -147,6 +147,18 @@ def test_batches_that_are_kept_stay_as_they_were(dataset: Dataset, engine: Any, 
     assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
 
 
+def test_the_torch_engine_uses_no_more_threads_than_it_is_given(dataset: Dataset) -> None:
+    """torch's operations would take all cores in each of its workers."""
+    before, engine = torch.get_num_threads(), make(dataset, engine="torch")._engine
+    torch.set_num_threads(3)
+    try:
+        with engine._workers() as pool:  # type: ignore[attr-defined]
+            assert [pool.submit(torch.get_num_threads).result() for _ in range(4)] == [1] * 4
+            assert torch.get_num_threads() == engine._threads  # type: ignore[attr-defined]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_no_thread_is_left_behind(dataset: Dataset) -> None:
     before = threading.active_count()
     for engine in ENGINES:
@@ -223,6 +235,17 @@ def test_a_damaged_image_is_named(varied: Dataset, tmp_path: Any, engine: Any) -
     with pytest.raises(InputError, match="does not decode") as caught:
         list(loader)
     assert victim in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
+def test_a_shuffle_by_blocks_covers_every_image(dataset: Dataset, store: Any) -> None:
+    options: dict[str, Any] = {"store": store, "engine": "torch", "batch_size": 16, "shuffle": "blocks"}
+    loader = make(dataset, shuffle_block=7, shuffle_group=3, **options)
+    seen = np.concatenate([loader.plan.batch(0, k).ids for k in range(len(loader))])
+    assert sorted(seen.tolist()) == sorted(loader.plan.ids.tolist())
+    for k, (images, labels) in enumerate(epoch(loader)):
+        assert labels.tolist() == dataset.labels[loader.plan.batch(0, k).ids].tolist()
+        assert len(images) == 16
 
 
 @pytest.mark.parametrize("engine", ENGINES)
