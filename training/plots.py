@@ -128,5 +128,5 @@ def loglog(
     ]
     axis.set_yticks(marks, [f"{mark:g}" for mark in marks])
     axis.minorticks_off()
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     _save(figure, path)
