@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.memory import held_mib
 from pipeline import Dataset, InputError, Loader
-from pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, write_meta
+from pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, machine_memory, write_meta
 from pipeline.permutation import BlockPermutation, Permutation
 from pipeline.plan import Augment, Plan
 from training import plots
@@ -127,12 +128,6 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _memory() -> float:
-    """MiB of this process that the system cannot drop."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
-    return int(fields["Pss_Anon"].split()[0]) / 1024
-
-
 # Ways to shuffle: blocks in a group x images in a block.
 SHUFFLES: dict[str, dict[str, Any]] = {"full": {}} | {
     f"{group} x {block}": {"shuffle": "blocks", "shuffle_block": block, "shuffle_group": group}
@@ -158,7 +153,7 @@ def read_packs(folder: Path, shuffle: str, images: int, batch_size: int) -> dict
                 raise RuntimeError(f"batch {k} holds other images than it says")
             classes.append(len(set(labels.tolist())))
             if k % 64 == 0:
-                memory.append(_memory())
+                memory.append(held_mib())
             if k + 1 == batches:
                 break
         found[f"{state}_images_per_s"] = round(batches * batch_size / (time.perf_counter() - begun))
@@ -170,7 +165,7 @@ def read_packs(folder: Path, shuffle: str, images: int, batch_size: int) -> dict
 
 def packs(args: argparse.Namespace) -> dict[str, Any]:
     data = make_packs(args.folder, args.gib)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    total = machine_memory() / 2**30
     print(f"{data.count:,} images, {data.count * IMAGE / 2**30:.1f} GiB; this machine has {total:.1f} GiB of memory")
     print(f"{'shuffle':<10}{'cold':>12}{'warm':>12}{'memory growth':>16}{'classes in a batch':>20}")
     rows = []

@@ -37,7 +37,7 @@ PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in on
 PACK_KINDS = ("jpeg", "raw")
 PARTS = ("train", "val")
 READ_AHEAD = 128 << 10  # Linux reads no more for one request to read ahead (its default read_ahead_kb)
-_AGAIN = "build the dataset again with --force"
+AGAIN = "build the dataset again with --force"
 
 # One row an image: where its bytes lie, and its size in pixels as stored in this pack.
 PACK_INDEX = np.dtype(
@@ -54,6 +54,11 @@ class ClassInfo:
     words: str
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple[int, ...] = ()) -> NDArray[Any]:
     """Memory-maps an array of the index and holds it to what it must look like.
 
@@ -63,12 +68,11 @@ def _load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tupl
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot read this index ({error}); build the dataset again with --force") from error
+        raise InputError(f"{path}: cannot read this index ({error}); {AGAIN}") from error
     shape = (len(array) if rows is None else rows, *tail)
     if array.dtype != dtype or array.shape != shape:
         raise InputError(
-            f"{path}: expected {dtype} of shape {shape}, found {array.dtype} of shape {array.shape}; "
-            "build the dataset again with --force"
+            f"{path}: expected {dtype} of shape {shape}, found {array.dtype} of shape {array.shape}; {AGAIN}"
         )
     # A plain view: indexing an np.memmap costs a microsecond more each time.
     return array.view(np.ndarray)
@@ -99,7 +103,7 @@ class Pack:
         self._lengths = np.array([len(data) for data in self._files], dtype=np.uint64)
         self._images: list[NDArray[np.uint8]] | None = None
         # Of a pack that memory cannot hold, random reads shall bring in what they ask for and nothing around it.
-        self.large = self.nbytes > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+        self.large = self.nbytes > machine_memory() / 2
         if self.large:
             for mapped in self._maps:
                 mapped.madvise(mmap.MADV_RANDOM)
@@ -175,7 +179,7 @@ class Pack:
             counts = [len(data) // size for data in self._files]
             full, even = counts[:1] * (len(counts) - 1), all(len(data) % size == 0 for data in self._files)
             if sum(counts) != self._count or counts[:-1] != full or not even:
-                raise InputError(f"{self.folder}: the files are not {self._count} images of {size} bytes; {_AGAIN}")
+                raise InputError(f"{self.folder}: the files are not {self._count} images of {size} bytes; {AGAIN}")
             self._images = [data.reshape(-1, size) for data in self._files]
         return self._images
 
@@ -184,7 +188,7 @@ class Pack:
         rows = self.index[ids]
         numbers = rows["file"]
         if np.any(numbers >= len(self._files)) or np.any(rows["offset"] + rows["length"] > self._lengths[numbers]):
-            raise InputError(f"{self.folder}: the index points outside the data; {_AGAIN}")
+            raise InputError(f"{self.folder}: the index points outside the data; {AGAIN}")
         return rows
 
     @property
@@ -327,9 +331,7 @@ class Dataset:
             sizes = {kind: about["image_size"] for kind, about in self.packs.items()}
             self._pack_sizes = {kind: None if s is None else (int(s[0]), int(s[1])) for kind, s in sizes.items()}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise InputError(
-                f"{self.root / 'dataset.json'}: {type(error).__name__} on {error}; build the dataset again with --force"
-            ) from error
+            raise InputError(f"{self.root / 'dataset.json'}: {type(error).__name__} on {error}; {AGAIN}") from error
         self.meta = meta
 
     def _read_meta(self) -> dict[str, Any]:
@@ -373,7 +375,7 @@ class Dataset:
         offsets = _load_array(self.root / "index/paths.npy", np.dtype("<i8"), self.count + 1)
         blob = np.memmap(self.root / "index/paths.bin", dtype=np.uint8, mode="r").view(np.ndarray)
         if len(blob) != offsets[-1]:
-            raise InputError(f"{self.root}/index/paths.bin: wrong length; build the dataset again with --force")
+            raise InputError(f"{self.root}/index/paths.bin: wrong length; {AGAIN}")
         return lambda i: blob[offsets[i] : offsets[i + 1]].tobytes().decode()
 
     def path(self, image: int) -> str:

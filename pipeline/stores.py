@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.dataset import Dataset, Pack
+from pipeline.dataset import AGAIN, Dataset, Pack, machine_memory
 from pipeline.decode import DecodeError, decode, decode_plain
 from pipeline.errors import InputError
 
@@ -82,7 +82,7 @@ class _EncodedStore:
                 else:
                     slot[...] = decode(data).pixels
             except ValueError as error:  # DecodeError is one, and so is another size
-                raise self.damaged(image, error) from error
+                raise self._damaged(image, error) from error
 
     def expect(self, ids: NDArray[np.int64]) -> None:
         """Files lie where they lie."""
@@ -91,11 +91,11 @@ class _EncodedStore:
         try:
             return decode(data).pixels
         except DecodeError as error:
-            raise self.damaged(image, error) from error
+            raise self._damaged(image, error) from error
 
-    def damaged(self, image: int, error: Exception) -> InputError:
+    def _damaged(self, image: int, error: Exception) -> InputError:
         path = self._dataset.root / self._dataset.path(image)
-        return InputError(f"{path}: does not decode any more ({error}); build the dataset again with --force")
+        return InputError(f"{path}: does not decode any more ({error}); {AGAIN}")
 
 
 class FilesStore(_EncodedStore):
@@ -115,7 +115,7 @@ class FilesStore(_EncodedStore):
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}; build the dataset again with --force") from error
+            raise InputError(f"{path}: {error.strerror}; {AGAIN}") from error
         try:
             data = os.read(descriptor, 1 << 16)
             if len(data) == 1 << 16:
@@ -198,7 +198,7 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
     if device not in held:
         shape = (dataset.count, *size, 3)
         try:
-            # numpy asks the system for huge pages, torch does not: a fifth faster to gather from.
+            # numpy asks the system for huge pages, torch does not; random reads miss fewer translations there.
             on_host = torch.from_numpy(np.empty(shape, dtype=np.uint8)) if device.type == "cpu" else None
             pixels = torch.empty(shape, dtype=torch.uint8, device=device) if on_host is None else on_host
         except (RuntimeError, MemoryError, torch.OutOfMemoryError) as error:
@@ -240,7 +240,7 @@ def choose_store(dataset: Dataset, device: torch.device) -> tuple[StoreName, str
     """
     if "raw" in dataset.packs:
         gib, one_size = dataset.packs["raw"]["bytes"] / 2**30, dataset.packs["raw"]["image_size"] is not None
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        memory = machine_memory() / 2**30
         if device.type == "cuda" and one_size:
             free = torch.cuda.mem_get_info(device)[0] / 2**30
             if gib <= free / 4:

@@ -7,6 +7,7 @@ memory, time to the first batch.
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -170,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        run(args, " ".join(["python -m bench.peers", *(sys.argv[1:] if argv is None else argv)]))
+        run(args, "python -m bench.peers " + shlex.join(sys.argv[1:] if argv is None else argv))
     except InputError as error:
         print(f"bench.peers: {error}", file=sys.stderr)
         return 2

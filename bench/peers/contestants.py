@@ -131,21 +131,45 @@ def _transform(job: Job) -> Any:
     )
 
 
-def torchvision_folder(job: Job) -> Batches:
+def _data_loader(dataset: Any, job: Job, **more: Any) -> Batches:
     from torch.utils.data import DataLoader
-    from torchvision.datasets import ImageFolder
 
-    folder = ImageFolder(str(job.data / "train"), _transform(job))
     loader: Any = DataLoader(
-        folder,
+        dataset,
         batch_size=job.batch_size,
         shuffle=True,
         drop_last=True,
         num_workers=job.threads,
         persistent_workers=True,
         prefetch_factor=4,
+        **more,
     )
     return _forever(lambda: loader)
+
+
+def torchvision_folder(job: Job) -> Batches:
+    from torchvision.datasets import ImageFolder
+
+    return _data_loader(ImageFolder(str(job.data / "train"), _transform(job)), job)
+
+
+class _BatchedAugmentation:
+    """Zero-pad, crop, flip and normalise whole batches with torch, for peers that only decode."""
+
+    def __init__(self, job: Job) -> None:
+        self.size = job.size
+        self.mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 [B, 3, H, W] to float32 [B, 3, size, size]."""
+        padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
+        corners = torch.randint(0, 9, (len(images), 2)).tolist()
+        size = self.size
+        crops = torch.stack([padded[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)])
+        flip = torch.rand(len(images)) < 0.5
+        crops[flip] = crops[flip].flip(3)
+        return crops.float().sub_(self.mean).div_(self.std)
 
 
 class _BatchedFiles:
@@ -155,8 +179,7 @@ class _BatchedFiles:
         from torchvision.datasets import ImageFolder
 
         self.job, self.samples = job, ImageFolder(str(job.data / "train")).samples
-        self.mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
+        self.augment = _BatchedAugmentation(job)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -165,32 +188,14 @@ class _BatchedFiles:
         from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
         labels = torch.tensor([self.samples[i][1] for i in ids])
-        images = [decode_jpeg(read_file(self.samples[i][0]), mode=ImageReadMode.RGB) for i in ids]
+        images = torch.stack([decode_jpeg(read_file(self.samples[i][0]), mode=ImageReadMode.RGB) for i in ids])
         if self.job.kind == "pixels":
-            return torch.stack(images).permute(0, 2, 3, 1).contiguous(), labels
-        size, count = self.job.size, len(ids)
-        padded = torch.nn.functional.pad(torch.stack(images), (4, 4, 4, 4))
-        corners = torch.randint(0, 9, (count, 2)).tolist()
-        crops = torch.stack([padded[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)])
-        flip = torch.rand(count) < 0.5
-        crops[flip] = crops[flip].flip(3)
-        return crops.float().sub_(self.mean).div_(self.std), labels
+            return images.permute(0, 2, 3, 1).contiguous(), labels
+        return self.augment(images), labels
 
 
 def torchvision_io(job: Job) -> Batches:
-    from torch.utils.data import DataLoader
-
-    loader: Any = DataLoader(
-        _BatchedFiles(job),  # type: ignore[arg-type]
-        batch_size=job.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=job.threads,
-        persistent_workers=True,
-        prefetch_factor=4,
-        collate_fn=lambda batch: batch,
-    )
-    return _forever(lambda: loader)
+    return _data_loader(_BatchedFiles(job), job, collate_fn=lambda batch: batch)
 
 
 # webdataset
@@ -222,8 +227,7 @@ def spdl(job: Job) -> Batches:
 
     torch.set_num_threads(1)
     samples = ImageFolder(str(job.data / "train")).samples
-    mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
+    augment = _BatchedAugmentation(job)
 
     def order() -> Iterator[tuple[str, int]]:
         while True:
@@ -236,14 +240,7 @@ def spdl(job: Job) -> Batches:
         pixels = torch.from_numpy(spdl.io.to_numpy(buffer))
         if job.kind == "pixels":
             return pixels, labels
-        size, count = job.size, len(batch)
-        padded = torch.nn.functional.pad(pixels, (0, 0, 4, 4, 4, 4))
-        corners = torch.randint(0, 9, (count, 2)).tolist()
-        crops = torch.stack([padded[i, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)])
-        crops = crops.permute(0, 3, 1, 2)
-        flip = torch.rand(count) < 0.5
-        crops[flip] = crops[flip].flip(3)
-        return crops.float().sub_(mean).div_(std), labels
+        return augment(pixels.permute(0, 3, 1, 2)), labels
 
     builder: Any = PipelineBuilder()
     pipeline: Any = (
@@ -434,11 +431,11 @@ def _copy_floor(job: Job) -> Callable[[np.ndarray], None]:
 
 CONTESTANTS = (
     Contestant("torchvision DataLoader", torchvision_folder, ("train", "pixels", "photos")),
-    Contestant("torchvision.io, batched", torchvision_io, ("train", "pixels")),
+    Contestant("torchvision.io batched", torchvision_io, ("train", "pixels")),
     Contestant("webdataset", webdataset, ("train", "pixels"), "webdataset", BENCH_INSTALL),
     Contestant("SPDL", spdl, ("train", "pixels"), "spdl.io", SPDL_INSTALL),
     Contestant("DALI example", _dali(), ("train", "pixels", "photos"), "nvidia.dali"),
-    Contestant("DALI, no mmap", _dali(dont_use_mmap=True), ("train", "pixels", "photos"), "nvidia.dali"),
+    Contestant("DALI no mmap", _dali(dont_use_mmap=True), ("train", "pixels", "photos"), "nvidia.dali"),
     Contestant("FFCV jpg", _ffcv("jpg"), ("train", "pixels", "photos"), "ffcv", FFCV_INSTALL),
     Contestant("FFCV raw", _ffcv("raw"), ("train", "pixels", "photos"), "ffcv", FFCV_INSTALL),
     *(
@@ -454,7 +451,7 @@ CONTESTANTS = (
     ),
     Contestant("floor: decode", _floor(_decode_floor), ("train", "pixels"), floor=True),
     Contestant("floor: gather", _floor(_gather_floor), ("train", "pixels"), floor=True),
-    Contestant("floor: read uint8, write float32", _floor(_copy_floor), ("train",), floor=True),
+    Contestant("floor: read uint8 write float32", _floor(_copy_floor), ("train",), floor=True),
 )
 
 

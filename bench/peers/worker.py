@@ -8,23 +8,19 @@ from pathlib import Path
 
 import psutil
 
+from bench.memory import held_mib
 from bench.peers.contestants import Job, by_name
 
 
 def tree() -> tuple[float, float]:
-    """CPU seconds so far and memory held, in MiB, of this process and its children.
-
-    Memory is what the kernel cannot drop: anonymous and shared pages, each divided by those who share it.
-    """
+    """CPU seconds so far and memory held, in MiB, of this process and its children."""
     me = psutil.Process()
-    seconds, kib = 0.0, 0
+    seconds, mib = 0.0, 0.0
     for process in [me, *me.children(recursive=True)]:
         times = process.cpu_times()
         seconds += times.user + times.system
-        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-        fields = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
-        kib += sum(int(fields[key].split()[0]) for key in ("Pss_Anon", "Pss_Shmem") if key in fields)
-    return seconds, kib / 1024
+        mib += held_mib(process.pid)
+    return seconds, mib
 
 
 def main() -> None:

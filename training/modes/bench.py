@@ -70,5 +70,5 @@ def _possible(store: str, engine: str, dataset: Dataset) -> bool:
     if engine == "dali" and dali_problem():
         return False
     if store == "resident":
-        return "raw" in dataset.packs and dataset.image_size is not None
+        return "raw" in dataset.packs and dataset.packs["raw"]["image_size"] is not None
     return store == "files" or store in dataset.packs
