@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pipeline.errors import InputError
 from training import config as configuration
 from training.modes import MODES, Request
+from training.ranks import SaidByFirst, joined
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     mode = args.pop("mode")
     own = ("recipe", "out", "resume", "checkpoint", "start_lr", "end_lr", "rounds", "seconds")
     options = {name: args.pop(name) for name in own}
+    command = shlex.join(["python", "train.py", *argv])
     try:
-        return MODES[mode](Request(mode=mode, flags=args, command=shlex.join(["python", "train.py", *argv]), **options))
+        with joined() as ranks:
+            return MODES[mode](Request(mode=mode, flags=args, command=command, ranks=ranks, **options))
+    except SaidByFirst:
+        return 2
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

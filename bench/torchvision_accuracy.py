@@ -56,7 +56,7 @@ class TorchvisionLoader(Loader):
             transforms.Normalize(spec.mean, spec.std),
         ]
         twin.generator = torch.Generator().manual_seed(seed)
-        twin.batches = DataLoader(
+        twin.source = DataLoader(
             ListedImages(loader, transforms.Compose(steps)),
             batch_size=loader.batch_size,
             shuffle=True,
@@ -69,10 +69,10 @@ class TorchvisionLoader(Loader):
         return twin
 
     generator: torch.Generator
-    batches: "DataLoader[tuple[torch.Tensor, int]]"
+    source: "DataLoader[tuple[torch.Tensor, int]]"
 
     def __iter__(self) -> Iterator[Batch]:
-        for images, labels in self.batches:
+        for images, labels in self.source:
             moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
             yield moved, labels.to(self.device, non_blocking=True)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ FORMAT = "feedline-dataset"
 VERSION = 2
 PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in one file: one call gathers a batch
 PACK_KINDS = ("jpeg", "raw")
-PARTS = ("train", "val")
+PARTS: tuple[Literal["train", "val"], ...] = ("train", "val")
+MAX_SIDE = 1 << 16  # pixels
 READ_AHEAD = 128 << 10  # Linux reads no more for one request to read ahead (its default read_ahead_kb)
 AGAIN = "build the dataset again with --force"
 
@@ -67,8 +68,10 @@ def _load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tupl
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot read this index ({error}); {AGAIN}") from error
+    except Exception as error:  # numpy raises whatever the bytes lead to
+        raise InputError(f"{path}: cannot read this index ({_line(error)}); {AGAIN}") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 1 + len(tail):
+        raise InputError(f"{path}: not an index; {AGAIN}")
     shape = (len(array) if rows is None else rows, *tail)
     if array.dtype != dtype or array.shape != shape:
         raise InputError(
@@ -76,6 +79,24 @@ def _load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tupl
         )
     # A plain view: indexing an np.memmap costs a microsecond more each time.
     return array.view(np.ndarray)
+
+
+def _line(error: Exception) -> str:
+    """The first line of what an exception says, not too long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def _in_range(path: Path, values: NDArray[Any], low: int, high: int) -> NDArray[Any]:
+    """Holds all values of an index to low <= value < high, a few at a time.
+
+    Raises:
+        InputError: if one is outside.
+    """
+    for start in range(0, len(values), 1 << 20):
+        some = values[start : start + (1 << 20)]
+        if int(some.min()) < low or int(some.max()) >= high:
+            raise InputError(f"{path}: holds values outside {low}..{high - 1}; {AGAIN}")
+    return values
 
 
 class Pack:
@@ -95,9 +116,14 @@ class Pack:
         self.index = _load_array(folder / "index.npy", PACK_INDEX, count)
         self._files: list[NDArray[np.uint8]] = []
         self._maps: list[mmap.mmap] = []
+        self._open: list[tuple[BinaryIO, int]] = []
         for path in sorted(folder.glob("*.bin")):
-            with path.open("rb") as file:
+            try:
+                file = path.open("rb")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path}: cannot be mapped ({error}); {AGAIN}") from error
+            self._open.append((file, len(mapped)))
             self._maps.append(mapped)
             self._files.append(np.frombuffer(mapped, dtype=np.uint8))
         self._lengths = np.array([len(data) for data in self._files], dtype=np.uint64)
@@ -128,10 +154,19 @@ class Pack:
         ]
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        """Decoded images: read-only views into the map, uint8 [height, width, 3] each."""
+        """Decoded images: read-only views into the map, uint8 [height, width, 3] each.
+
+        Raises:
+            InputError: if the index points outside the data or contradicts itself.
+        """
         rows = self.index[ids]
         shapes = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
-        return [data.reshape(h, w, 3) for data, (h, w) in zip(self.encoded(ids), shapes, strict=True)]
+        try:
+            return [data.reshape(h, w, 3) for data, (h, w) in zip(self.encoded(ids), shapes, strict=True)]
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"{self.folder}: lengths and sizes in the index differ; {AGAIN}") from error
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copies decoded images of one size into `out`, uint8 [B, height, width, 3], contiguous.
@@ -143,6 +178,7 @@ class Pack:
         """
         flat = out.reshape(len(out), -1)
         files = self._files_of(flat.shape[1])
+        self._check_files()
         if len(files) == 1:
             # mode="clip" writes to `out` directly, others through a copy; ids are those of this dataset.
             files[0].take(ids, axis=0, out=flat, mode="clip")
@@ -176,6 +212,8 @@ class Pack:
     def _files_of(self, size: int) -> list[NDArray[np.uint8]]:
         """The files as uint8 [images, size]."""
         if self._images is None or self._images[0].shape[1] != size:
+            if not self._files or size < 1:
+                raise InputError(f"{self.folder}: holds no data; {AGAIN}")
             counts = [len(data) // size for data in self._files]
             full, even = counts[:1] * (len(counts) - 1), all(len(data) % size == 0 for data in self._files)
             if sum(counts) != self._count or counts[:-1] != full or not even:
@@ -186,10 +224,22 @@ class Pack:
     def _rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """Rows of the index, checked against the data."""
         rows = self.index[ids]
-        numbers = rows["file"]
-        if np.any(numbers >= len(self._files)) or np.any(rows["offset"] + rows["length"] > self._lengths[numbers]):
+        numbers, offsets, lengths = rows["file"], rows["offset"], rows["length"].astype(np.uint64)
+        # Subtracted, not added: 64 bits may overflow.
+        if (
+            np.any(numbers >= len(self._files))
+            or np.any(offsets > self._lengths[numbers])
+            or np.any(lengths > self._lengths[numbers] - offsets)
+        ):
             raise InputError(f"{self.folder}: the index points outside the data; {AGAIN}")
+        self._check_files()
         return rows
+
+    def _check_files(self) -> None:
+        """Reading where a file was cut off in the meantime would end the process (SIGBUS). A microsecond a file."""
+        for file, length in self._open:
+            if os.fstat(file.fileno()).st_size != length:
+                raise InputError(f"{file.name}: was changed while in use; {AGAIN}")
 
     @property
     def nbytes(self) -> int:
@@ -294,6 +344,16 @@ def write_meta(root: Path, *, classes: Sequence[ClassInfo], **fields: Any) -> No
     )
 
 
+def _size(value: Any) -> tuple[int, int] | None:
+    """(height, width) from dataset.json."""
+    if value is None:
+        return None
+    height, width = int(value[0]), int(value[1])
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ValueError(f"size {value}")
+    return height, width
+
+
 class Dataset:
     """A dataset folder, open for reading. Nothing but `dataset.json` is loaded whole.
 
@@ -320,17 +380,17 @@ class Dataset:
         try:
             self.name = str(meta["name"])
             self.fingerprint = str(meta["fingerprint"])
-            size = meta["image_size"]
-            self.image_size: tuple[int, int] | None = None if size is None else (int(size[0]), int(size[1]))
+            self.image_size = _size(meta["image_size"])
             self.classes = [ClassInfo(int(c["id"]), str(c["folder"]), str(c["words"])) for c in meta["classes"]]
             self.mean = tuple(float(v) for v in meta["mean"])
             self.std = tuple(float(v) for v in meta["std"])
             self.count = int(meta["count"])
+            if self.count < 1 or [c.id for c in self.classes] != list(range(len(self.classes))):
+                raise ValueError("count or classes")
             self.splits = {str(s): {p: int(n[p]) for p in PARTS} for s, n in meta["splits"].items()}
             self.packs = {str(kind): dict(about) for kind, about in meta["packs"].items()}
-            sizes = {kind: about["image_size"] for kind, about in self.packs.items()}
-            self._pack_sizes = {kind: None if s is None else (int(s[0]), int(s[1])) for kind, s in sizes.items()}
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            self._pack_sizes = {kind: _size(about["image_size"]) for kind, about in self.packs.items()}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise InputError(f"{self.root / 'dataset.json'}: {type(error).__name__} on {error}; {AGAIN}") from error
         self.meta = meta
 
@@ -341,8 +401,8 @@ class Dataset:
             meta = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise InputError(f"no dataset at {self.root} (there is no dataset.json); {build}") from error
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); {build} --force") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path}: cannot be read ({_line(error)}); {build} --force") from error
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
             raise InputError(f"{path}: not the description of a dataset; {build} --force")
         if meta.get("version") != VERSION:
@@ -358,12 +418,14 @@ class Dataset:
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         """int32 [count], memory-mapped."""
-        return _load_array(self.root / "index/labels.npy", np.dtype("<i4"), self.count)
+        path = self.root / "index/labels.npy"
+        return _in_range(path, _load_array(path, np.dtype("<i4"), self.count), 0, len(self.classes))
 
     @cached_property
     def sizes(self) -> NDArray[np.int32]:
         """int32 [count, 2]: height and width in pixels of the original images, memory-mapped."""
-        return _load_array(self.root / "index/sizes.npy", np.dtype("<i4"), self.count, (2,))
+        path = self.root / "index/sizes.npy"
+        return _in_range(path, _load_array(path, np.dtype("<i4"), self.count, (2,)), 1, MAX_SIDE + 1)
 
     @cached_property
     def plain(self) -> NDArray[np.bool_]:
@@ -372,15 +434,30 @@ class Dataset:
 
     @cached_property
     def _paths(self) -> Callable[[int], str]:
+        path = self.root / "index/paths.bin"
         offsets = _load_array(self.root / "index/paths.npy", np.dtype("<i8"), self.count + 1)
-        blob = np.memmap(self.root / "index/paths.bin", dtype=np.uint8, mode="r").view(np.ndarray)
+        try:
+            blob = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({_line(error)}); {AGAIN}") from error
         if len(blob) != offsets[-1]:
-            raise InputError(f"{self.root}/index/paths.bin: wrong length; {AGAIN}")
+            raise InputError(f"{path}: wrong length; {AGAIN}")
+        _in_range(self.root / "index/paths.npy", offsets, 0, len(blob) + 1)
         return lambda i: blob[offsets[i] : offsets[i + 1]].tobytes().decode()
 
     def path(self, image: int) -> str:
-        """The path of an image, relative to the dataset folder."""
-        return self._paths(image)
+        """The path of an image, relative to the dataset folder.
+
+        Raises:
+            InputError: if the index holds none, or one that leads out of the folder.
+        """
+        try:
+            path = self._paths(image)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.root}/index/paths.bin: the path of image {image} is not UTF-8; {AGAIN}") from error
+        if not path or path[0] == "/" or "\0" in path or (".." in path and ".." in path.split("/")):
+            raise InputError(f"{self.root}/index/paths.bin: image {image} lies at {path!r}, out of the folder; {AGAIN}")
+        return path
 
     def ids(self, split: str, part: str, classes: int | None = None) -> NDArray[np.int64]:
         """The image ids of one part of a split, in file list order.
@@ -400,7 +477,8 @@ class Dataset:
             raise InputError(f"--split {split}: {self.root} has the splits {', '.join(self.splits)}")
         if part not in PARTS:
             raise InputError(f"part {part!r}: choose train or val")
-        ids = _load_array(self.root / f"index/{split}-{part}.npy", np.dtype("<i8"), self.splits[split][part])
+        path = self.root / f"index/{split}-{part}.npy"
+        ids = _in_range(path, _load_array(path, np.dtype("<i8"), self.splits[split][part]), 0, self.count)
         if classes is None:
             return ids
         if not 1 <= classes <= len(self.classes):

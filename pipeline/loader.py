@@ -28,7 +28,8 @@ class Loader:
 
     `images` is [B, 3, height, width] in channels-last memory, normalised (unless uint8); `labels` is int64 [B]; both on
     the device. Train parts come in a fresh order each epoch with the incomplete last batch dropped; val parts come in
-    list order, every image once. `len(loader)` is the number of batches, the same every epoch.
+    list order, every image once. `len(loader)` is the number of batches, the same every epoch; `batches` counts
+    those of all ranks, one more where the last val batch is too short for this rank to have a share of it.
 
     A loop over the loader runs the epoch that `set_epoch` chose; without it, the one after the last finished. A loop
     may be left at any batch; the loader can be used again at once.
@@ -99,6 +100,7 @@ class Loader:
         self.batch_size, self.prefetch = batch_size, prefetch
         ids = dataset.ids(split, part, classes)
         self.images = len(ids)
+        self.classes = classes or len(dataset.classes)
         self._store = open_store(self.store_name, dataset, self.device)
         own = self._store.size
         output = (image_size, image_size) if image_size else own or (224, 224)
@@ -134,6 +136,10 @@ class Loader:
 
     def __len__(self) -> int:
         return len(self.plan)
+
+    @property
+    def batches(self) -> int:
+        return self.plan.batches
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Chooses the epoch that the next loop runs, and its first batch (to resume in mid-epoch)."""

@@ -125,10 +125,15 @@ class Plan:
         self._chunk: tuple[int, int, PlanBatch] | None = None
         self._bounds: list[int] = []
 
-    def __len__(self) -> int:
-        """Batches in an epoch; the same every epoch."""
+    @property
+    def batches(self) -> int:
+        """Batches in an epoch, over all ranks; the same every epoch."""
         full, rest = divmod(len(self.ids), self.batch_size)
         return full + (rest > 0 and not self.shuffle)
+
+    def __len__(self) -> int:
+        """Batches in an epoch of which this rank has a share: all, but for a last one that is too short."""
+        return self.batches - (self.batches > 0 and not len(self._share(self.batches - 1)))
 
     def batch(self, epoch: int, k: int) -> PlanBatch:
         """Batch `k` of an epoch: this rank's share of it.
@@ -143,6 +148,11 @@ class Plan:
             self._chunk = (epoch, number, self._compute(epoch, number))
         chunk, start, stop = self._chunk[2], *self._bounds[place : place + 2]
         return PlanBatch(chunk.ids[start:stop], chunk.window[start:stop], chunk.flip[start:stop])
+
+    def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
+        """The images of batch `k`, those of all ranks in their order."""
+        slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
+        return np.asarray(self.ids[self._order_of(epoch)(slots) if self.shuffle else slots])
 
     def _compute(self, epoch: int, number: int) -> PlanBatch:
         """Some batches at once: numpy's cost a call is a hundred times that of an image."""

@@ -127,7 +127,7 @@ def test_a_run_is_stopped_by_a_signal_and_gone_on_with(dataset: Dataset, tmp_pat
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + signal.SIGTERM
     assert out.splitlines()[-1].strip() == "python train.py --mode train --resume runs/stopped"
     resumed = start("--mode", "train", "--resume", "runs/stopped")
     out, err = resumed.communicate(timeout=120)

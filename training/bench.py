@@ -1,6 +1,7 @@
 """The benchmark: the loader alone, the model alone, both together; and who is the limit."""
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import torch
 
 from pipeline.loader import Batch, Loader
 from training.meter import StallMeter
+from training.ranks import ALONE, Ranks
 from training.step import TrainStep
 
 
@@ -61,21 +63,33 @@ def _synchronise(device: torch.device) -> None:
 
 
 def _round(
-    work: Work, device: torch.device, seconds: float, warm_up: int, meter: StallMeter
+    work: Work, device: torch.device, seconds: float, warm_up: int, meter: StallMeter, ranks: Ranks
 ) -> tuple[float, float, float]:
-    """At least `seconds` of work after `warm_up` pieces: images/s, CPU microseconds an image, stall's share."""
+    """At least `seconds` of work after `warm_up` pieces: images/s, CPU microseconds an image, stall's share.
+
+    Several ranks do the same number of pieces: rank 0 looks at the clock for all.
+    """
     for _ in range(warm_up):
         work()
     _synchronise(device)
     stalled, cpu, started, images = meter.seconds(), time.process_time(), time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        images += work()
-    _synchronise(device)
+    pieces, more = 0, 1
+    while more:
+        for _ in range(more):
+            images += work()
+        pieces += more
+        _synchronise(device)
+        elapsed = time.perf_counter() - started
+        missing = math.ceil((seconds - elapsed) * pieces / elapsed)
+        more = ranks.first_says(max(0, min(missing, pieces)))
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
+    images, cpu = ranks.sum_(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
     return images / took, cpu / images * 1e6, (meter.seconds() - stalled) / took
 
 
-def measure(loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds: int, seconds: float) -> list[Measured]:
+def measure(
+    loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds: int, seconds: float, ranks: Ranks = ALONE
+) -> list[Measured]:
     """Measures every loader alone, the model alone and both together, in interleaved rounds.
 
     Args:
@@ -84,6 +98,7 @@ def measure(loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds:
         step: trains on a batch.
         rounds: how often each is measured.
         seconds: the least length of a round.
+        ranks: who measures along; images and CPU time are added up, time and stall are rank 0's.
 
     Returns:
         The loaders in their order, then `model`, then `together`.
@@ -108,7 +123,7 @@ def measure(loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds:
     results = {name: Measured(name) for name in contestants}
     train_on(resident)  # the first step of all allocates, and compiles if asked to
     for _, (name, (work, warm_up)) in itertools.product(range(rounds), contestants.items()):
-        speed, cpu, stall = _round(work, device, seconds, warm_up, meter)
+        speed, cpu, stall = _round(work, device, seconds, warm_up, meter, ranks)
         results[name].images_per_s.append(speed)
         results[name].cpu_us.append(cpu)
         if name == "together":

@@ -7,6 +7,7 @@ and `label-smoothing` in TOML. A flag beats the recipe, the recipe beats the def
 import argparse
 import dataclasses
 import difflib
+import re
 import sys
 import types
 import typing
@@ -118,12 +119,27 @@ class RunConfig:
     tta: bool = _key(False, "evaluate the mean over each image and its mirror image")
     seed: int = _key(0, "of weights, order, windows and flips")
     log_every: int = _key(20, "steps between log lines; the device is waited for only then")
-    save_every: int = _key(0, "steps between checkpoints in mid-epoch; 0 for one an epoch")
+    save_every: int | str = _key(0, "between checkpoints in mid-epoch: steps, or minutes as 10m; 0 for one an epoch")
+    sync_bn: bool = _key(True, "several ranks: batch norm over all of them, so that their number changes nothing")
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
-        _require(self.save_every >= 0, "save_every", self.save_every, "at least 0")
+        ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
+        _require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
+
+    @property
+    def save_steps(self) -> int:
+        """Steps between checkpoints in mid-epoch; 0 for none."""
+        return self.save_every if isinstance(self.save_every, int) else 0
+
+    @property
+    def save_minutes(self) -> float:
+        """Minutes between checkpoints in mid-epoch; 0 for none."""
+        if isinstance(self.save_every, int):
+            return 0.0
+        number = re.fullmatch(r"(\d+\.?\d*|\.\d+)m", self.save_every)
+        return float(number[1]) if number else 0.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,7 @@ def convert(name: str, hint: Any, value: Any) -> Any:
         InputError: if it is of another type.
     """
     plain, words = _alternatives(hint)
-    if isinstance(value, str) and value in words:
+    if (isinstance(value, str) and value in words) or (value is None and type(None) in plain):
         return value
     for kind in plain:
         if kind is type(None):

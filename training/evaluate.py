@@ -1,5 +1,6 @@
 """Evaluation over exactly the images of a list."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional
 
 from pipeline.loader import Loader
 from training.precision import Precision
+from training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -29,39 +31,53 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, precision: Precision, *, tta: bool = False) -> Evaluation:
-    """Evaluates a model on every image of a loader, once.
+def evaluate(
+    model: nn.Module,
+    loader: Loader,
+    precision: Precision,
+    *,
+    tta: bool = False,
+    ranks: Ranks = ALONE,
+    after_batch: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Evaluates a model on every image of a loader, once; over all ranks, each with its share.
 
     Args:
         model: logits from images; left in the mode that it was in.
         loader: of a val part.
         precision: the policy of training.
         tta: mean of the logits of each image and its mirror image.
+        ranks: who evaluates along.
+        after_batch: called after every batch of all ranks; what it raises ends the evaluation.
     """
     was_training = model.training
     model.eval()
+    classes = loader.classes
     # Sums stay on the device until the end; in float64, so that their order hardly matters.
-    loss = torch.zeros((), dtype=torch.float64, device=loader.device)
-    hits = torch.zeros(2, dtype=torch.int64, device=loader.device)
-    confusion = torch.zeros(0, dtype=torch.int64, device=loader.device)
-    images, classes = 0, 1
-    for batch, labels in loader:
-        with precision.autocast():
-            logits = model(batch)
-            if tta:
-                logits = (logits + model(batch.flip(3))) / 2
-        logits = logits.float()
-        if not images:
-            classes = logits.shape[1]
-            confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
-        loss += functional.cross_entropy(logits, labels, reduction="sum")
-        ranked = logits.topk(min(5, classes), dim=1).indices
-        correct = ranked == labels[:, None]
-        hits += torch.stack([correct[:, 0].sum(), correct.sum()])
-        confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
-        images += len(labels)
-    model.train(was_training)
-    first, five = hits.tolist()
+    loss = torch.zeros(1, dtype=torch.float64, device=loader.device)
+    hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
+    try:
+        for batch, labels in loader:
+            with precision.autocast():
+                logits = model(batch)
+                if tta:
+                    logits = (logits + model(batch.flip(3))) / 2
+            logits = logits.float()
+            loss += functional.cross_entropy(logits, labels, reduction="sum")
+            ranked = logits.topk(min(5, classes), dim=1).indices
+            correct = ranked == labels[:, None]
+            hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
+            confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
+            after_batch()
+        for _ in range(loader.batches - len(loader)):  # other ranks' batches, of which this one has no share
+            after_batch()
+    finally:
+        model.train(was_training)
+        loader.close()
+    for sums in (loss, hits, confusion):
+        ranks.sum_(sums)
+    first, five, images = hits.tolist()
     return Evaluation(
         images=images,
         loss=loss.item() / images,

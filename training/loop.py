@@ -1,11 +1,7 @@
 """The training loop."""
 
-import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +10,17 @@ import torch
 from torch import nn
 
 from pipeline.errors import InputError
-from pipeline.loader import Loader
+from pipeline.loader import Batch, Loader
 from training import checkpoint, plots
 from training.config import Config
+from training.counts import Counted, Counts
 from training.evaluate import Evaluation, evaluate
 from training.meter import StallMeter, hardware, peak_memory, versions
 from training.optim import WeightAverage, make_schedule
+from training.ranks import ALONE, Agreement, Ranks
 from training.report import Log, Progress, write_csv, write_json
 from training.step import TrainStep
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
+from training.stopping import Interrupted, Stopping
 
 
 @dataclass
@@ -56,8 +51,10 @@ class Trainer:
         config: the whole configuration; `max_lr` a number.
         model: float [B, 3, height, width] to logits; moved to the device here.
         train, val: loaders.
-        out: the run folder; log.jsonl, metrics.csv, curves.png, summary.json, last.pt and best.pt appear in it.
+        out: the run folder; log.jsonl, metrics.csv, curves.png, summary.json, last.pt, previous.pt and best.pt appear
+            in it. Only rank 0 writes.
         resume: a checkpoint's content, to go on from.
+        ranks: who trains along.
     """
 
     def __init__(
@@ -68,21 +65,22 @@ class Trainer:
         val: Loader,
         out: Path,
         resume: dict[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.train, self.val, self.out = config, train, val, out
+        self.config, self.train, self.val, self.out, self.ranks = config, train, val, out, ranks
         self.device = train.device
         optim = config.optim
         assert optim.max_lr != "auto"
-        self.step = TrainStep(config, model, self.device, optim.max_lr)
+        self.step = TrainStep(config, model, self.device, optim.max_lr, ranks)
         self.model, self.precision = self.step.model, self.step.precision
         self.schedule = make_schedule(optim, self.step.optimizer, len(train))
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
-        # Sums over the epoch under way, of loss and hits. They stay on the device between log steps.
-        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.counts = Counts(self.device, ranks)
         self.at = Position()
         if resume is not None:
             self._restore(resume)
-        self.stopping = threading.Event()
+        self.stopping, self._agreement = Stopping(), Agreement(ranks)
+        self._saved = time.monotonic()
 
     def fit(self) -> dict[str, Any]:
         """Trains to the end.
@@ -92,11 +90,12 @@ class Trainer:
 
         Raises:
             Interrupted: if `stopping` was set; the state is in last.pt.
-            InputError: if the loss is no longer finite.
+            InputError: if the loss is no longer finite, or an image can no longer be read; then too the state before
+                that is saved.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
         resumed = self.at.epoch or self.at.step
-        log = Log(self.out / "log.jsonl", self._global_step() if resumed else None)
+        log = Log(self.out / "log.jsonl", self._global_step() if resumed else None, write=self.ranks.first)
+        self._write_history()  # an interruption may have come between the checkpoint and this
         try:
             while self.at.epoch < self.config.optim.epochs:
                 self._train_epoch(log)
@@ -114,48 +113,63 @@ class Trainer:
         at, optim, run = self.at, self.config.optim, self.config.run
         self.model.train()
         self.train.set_epoch(at.epoch, first=at.step)
-        progress = Progress(len(self.train), at.step, f"epoch {at.epoch + 1}/{optim.epochs}")
+        title = f"epoch {at.epoch + 1}/{optim.epochs}"
+        progress = Progress(len(self.train), at.step, title, quiet=not self.ranks.first)
         meter = StallMeter(self.device)
         clock = _Clock(at, meter)
-        for images, labels in meter.watch(self.train):
+        for images, labels in self._batches(meter):
             lr = self.step.optimizer.param_groups[0]["lr"]
             loss, logits = self.step(images, labels)
             if self.step.taken:
                 self.schedule.step()
                 if self.average is not None:
                     self.average.update()
-            self.sums[0] += loss * len(labels)
-            self.sums[1] += (logits.argmax(1) == labels).sum()
             at.step += 1
+            self.counts.add(loss, logits, labels, at.step)
             progress.step()
             if at.step % run.log_every == 0 or at.step == len(self.train):
-                progress.show(self._log_step(log, clock, lr))
-            if self.stopping.is_set():
-                progress.close()
                 clock.stop()
-                self._stop()
-            if run.save_every and at.step % run.save_every == 0 and at.step < len(self.train):
+                progress.show(self._log_step(log, lr))
+            stop, save = self._agreement.ask(self.stopping.is_set(), self._save_is_due())
+            if stop or (save and at.step < len(self.train)):
                 clock.stop()
-                self._save("last.pt")
+                self._check(self.counts.read(), lr)
+                if stop:
+                    progress.close()
+                    self._stop()
+                self._save(checkpoint.LAST)
         clock.stop()
         progress.close()
 
-    def _log_step(self, log: Log, clock: "_Clock", lr: float) -> str:
+    def _save_is_due(self) -> bool:
+        run = self.config.run
+        if run.save_minutes:
+            return self.ranks.first and time.monotonic() - self._saved >= 60 * run.save_minutes
+        return bool(run.save_steps) and self.at.step % run.save_steps == 0
+
+    def _batches(self, meter: StallMeter) -> Iterator[Batch]:
+        try:
+            yield from meter.watch(self.train)
+        except InputError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: InputError) -> InputError:
+        """Saves what was trained before an image that cannot be read, where that needs no other rank."""
+        if self.ranks.several or not self._global_step() or self.counts.read().first_bad is not None:
+            return error
+        self._save(checkpoint.LAST)
+        return InputError(f"{error}; the {self._global_step()} steps before are saved, then --resume {self.out}")
+
+    def _log_step(self, log: Log, lr: float) -> str:
         """Writes a log line; the one place in an epoch that waits for the device."""
-        at = self.at
-        (loss, hits), images = self.sums.tolist(), at.step * self.train.batch_size
-        clock.stop()
-        if not math.isfinite(loss) and not self.precision.scales:
-            raise InputError(
-                f"the loss is {loss / images} by step {self._global_step()} (epoch {at.epoch + 1}, LR {lr:.3g}); "
-                "lower --max-lr, or find one with --mode lrfind"
-            )
+        at, counted = self.at, self.counts.read()
+        self._check(counted, lr)
         at.lrs.append((at.epoch + at.step / len(self.train), lr))
         record = {
             "step": self._global_step(),
             "epoch": at.epoch + at.step / len(self.train),
-            "loss": loss / images,
-            "top1": 100 * hits / images,
+            "loss": counted.loss,
+            "top1": counted.top1,
             "lr": lr,
             "images_per_s": self._speed(),
             "stall": at.stall_seconds / at.train_seconds,
@@ -166,22 +180,42 @@ class Trainer:
             f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
         )
 
+    def _check(self, counted: Counted, lr: float) -> None:
+        """Stops a run whose loss is no longer finite, before anything of it is saved.
+
+        A gradient scaler leaves such steps out and halves its scale; a scale below 1 says that it is not the scale.
+        """
+        scale = self.step.scaler.get_scale() if self.precision.scales else 0.0
+        if scale >= 1 or (counted.first_bad is None and not self.precision.scales):
+            return
+        at = self.at
+        bad = counted.first_bad or at.step
+        what = "loss is not finite" if counted.first_bad else "gradients overflow at every scale"
+        step, ids = at.epoch * len(self.train) + bad, self.train.plan.global_ids(at.epoch, bad - 1).tolist()
+        if self.ranks.first:
+            found = {"step": step, "epoch": at.epoch, "batch": bad - 1, "lr": lr, "images": ids}
+            write_json(self.out / "nonfinite.json", found)
+        more = f" and {len(ids) - 5} more, see {self.out / 'nonfinite.json'}" if len(ids) > 5 else ""
+        raise InputError(
+            f"the {what} at step {step} (epoch {at.epoch + 1}, LR {lr:.3g}, images "
+            f"{', '.join(map(str, ids[:5]))}{more}); lower --max-lr, or find one with --mode lrfind"
+        )
+
     def _speed(self) -> float:
         """Images trained a second, over the whole run, evaluation left out."""
         return self._global_step() * self.train.batch_size / self.at.train_seconds
 
     def _finish_epoch(self, log: Log) -> None:
-        at = self.at
-        (loss, hits), images = self.sums.tolist(), len(self.train) * self.train.batch_size
+        at, counted = self.at, self.counts.read()
         started = time.perf_counter()
-        found = evaluate(self._evaluated(), self.val, self.precision, tta=self.config.run.tta)
+        found = self._evaluate()
         at.eval_seconds += time.perf_counter() - started
         at.epoch, at.step = at.epoch + 1, 0
-        self.sums.zero_()
+        self.counts.clear()
         row = {
             "epoch": at.epoch,
-            "train_loss": round(loss / images, 5),
-            "train_top1": round(100 * hits / images, 3),
+            "train_loss": round(counted.loss, 5),
+            "train_top1": round(counted.top1, 3),
             "val_loss": round(found.loss, 5),
             "val_top1": round(found.top1, 3),
             "val_top5": round(found.top5, 3),
@@ -200,24 +234,48 @@ class Trainer:
             + ("  best" if best else ""),
             flush=True,
         )
-        write_csv(self.out / "metrics.csv", at.history)
-        plots.curves(self.out / "curves.png", at.history, at.lrs, self._title())
-        self._save("last.pt")
         if best:
-            self._save("best.pt", found)
+            self._save(checkpoint.BEST, found)
+        self._save(checkpoint.LAST)
+        self._write_history()
 
-    def _evaluated(self) -> nn.Module:
-        return self.model if self.average is None else self.average.model
+    def _evaluate(self) -> Evaluation:
+        model = self.model if self.average is None else self.average.model
+        try:
+            return evaluate(
+                model,
+                self.val,
+                self.precision,
+                tta=self.config.run.tta,
+                ranks=self.ranks,
+                after_batch=self._stop_if_asked,
+            )
+        except InputError as error:
+            raise self._unreadable(error) from error
+
+    def _write_history(self) -> None:
+        if self.ranks.first and self.at.history:
+            write_csv(self.out / "metrics.csv", self.at.history)
+            plots.curves(self.out / "curves.png", self.at.history, self.at.lrs, self._title())
 
     def _title(self) -> str:
         data = self.train.dataset
         return f"{data.name}, {self.train.split}, {self.train.images:,} train images: recipe {self.config.recipe}"
 
+    def _stop_if_asked(self) -> None:
+        if self._agreement.ask(self.stopping.is_set(), False)[0]:
+            self._stop()
+
     def _stop(self) -> None:
-        self._save("last.pt")
+        self._save(checkpoint.LAST)
         raise Interrupted
 
     def _save(self, name: str, found: Evaluation | None = None) -> None:
+        """Writes a checkpoint; `last.pt` leaves the one before it as `previous.pt`. Every rank must call it."""
+        self._saved = time.monotonic()
+        sums, _ = self.counts.over_all_ranks()
+        if not self.ranks.first:
+            return
         state: dict[str, Any] = {
             "fingerprint": self.train.dataset.fingerprint,
             "classes": [c.folder for c in self.train.dataset.classes[: self.config.data.classes]],
@@ -230,28 +288,36 @@ class Trainer:
             "optimizer": self.step.optimizer.state_dict(),
             "schedule": _plain(self.schedule.state_dict()),
             "scaler": self.step.scaler.state_dict(),
-            "sums": self.sums,
+            "sums": sums,
             "position": {k: _plain(v) for k, v in vars(self.at).items()},
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "val_top1": None if found is None else found.top1,
         }
-        checkpoint.save(self.out / name, state)
+        keep = self.out / checkpoint.PREVIOUS if name == checkpoint.LAST else None
+        checkpoint.save(self.out / name, state, keep)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.step.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.step.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.model.load_state_dict(state["average"])
-            self.average.updates = state["average_updates"]
-        self.sums.copy_(state["sums"])
-        position = state["position"]
-        self.at = Position(**{**position, "lrs": [(epoch, lr) for epoch, lr in position["lrs"]]})
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and state["rng_cuda"]:
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        """Takes over a checkpoint. Raises InputError if its parts do not fit this model and configuration."""
+        try:
+            self.model.load_state_dict(state["model"])
+            self.step.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.step.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                self.average.model.load_state_dict(state["average"])
+                self.average.updates = state["average_updates"]
+            self.counts.restore(state["sums"])
+            position = state["position"]
+            self.at = Position(**{**position, "lrs": [(epoch, lr) for epoch, lr in position["lrs"]]})
+            torch.set_rng_state(state["rng"])
+            if self.device.type == "cuda" and len(state["rng_cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(state["rng_cuda"])
+        except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            reason = str(error).strip().splitlines()
+            raise InputError(
+                f"--resume {self.out}: the checkpoint does not fit this model ({reason[0] if reason else error!r})"
+            ) from error
 
     def _summarise(self) -> dict[str, Any]:
         at, dataset = self.at, self.train.dataset
@@ -266,6 +332,7 @@ class Trainer:
             "stall": round(at.stall_seconds / at.train_seconds, 4),
             "seconds": {"train": round(at.train_seconds, 1), "eval": round(at.eval_seconds, 1)},
             "precision": self.precision.name,
+            "ranks": self.ranks.world_size,
             "store": self.train.store_name,
             "engine": self.train.engine_name,
             "memory": peak_memory(self.device),
@@ -275,7 +342,8 @@ class Trainer:
             "recipe": self.config.recipe,
             "config": self.config.flat(),
         }
-        write_json(self.out / "summary.json", summary)
+        if self.ranks.first:
+            write_json(self.out / "summary.json", summary)
         return summary
 
 
@@ -300,20 +368,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value if isinstance(value, (int, float, str, bool, type(None))) else None
-
-
-@contextmanager
-def stop_on_signal(trainer: Trainer) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C let the step under way finish and save; a second Ctrl-C interrupts at once."""
-
-    def stop(signum: int, _: object) -> None:
-        if trainer.stopping.is_set() and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        trainer.stopping.set()
-
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import StepLR
 from pipeline.errors import InputError
 from pipeline.loader import Batch
 from training.config import Config
+from training.ranks import ALONE, Ranks
 from training.report import Progress
 from training.step import TrainStep
 
@@ -102,7 +103,12 @@ class Sweep:
 
 
 def lr_range_test(
-    config: Config, model: nn.Module, batches: Iterable[Batch], device: torch.device, sweep: Sweep
+    config: Config,
+    model: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    sweep: Sweep,
+    ranks: Ranks = ALONE,
 ) -> LRRange:
     """Runs the test and leaves the model as it was.
 
@@ -112,6 +118,7 @@ def lr_range_test(
         batches: the test ends with them, if not before.
         device: of the batches.
         sweep: the learning rates.
+        ranks: who trains along; all see the same losses.
 
     Raises:
         InputError: if there were too few steps to see anything.
@@ -119,14 +126,14 @@ def lr_range_test(
     lrs: list[float] = []
     losses: list[float] = []
     average, stopped = 0.0, "the steps were done"
-    progress = Progress(sweep.steps, 0, "LR range test")
+    progress = Progress(sweep.steps, 0, "LR range test", quiet=not ranks.first)
     with unchanged(model):
-        step = TrainStep(config, model.train(), device, sweep.start)
+        step = TrainStep(config, model.train(), device, sweep.start, ranks)
         schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
         for _, (images, labels) in zip(range(sweep.steps), batches, strict=False):
             loss, _ = step(images, labels)
             # The loss decides whether to go on, so this loop waits for every step; it is the one that may.
-            value = loss.item()
+            value = ranks.sum_(loss.clone()).item() / ranks.world_size
             average = 0.8 * average + 0.2 * value if losses else value
             if not math.isfinite(value) or average > BLOWN_UP * np.mean(losses[:5] or value):
                 stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"

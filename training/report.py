@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -47,8 +47,18 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 class Log:
     """`log.jsonl`: a line a record, each with the global step at which it was written."""
 
-    def __init__(self, path: Path, resume_step: int | None) -> None:
-        """Opens the log; on resuming, drops what was written after the step of the checkpoint."""
+    def __init__(self, path: Path, resume_step: int | None, *, write: bool = True) -> None:
+        """Opens the log; on resuming, drops what was written after the step of the checkpoint.
+
+        Args:
+            path: where; its folder is made.
+            resume_step: of the checkpoint, None for a new log.
+            write: False for ranks that keep none.
+        """
+        self._file: TextIO | None = None
+        if not write:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[str] = []
         if resume_step is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
@@ -61,11 +71,13 @@ class Log:
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(_plain(record)) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(_plain(record)) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Progress:
@@ -73,8 +85,8 @@ class Progress:
 
     QUIET = 15.0  # seconds between lines where there is no terminal
 
-    def __init__(self, total: int, done: int, title: str) -> None:
-        self._terminal = sys.stderr.isatty()
+    def __init__(self, total: int, done: int, title: str, *, quiet: bool = False) -> None:
+        self._terminal = sys.stderr.isatty() and not quiet
         self._title, self._total = title, total
         self._bar = tqdm(total=total, initial=done, desc=title, unit="step", disable=not self._terminal, leave=False)
         self._done, self._said = done, time.monotonic()

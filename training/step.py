@@ -4,10 +4,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from training.config import Config
 from training.optim import make_optimizer
 from training.precision import Precision
+from training.ranks import ALONE, Ranks
+from training.sync_norm import synchronised
 
 
 class TrainStep:
@@ -18,23 +21,36 @@ class TrainStep:
         model: float [B, 3, height, width] to logits; moved to the device here.
         device: where to train.
         lr: learning rate at the start.
+        ranks: who trains along; gradients are the mean over all of them.
 
     Attributes:
         model: the model, with `optimizer`, `scaler` and `precision` beside it.
         taken: whether the last call changed the weights; a scaler leaves out steps whose gradients overflowed.
     """
 
-    def __init__(self, config: Config, model: nn.Module, device: torch.device, lr: float) -> None:
+    def __init__(self, config: Config, model: nn.Module, device: torch.device, lr: float, ranks: Ranks = ALONE) -> None:
         self.config = config.optim
         self.precision = Precision.choose(config.run, device)
         memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
+        if ranks.several and config.run.sync_bn:
+            model = synchronised(model, device)
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         # A fused optimizer does not show which steps the scaler left out.
         self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)
         self.scaler = self.precision.scaler()
         self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
         self.taken = False
-        self._forward: Any = torch.compile(self.model) if config.run.compile else self.model
+        self._forward: Any = self.model
+        if ranks.several:
+            # Synchronous norms keep their buffers alike by themselves; others follow rank 0's.
+            self._forward = DistributedDataParallel(
+                self.model,
+                device_ids=[device.index] if device.type == "cuda" else None,
+                broadcast_buffers=not config.run.sync_bn,
+                gradient_as_bucket_view=True,
+            )
+        if config.run.compile:
+            self._forward = torch.compile(self._forward)
         self.optimizer.register_step_post_hook(self._note)
 
     def _note(self, *_: Any) -> None:

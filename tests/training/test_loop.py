@@ -1,7 +1,9 @@
 import csv
 import json
 import math
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +14,18 @@ import torch
 from torch.nn import functional
 
 from pipeline import Dataset, InputError
+from pipeline.dataset import PARTS
 from tests.training.conftest import small_model
 from training import checkpoint
 from training.config import Config
 from training.evaluate import Evaluation, evaluate, most_confused, per_class
-from training.loop import Interrupted, Trainer
+from training.loop import Trainer
 from training.meter import StallMeter
+from training.modes.common import make_loader
 from training.precision import Precision
+from training.report import Log
 from training.step import TrainStep
+from training.stopping import Interrupted
 
 Build = Callable[..., Trainer]
 Make = Callable[..., Config]
@@ -98,7 +104,8 @@ def test_a_run_may_be_stopped_again_and_again(config: Make, trainer: Build) -> N
     for _ in range(100):
         part = trainer(c, "part", state)
         try:
-            part.stopping.set()  # before the first step: every session does one
+            if part.at.step < len(part.train):  # else the evaluation is left: it must come to its end at once
+                part.stopping.set()  # before the first step: every session does one
             part.fit()
         except Interrupted:
             state = checkpoint.load(part.out / "last.pt")
@@ -113,14 +120,32 @@ def test_saves_in_mid_epoch(config: Make, trainer: Build, monkeypatch: pytest.Mo
     monkeypatch.setattr(run, "_save", lambda name, *_: saved.append((name, run.at.step)))
     run.fit()
     assert len(run.train) == 6
-    assert saved == [("last.pt", 2), ("last.pt", 4), ("last.pt", 0), ("best.pt", 0)]
+    assert saved == [("last.pt", 2), ("last.pt", 4), ("best.pt", 0), ("last.pt", 0)]
+
+
+def test_saves_by_the_clock(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    run = trainer(config(save_every="0.0001m", epochs=1))
+    save = run._save
+
+    def noted(name: str, *more: Any) -> None:
+        saved.append((name, run.at.step))
+        save(name, *more)
+
+    monkeypatch.setattr(run, "_save", noted)
+    run.fit()
+    assert ("last.pt", 3) in saved
+    never = trainer(config(save_every="60m", epochs=1), "never")
+    monkeypatch.setattr(never, "_save", lambda name, *_: saved.append((name, -1)))
+    never.fit()
+    assert saved.count(("last.pt", -1)) == 1
 
 
 def test_a_run_leaves_what_it_promises(config: Make, trainer: Build, dataset: Dataset) -> None:
     run = trainer(config(epochs=2, tta=True))
     result = run.fit()
     assert sorted(p.name for p in run.out.iterdir()) == [
-        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "summary.json"
+        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "previous.pt", "summary.json"
     ]  # fmt: skip
     summary = json.loads((run.out / "summary.json").read_text())
     assert summary["best"]["val_top1"] == result["best"]["val_top1"] >= summary["last"]["val_top1"]
@@ -144,8 +169,112 @@ def test_it_learns(config: Make, trainer: Build) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: Make, trainer: Build) -> None:
-    with pytest.raises(InputError, match=r"the loss is (nan|inf).* by step .*lower --max-lr"):
-        trainer(config(max_lr=1e9, div_factor=1.0)).fit()
+    """The line names the step and its images; nothing of what came after is saved."""
+    run = trainer(config(max_lr=1e9, div_factor=1.0, log_every=6, save_every=1))
+    with pytest.raises(
+        InputError, match=r"the loss is not finite at step \d \(epoch 1, LR 1e\+09.*lower --max-lr"
+    ) as e:
+        run.fit()
+    found = json.loads((run.out / "nonfinite.json").read_text())
+    assert f"at step {found['step']} " in str(e.value)
+    assert found["images"] == run.train.plan.batch(0, found["batch"]).ids.tolist()
+    last = checkpoint.load(run.out / "last.pt")
+    assert last["position"]["step"] == found["step"] - 1
+
+
+def test_a_batch_that_is_not_finite_is_named(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer(config(log_every=6))
+    call, steps = run.step.__call__, []
+
+    def poisoned(images: torch.Tensor, labels: torch.Tensor) -> Any:
+        steps.append(1)
+        return call(images * math.nan if len(steps) == 8 else images, labels)
+
+    monkeypatch.setattr(type(run.step), "__call__", lambda _, *batch: poisoned(*batch))
+    with pytest.raises(InputError, match=r"not finite at step 8 \(epoch 2"):
+        run.fit()
+    assert json.loads((run.out / "nonfinite.json").read_text())["images"] == run.train.plan.batch(1, 1).ids.tolist()
+
+
+def test_a_scaler_leaves_out_what_is_not_finite_until_its_scale_is_used_up(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = config(amp=True, amp_dtype="fp16", epochs=4)
+    run = trainer(c, "one")
+    call, bad = type(run.step).__call__, {3}
+
+    def poisoned(self: TrainStep, images: torch.Tensor, labels: torch.Tensor) -> Any:
+        bad_now = run._global_step() + 1 in bad
+        return call(self, images * math.nan if bad_now else images, labels)
+
+    monkeypatch.setattr(type(run.step), "__call__", poisoned)
+    run.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    result = run.fit()
+    assert math.isfinite(result["last"]["train_loss"])
+    assert run.schedule.last_epoch == 4 * 6 - 1
+    bad.update(range(1, 100))
+    run = trainer(c, "all")
+    run.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    with pytest.raises(InputError, match=r"the loss is not finite at step 7 "):
+        run.fit()
+
+
+@pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
+def test_an_image_that_is_lost_in_mid_run_costs_nothing(
+    config: Make, trainer: Build, dataset: Dataset, tmp_path: Path, store: str
+) -> None:
+    """A named error; what was trained is saved; with the image back in its place the end is the same."""
+    whole = trainer(config(store=store), "whole")
+    whole.fit()
+    copy = Path(shutil.copytree(dataset.root, tmp_path / "copy"))
+    c = config(store=store, data=str(copy))
+    damaged = copy / dataset.path(5) if store == "files" else next((copy / "packs" / store).glob("*.bin"))
+
+    def build(state: dict[str, Any] | None) -> Trainer:
+        device = torch.device("cpu")
+        train, val = (make_loader(c, Dataset(copy), part, device) for part in PARTS)
+        return Trainer(c, small_model(), train, val, tmp_path / "run", state)
+
+    run = build(None)
+    write = Log.write
+
+    def lose(self: Log, record: Any) -> None:
+        write(self, record)
+        if run._global_step() == 4 and damaged.exists():
+            if store == "files":
+                damaged.rename(tmp_path / "aside")
+            else:
+                shutil.copy(damaged, tmp_path / "aside")
+                os.truncate(damaged, 100)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Log, "write", lose)
+        with pytest.raises(InputError, match=r"steps before are saved, then --resume") as caught:
+            run.fit()
+    assert str(damaged) in str(caught.value) or str(damaged.parent) in str(caught.value)
+    shutil.copy(tmp_path / "aside", damaged)
+    rest = build(checkpoint.load_last(tmp_path / "run"))
+    assert rest._global_step() >= 4
+    rest.fit()
+    assert same(weights(rest), weights(whole))
+
+
+def test_the_checkpoint_before_is_offered(config: Make, trainer: Build) -> None:
+    run = trainer(config(epochs=2))
+    run.fit()
+    last, previous = run.out / "last.pt", run.out / "previous.pt"
+    assert checkpoint.load(previous)["position"]["epoch"] == 1
+    whole = last.read_bytes()
+    weight = whole.index(checkpoint.load(last)["model"]["8.weight"].numpy().tobytes())
+    flipped = whole[: weight + 9] + bytes([whole[weight + 9] ^ 1]) + whole[weight + 10 :]
+    for damage in (whole[:-100], whole[:5000], b"", flipped):
+        last.write_bytes(damage)
+        with pytest.raises(InputError, match=r"the one before it is whole \(epoch 2, step 0\).*--resume .*previous.pt"):
+            checkpoint.load_last(run.out)
+    previous.write_bytes(b"")
+    with pytest.raises(InputError, match="not a checkpoint that can be read") as caught:
+        checkpoint.load_last(run.out)
+    assert "the one before" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("amp_dtype", "scales"), [("bf16", False), ("fp16", True)])

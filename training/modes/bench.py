@@ -5,15 +5,15 @@ from pipeline.engine import ENGINES, choose_engine, dali_problem
 from pipeline.stores import STORES, choose_store
 from training import bench, plots
 from training.meter import hardware, peak_memory, versions
-from training.modes.common import Request, choose_device, make_loader, make_model, say_feed
+from training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
 from training.report import write_json
 from training.step import TrainStep
 
 
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
-    config = request.config()
-    device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
+    ranks, config = request.ranks, request.config()
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
     auto, reason = choose_store(dataset, device)
     store = auto if config.data.store == "auto" else config.data.store
     engine = choose_engine(device) if config.data.engine == "auto" else config.data.engine
@@ -21,12 +21,16 @@ def run(request: Request) -> int:
     for s in STORES if config.data.store == "auto" else (store,):
         for e in ENGINES if config.data.engine == "auto" else (engine,):
             if _possible(s, e, dataset):
-                loaders[f"{s} {e}"] = make_loader(config.replace(store=s, engine=e), dataset, "train", device)
+                loaders[f"{s} {e}"] = make_loader(config.replace(store=s, engine=e), dataset, "train", device, ranks)
     chosen = f"{store} {engine}"
     say_feed(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
-    step = TrainStep(config, make_model(config, dataset), device, lr)
-    results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds)
+    with memory_errors(config, ranks):
+        step = TrainStep(config, make_model(config, dataset), device, lr, ranks)
+        results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
+    if not ranks.first:
+        return 0
+    out = request.folder()
     sentence = bench.verdict(results, chosen, device, config.data.batch_size)
     sentence += "\n" + bench.advice(results, auto, reason)
     out.mkdir(parents=True, exist_ok=True)
@@ -37,6 +41,7 @@ def run(request: Request) -> int:
         "results": [r.summary() for r in results],
         "together_with": chosen,
         "rounds": request.rounds,
+        "ranks": ranks.world_size,
         "memory": memory,
         "precision": step.precision.name,
         "hardware": hardware(device),

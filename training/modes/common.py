@@ -1,6 +1,9 @@
 """What the modes share: the request, and how a configuration becomes device, loaders and model."""
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +17,7 @@ from pipeline.loader import Loader
 from training import checkpoint
 from training.config import Config, convert, from_flags, keys
 from training.precision import Precision
+from training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Request:
     end_lr: float | None = None
     rounds: int = 5
     seconds: float = 2.0
+    ranks: Ranks = ALONE
 
     def folder(self) -> Path:
-        """Where results go: `--out`, or a new folder named after mode and time."""
+        """Where results go: `--out`, or a new folder named after mode and time. A question for rank 0 alone."""
         if self.out:
             return Path(self.out)
         stem = Path("runs") / f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -52,22 +57,31 @@ def _numbered(stem: Path, number: int) -> Path:
     return stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of `--device`.
+def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device of `--device`; each rank of a machine has a GPU of its own.
 
     Raises:
-        InputError: if a GPU is asked for and there is none.
+        InputError: if a GPU is asked for and there is none, or there are more ranks than GPUs.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA GPU here; use --device cpu, or check the driver")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise InputError(
+            f"rank {ranks.rank}: this machine has {torch.cuda.device_count()} GPU(s) for {ranks.local_size} ranks; use "
+            f"--nproc-per-node {torch.cuda.device_count()}, or --device cpu"
+        )
     torch.backends.cudnn.benchmark = True  # one input size: the fastest convolutions are searched for once
+    if ranks.several:
+        torch.cuda.set_device(ranks.local_rank)
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def make_loader(config: Config, dataset: Dataset, part: Literal["train", "val"], device: torch.device) -> Loader:
-    """The loader of a configuration for one part of its split."""
+def make_loader(
+    config: Config, dataset: Dataset, part: Literal["train", "val"], device: torch.device, ranks: Ranks = ALONE
+) -> Loader:
+    """The loader of a configuration for one part of its split; the ranks of a machine share its cores."""
     data = config.data
     half = device.type == "cuda" and config.run.amp  # autocast rounds further; half the bytes until then
     return Loader(
@@ -79,7 +93,7 @@ def make_loader(config: Config, dataset: Dataset, part: Literal["train", "val"],
         engine=data.engine,
         device=device,
         seed=config.run.seed,
-        threads=data.threads,
+        threads=data.threads or max((os.cpu_count() or 1) // ranks.local_size, 1),
         image_size=data.image_size,
         shuffle=data.shuffle,
         shuffle_block=data.shuffle_block,
@@ -92,6 +106,8 @@ def make_loader(config: Config, dataset: Dataset, part: Literal["train", "val"],
         dtype=torch.float16 if half else torch.float32,
         decode=data.decode,
         classes=data.classes,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
     )
 
 
@@ -101,20 +117,37 @@ def make_model(config: Config, dataset: Dataset) -> torch.nn.Module:
     return resnet18(config.data.classes or len(dataset.classes))
 
 
+@contextmanager
+def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Turns a lack of memory into one line with the batch size to try."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        on_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if not (isinstance(error, torch.OutOfMemoryError) or on_host):
+            raise
+        size, less = config.data.batch_size, config.data.batch_size // 2 // ranks.world_size * ranks.world_size
+        where = "the host" if on_host else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
+        advice = f"try --batch-size {less}" + ("" if config.run.amp else " or --amp")
+        raise InputError(f"--batch-size {size}: {where} has no memory left; {advice}") from error
+
+
 def say_feed(loader: Loader, config: Config) -> None:
     height, width = loader.spec.output
     precision = Precision.choose(config.run, loader.device).name
     print(
         f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {height}x{width}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
-        f"{precision}; recipe {config.recipe}",
+        f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
         flush=True,
     )
 
 
-def saved_values(state: dict[str, Any]) -> dict[str, Any]:
-    """The flat configuration in a checkpoint."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in state["config"].items()}
+def saved_config(state: dict[str, Any]) -> Config:
+    """The configuration in a checkpoint. Raises InputError as a recipe would; keys that it lacks have their default."""
+    saved = state["config"]
+    values = {f.name: convert(f.name, hint, saved[f.name]) for _, hint, f in keys() if f.name in saved}
+    return Config.build(state["recipe"], values)
 
 
 def given_values(request: Request) -> dict[str, Any]:

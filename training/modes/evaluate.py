@@ -1,13 +1,15 @@
 """--mode eval: a checkpoint on a split."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pipeline.dataset import Dataset
+from pipeline.errors import InputError
 from training import checkpoint
 from training.config import Config
-from training.evaluate import evaluate, most_confused, per_class
+from training.evaluate import Evaluation, evaluate, most_confused, per_class
 from training.meter import hardware, versions
 from training.modes.common import (
     Request,
@@ -17,7 +19,8 @@ from training.modes.common import (
     latest_checkpoint,
     make_loader,
     make_model,
-    saved_values,
+    memory_errors,
+    saved_config,
     say_feed,
 )
 from training.precision import Precision
@@ -26,26 +29,44 @@ from training.report import write_csv, write_json
 
 def run(request: Request) -> int:
     """Evaluates a checkpoint: top-1, top-5, each class, and the pairs confused most."""
-    named = request.config()
+    ranks, named = request.ranks, request.config()
     dataset = Dataset(named.data.data)
-    path = (
-        Path(request.checkpoint)
-        if request.checkpoint
-        else latest_checkpoint(request.runs(), "best.pt", dataset.fingerprint)
-    )
-    state = checkpoint.load(path)
+    path, state = ranks.share(lambda: _checkpoint(request, dataset))
     check_dataset(state, dataset, path)
     # The run's own settings, with the flags of this command on top: what is not given is as in training.
-    values = {**saved_values(state), "data": named.data.data, **given_values(request)}
+    values = {**saved_config(state).flat(), "data": named.data.data, **given_values(request)}
     config = Config.build(state["recipe"], values)
-    device, out = choose_device(config.run.device), request.folder()
+    device = choose_device(config.run.device, ranks)
     network = make_model(config, dataset)
-    network.load_state_dict(state["average"] or state["model"])
+    try:
+        network.load_state_dict(state["average"] or state["model"])
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: its weights do not fit this model ({str(error).splitlines()[-1].strip()})"
+        ) from error
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
-    network = network.to(device, memory_format=memory)  # type: ignore[call-overload]
-    loader = make_loader(config, dataset, "val", device)
-    say_feed(loader, config)
-    found = evaluate(network, loader, Precision.choose(config.run, device), tta=config.run.tta)
+    with memory_errors(config, ranks):
+        network = network.to(device, memory_format=memory)  # type: ignore[call-overload]
+        loader = make_loader(config, dataset, "val", device, ranks)
+        say_feed(loader, config)
+        precision = Precision.choose(config.run, device)
+        found = evaluate(network, loader, precision, tta=config.run.tta, ranks=ranks)
+    if ranks.first:
+        _report(request, config, dataset, device, path, found)
+    return 0
+
+
+def _checkpoint(request: Request, dataset: Dataset) -> tuple[Path, dict[str, Any]]:
+    named = Path(request.checkpoint) if request.checkpoint else None
+    path = named or latest_checkpoint(request.runs(), checkpoint.BEST, dataset.fingerprint)
+    return path, checkpoint.load(path)
+
+
+def _report(
+    request: Request, config: Config, dataset: Dataset, device: torch.device, path: Path, found: Evaluation
+) -> None:
+    """Writes eval.json and per_class.csv and prints what stands out."""
+    out = request.folder()
     classes, accuracy = dataset.classes[: config.data.classes], per_class(found)
     out.mkdir(parents=True, exist_ok=True)
     totals = found.confusion.sum(1).tolist()
@@ -82,7 +103,6 @@ def run(request: Request) -> int:
     for pair in pairs[:5]:
         print(f"confused: {_short(pair['words'])} taken for {_short(pair['predicted_words'])}: {pair['images']} images")
     print(f"each class: {out / 'per_class.csv'}  all: {out / 'eval.json'}")
-    return 0
 
 
 def _short(words: str) -> str:

@@ -11,7 +11,7 @@ from training import plots
 from training.config import Config
 from training.lr_range import LRRange, Sweep, lr_range_test
 from training.meter import hardware, versions
-from training.modes.common import Request, choose_device, make_loader, make_model, say_feed
+from training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
 from training.precision import Precision
 from training.report import write_json
 
@@ -20,16 +20,20 @@ ENDS = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # beyond what any network train
 
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
-    config = request.config()
-    device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), request.folder()
-    loader = make_loader(config, dataset, "train", device)
+    ranks, config = request.ranks, request.config()
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
+    loader = make_loader(config, dataset, "train", device, ranks)
     say_feed(loader, config)
     end = request.end_lr or ENDS[config.optim.optimizer]
     sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)
     try:
-        found = lr_range_test(config, make_model(config, dataset), loader, device, sweep)
+        with memory_errors(config, ranks):
+            found = lr_range_test(config, make_model(config, dataset), loader, device, sweep, ranks)
     finally:
         loader.close()
+    if not ranks.first:
+        return 0
+    out = request.folder()
     result = {
         **_lr_identity(config, dataset),
         **vars(found),

@@ -8,7 +8,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import InputError
 from training import checkpoint
 from training.config import Config
-from training.loop import Interrupted, Trainer, stop_on_signal
+from training.loop import Trainer
 from training.modes.common import (
     Request,
     check_dataset,
@@ -17,10 +17,13 @@ from training.modes.common import (
     latest_checkpoint,
     make_loader,
     make_model,
-    saved_values,
+    memory_errors,
+    saved_config,
     say_feed,
 )
 from training.modes.lrfind import resolve_max_lr
+from training.ranks import may_restart, restarted
+from training.stopping import Interrupted, stop_on_signal
 
 # What may change when a run goes on: none of it touches the result.
 FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every"}
@@ -28,33 +31,26 @@ FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log
 
 def run(request: Request) -> int:
     """Trains, or goes on with a run."""
-    if request.resume:
-        out = _run_to_resume(request)
-        state = checkpoint.load(out / "last.pt")
-        config = _resumed_config(request, state)
-        dataset = Dataset(config.data.data)
-        check_dataset(state, dataset, out / "last.pt")
-        if state["position"]["epoch"] >= config.optim.epochs:
-            raise InputError(f"--resume {out}: this run is complete; evaluate it with --mode eval, or start a new one")
-    else:
-        out, state, config = request.folder(), None, request.config()
-        if (out / "last.pt").exists():
-            raise InputError(f"--out {out}: holds a run already; go on with --resume {out}, or choose another --out")
-        dataset = Dataset(config.data.data)
-        config = resolve_max_lr(config, dataset, request.runs())
-    device = choose_device(config.run.device)
-    train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
-    say_feed(train, config)
-    trainer = Trainer(config, make_model(config, dataset), train, val, out, resume=state)
+    ranks = request.ranks
+    out, state, config = ranks.share(lambda: _begin(request))
+    dataset = Dataset(config.data.data)
     if state is not None:
-        at = trainer.at
-        print(f"going on with {out} at epoch {at.epoch + 1}, step {at.step} of {len(train)}")
-    try:
-        with stop_on_signal(trainer):
-            result = trainer.fit()
-    except Interrupted:
-        print(f"stopped and saved; go on with:\n  python train.py --mode train --resume {shlex.quote(str(out))}")
-        return 130
+        check_dataset(state, dataset, out)
+    device = choose_device(config.run.device, ranks)
+    with memory_errors(config, ranks):
+        train = make_loader(config, dataset, "train", device, ranks)
+        val = make_loader(config, dataset, "val", device, ranks)
+        say_feed(train, config)
+        trainer = Trainer(config, make_model(config, dataset), train, val, out, state, ranks)
+        if state is not None:
+            at = trainer.at
+            print(f"going on with {out} at epoch {at.epoch + 1}, step {at.step} of {len(train)}", flush=True)
+        try:
+            with stop_on_signal(trainer.stopping, patient=ranks.several):
+                result = trainer.fit()
+        except Interrupted:
+            print(f"stopped and saved; go on with:\n  python train.py --mode train --resume {shlex.quote(str(out))}")
+            return 128 + trainer.stopping.signum
     best = result["best"]
     print(
         f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) at epoch {best['epoch']}; "
@@ -64,13 +60,38 @@ def run(request: Request) -> int:
     return 0
 
 
-def _run_to_resume(request: Request) -> Path:
+def _begin(request: Request) -> tuple[Path, dict[str, Any] | None, Config]:
+    """The run's folder, its checkpoint if it is gone on with, and its configuration. Rank 0 does this for all."""
+    if may_restart() and not request.out and not request.resume:
+        raise InputError("torchrun --max-restarts: name the run with --out, so that a restart finds its checkpoint")
+    again = restarted() and not request.resume and (Path(request.out or "") / checkpoint.LAST).exists()
+    if request.resume or again:
+        out, state = (Path(request.out or ""), None) if again else _run_to_resume(request)
+        state = state or checkpoint.load_last(out)
+        config = _resumed_config(request, state)
+        done = state["position"]["epoch"] >= config.optim.epochs and (out / "summary.json").exists()
+        if done and not again:
+            raise InputError(f"--resume {out}: this run is complete; evaluate it with --mode eval, or start a new one")
+        return out, state, config
+    out, config = request.folder(), request.config()
+    if (out / checkpoint.LAST).exists():
+        raise InputError(f"--out {out}: holds a run already; go on with --resume {out}, or choose another --out")
+    return out, None, resolve_max_lr(config, Dataset(config.data.data), request.runs())
+
+
+def _run_to_resume(request: Request) -> tuple[Path, dict[str, Any] | None]:
+    """The folder of `--resume`, and the checkpoint if one was named."""
     if request.resume != "latest":
         path = Path(request.resume or "")
-        return path.parent if path.suffix == ".pt" else path
+        if path.suffix != ".pt":
+            return path, None
+        state = checkpoint.load(path)
+        if path.name != checkpoint.LAST:
+            checkpoint.put_back(path)
+        return path.parent, state
     if request.out:
-        return Path(request.out)
-    return latest_checkpoint(request.runs(), "last.pt").parent
+        return Path(request.out), None
+    return latest_checkpoint(request.runs(), checkpoint.LAST).parent, None
 
 
 def _resumed_config(request: Request, state: dict[str, Any]) -> Config:
@@ -79,7 +100,7 @@ def _resumed_config(request: Request, state: dict[str, Any]) -> Config:
     Raises:
         InputError: if another flag differs.
     """
-    values = saved_values(state)
+    values = saved_config(state).flat()
     if request.recipe and request.recipe != state["recipe"]:
         raise InputError(f"--recipe {request.recipe}: the run was started with recipe {state['recipe']}")
     for name, value in given_values(request).items():
