@@ -130,7 +130,8 @@ class Trainer:
             if at.step % run.log_every == 0 or at.step == len(self.train):
                 clock.stop()
                 progress.show(self._log_step(log, lr))
-            stop, save = self._agreement.ask(self.stopping.is_set(), self._save_is_due())
+            stop, save = self._agreement.ask(self.stopping.is_set(), self._minutes_are_over())
+            save = save or bool(run.save_steps and at.step % run.save_steps == 0)
             if stop or (save and at.step < len(self.train)):
                 clock.stop()
                 self._check(self.counts.read(), lr)
@@ -141,11 +142,9 @@ class Trainer:
         clock.stop()
         progress.close()
 
-    def _save_is_due(self) -> bool:
-        run = self.config.run
-        if run.save_minutes:
-            return self.ranks.first and time.monotonic() - self._saved >= 60 * run.save_minutes
-        return bool(run.save_steps) and self.at.step % run.save_steps == 0
+    def _minutes_are_over(self) -> bool:
+        minutes = self.config.run.save_minutes
+        return bool(minutes) and self.ranks.first and time.monotonic() - self._saved >= 60 * minutes
 
     def _batches(self, meter: StallMeter) -> Iterator[Batch]:
         try:

@@ -1,0 +1,192 @@
+"""Several ranks, with real processes on gloo."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import train
+from pipeline import Dataset
+from tests.training.conftest import small_model
+from training import checkpoint
+from training.modes import common
+from training.ranks import Agreement, Ranks
+from training.sync_norm import HostSyncBatchNorm, synchronised
+
+FLAGS = [
+    "--recipe", "demo", "--batch-size", "16", "--image-size", "16", "--epochs", "2", "--device", "cpu",
+    "--split", "70-30", "--log-every", "1", "--ema", "0.9", "--threads", "1",
+]  # fmt: skip
+
+
+def start(
+    ranks: int, *argv: str, mode: str = "train", torchrun: tuple[str, ...] = (), **environment: str
+) -> "subprocess.Popen[str]":
+    """Starts `torchrun ... train.py --mode ...` with the small network, or without torchrun for no ranks."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *torchrun] if ranks else []
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, *launch, "-m", "tests.small_train", "--mode", mode, *argv]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: Any, status: int = 0) -> tuple[str, str]:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, (out, err)
+    return out, err
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def watched(folder: Path, ranks: int) -> list[dict[str, Any]]:
+    """The global batches in order: the shares of the ranks put together."""
+    shares = [[json.loads(line) for line in (folder / f"{r}.jsonl").read_text().splitlines()] for r in range(ranks)]
+    batches: list[dict[str, Any]] = []
+    for turn in range(max(map(len, shares))):
+        parts = [share[turn] for share in shares if turn < len(share)]
+        batches.append({key: [v for part in parts for v in part[key]] for key in ("ids", "window", "flip")})
+    return batches
+
+
+def wait_for(path: Path, lines: int, process: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not (path.exists() and len(path.read_text().splitlines()) >= lines):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def alone(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process, with what its loaders saw in `seen`."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "seen").mkdir()
+    run = ["--data", str(dataset.root), *FLAGS, "--out", str(folder / "run")]
+    finish(start(0, *run, SMALL_WATCH=str(folder / "seen")))
+    return folder
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_any_number_of_ranks_does_the_same(dataset: Dataset, alone: Path, tmp_path: Path, ranks: int) -> None:
+    """The same images with the same windows in the same global batches, and the same losses; one rank writes."""
+    argv = ["--data", str(dataset.root), *FLAGS, "--out", str(tmp_path / "run")]
+    (tmp_path / "seen").mkdir()
+    out, _ = finish(start(ranks, *argv, SMALL_WATCH=str(tmp_path / "seen")))
+    assert out.count("best val top-1") == 1
+    assert f"{ranks} ranks" in out
+    batches = watched(tmp_path / "seen", ranks)
+    assert batches == watched(alone / "seen", 1)
+    assert sorted(i for b in batches[5:8] for i in b["ids"]) == dataset.ids("70-30", "val").tolist()
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(p.name for p in (alone / "run").iterdir())
+    same_losses(log_of(tmp_path / "run"), log_of(alone / "run"), 2e-3)
+
+
+def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
+    assert [record["step"] for record in log] == [record["step"] for record in other]
+    for mine, theirs in zip(log, other, strict=True):
+        for key in {"loss", "train_loss", "val_loss"} & mine.keys():
+            assert mine[key] == pytest.approx(theirs[key], rel=rel)
+
+
+def test_a_run_is_gone_on_with_on_another_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
+    """SIGTERM to torchrun: the ranks stop at one step, save and say how to go on; one process does the rest."""
+    run = tmp_path / "run"
+    process = start(2, "--data", str(dataset.root), *FLAGS, "--out", str(run), SMALL_SLEEP="0.2")
+    wait_for(run / "log.jsonl", 3, process)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert out.count(f"--resume {run}") == 1
+    at = checkpoint.load(run / "last.pt")["position"]
+    assert 3 <= at["epoch"] * 5 + at["step"] < 10
+    assert "going on with" in finish(start(0, "--resume", str(run)))[0]
+    same_losses(log_of(run), log_of(alone / "run"), 5e-3)
+
+
+def test_a_rank_that_dies_takes_the_others_down_and_is_restarted(dataset: Dataset, tmp_path: Path) -> None:
+    """Its own error is shown; torchrun starts all again, and they go on from the last checkpoint."""
+    argv = ["--data", str(dataset.root), *FLAGS, "--save-every", "2", "--out", str(tmp_path)]
+    out, err = finish(start(2, *argv, torchrun=("--max-restarts=1",), SMALL_DIE="1:4"))
+    assert "RuntimeError: this rank was told to die" in err
+    assert f"going on with {tmp_path} at epoch 1, step 2 of 5" in out
+    assert [r["step"] for r in log_of(tmp_path)] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
+
+
+def test_a_restart_needs_a_named_run(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert train.main(["--mode", "train", "--data", str(dataset.root), *FLAGS]) == 2
+    assert "torchrun --max-restarts: name the run with --out" in capsys.readouterr().err
+
+
+def test_the_other_modes_run_on_several_ranks(
+    dataset: Dataset, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "resnet18", small_model)
+
+    def both(mode: str, *argv: str) -> None:
+        argv = ("--data", str(dataset.root), *FLAGS, *argv)
+        assert train.main(["--mode", mode, *argv, "--out", str(tmp_path / f"{mode}-1")]) == 0
+        out, _ = finish(start(2, *argv, "--out", str(tmp_path / f"{mode}-2"), mode=mode))
+        assert out.count("2 ranks; recipe demo") == 1
+
+    # Batches of 39: the last, of one image, leaves a rank without a share.
+    both("eval", "--batch-size", "39", "--checkpoint", str(alone / "run/best.pt"))
+    one, two = (json.loads((tmp_path / f"eval-{n}/eval.json").read_text()) for n in (1, 2))
+    assert one["images"] == two["images"] == 40
+    assert (one["top1"], one["top5"], one["confused"]) == (two["top1"], two["top5"], two["confused"])
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+    both("lrfind", "--batch-size", "4")
+    one, two = (json.loads((tmp_path / f"lrfind-{n}/lr_range.json").read_text()) for n in (1, 2))
+    assert one["lr"][:10] == two["lr"][:10]
+    assert one["loss"][:10] == pytest.approx(two["loss"][:10], rel=5e-3)
+    both("bench", "--rounds", "1", "--seconds", "0.1", "--store", "raw", "--engine", "torch")
+    bench = json.loads((tmp_path / "bench-2/bench.json").read_text())
+    assert bench["ranks"] == 2
+    assert [r["name"] for r in bench["results"]] == ["loader raw torch", "model", "together"]
+
+
+def test_wrong_input_is_said_once(tmp_path: Path) -> None:
+    _, err = finish(start(2, "--resume", str(tmp_path / "none")), status=1)
+    assert err.count("no such checkpoint") == 1
+
+
+def test_norms_on_the_host_agree_with_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone (an all-reduce over one) it is BatchNorm2d: output, gradients and running statistics."""
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
+    twin = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
+    twin.load_state_dict(plain.state_dict())
+    twin = synchronised(twin, torch.device("cpu"))  # type: ignore[assignment]
+    assert isinstance(twin[1], HostSyncBatchNorm)
+    for _ in range(3):
+        x = torch.randn(4, 3, 8, 8) * 3 + 1
+        a, b = plain(x), twin(x)
+        torch.testing.assert_close(a, b)
+        (a**3).sum().backward()
+        (b**3).sum().backward()
+    for (name, p), q in zip(plain.named_parameters(), twin.parameters(), strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-2, msg=name)
+    for one, two in zip(plain.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(one, two)
+    torch.testing.assert_close(plain.eval()(x), twin.eval()(x))
+
+
+def test_a_process_alone_is_answered_at_once() -> None:
+    agreement = Agreement(Ranks())
+    assert agreement.ask(True, False) == (True, False)
+    assert agreement.ask(False, True) == (False, True)
