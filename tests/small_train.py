@@ -23,7 +23,7 @@ from training.step import TrainStep
 
 
 def main() -> int:
-    common.resnet18 = small_model  # type: ignore[assignment]
+    common.resnet18 = small_model  # type: ignore[attr-defined, assignment]
     if "SMALL_SLEEP" in os.environ or "SMALL_DIE" in os.environ:
         _disturb_steps()
     if "SMALL_WATCH" in os.environ:
@@ -42,7 +42,7 @@ def _disturb_steps() -> None:
             raise RuntimeError("this rank was told to die")
         return call(self, *batch)
 
-    TrainStep.__call__ = disturbed  # type: ignore[method-assign]
+    TrainStep.__call__ = disturbed  # type: ignore[method-assign, assignment]
 
 
 def _watch_batches(folder: Path) -> None:

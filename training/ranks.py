@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from pipeline.errors import InputError
 
@@ -124,8 +126,7 @@ def joined() -> Iterator[Ranks]:
         ranks = Ranks(*(int(os.environ[name]) for name in names))
     except (KeyError, ValueError) as error:
         raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it ({error}); use torchrun") from error
-    # Tensors on the host go through gloo on every machine, those on GPUs through NCCL.
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    _connect(ranks)
     stdout = sys.stdout
     try:
         if not ranks.first:
@@ -138,9 +139,28 @@ def joined() -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
+def _connect(ranks: Ranks) -> None:
+    """Finds the others through the store that torchrun holds.
+
+    After a restart that store still has the addresses of the ranks that died, and a rank that reads them before they
+    are replaced cannot connect: each start has a room of its own. Agents on several machines count their restarts
+    apart; there it takes TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, with which torchrun makes a new store each time.
+    """
+    store, rank, world_size = next(rendezvous("env://"))
+    if ranks.local_size == ranks.world_size:
+        store = PrefixStore(f"start-{_restarts()}", store)
+    # Tensors on the host go through gloo on every machine, those on GPUs through NCCL.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def restarted() -> bool:
     """Whether torchrun started this process again after a failure (`--max-restarts`)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _restarts() > 0
 
 
 def may_restart() -> bool:
