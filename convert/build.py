@@ -6,13 +6,17 @@ The folder is made under a temporary name beside its place and renamed when comp
 import argparse
 import contextlib
 import hashlib
+import multiprocessing
+import multiprocessing.connection
 import os
-import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert import doctor, images, splits
+from convert import doctor, images, space, splits
+from convert.folder import whole_or_absent
 from convert.sample import draw_sample
 from convert.sources import Listing, default_name, open_source
 from pipeline.dataset import PACK_KINDS, PARTS, Dataset, PackWriter, Record, Split, write_index, write_json, write_meta
@@ -122,14 +127,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if _finished(options, args.force):
             return 0
-        build(options)
+        with _terminated_as_interrupted():
+            build(options)
     except InputError as error:
         print(f"build.py: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except OSError as error:
+        where = error.filename or options.out
+        print(f"build.py: {where}: {error.strerror or error}; nothing was left behind", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
         print("build.py: interrupted; nothing was left behind", file=sys.stderr)
-        return 130
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
     return 0
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM clears up as Ctrl-C does."""
+
+    def stop(signum: int, _: object) -> None:
+        raise KeyboardInterrupt(signum)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _finished(options: Options, force: bool) -> bool:
@@ -156,27 +180,6 @@ def _finished(options: Options, force: bool) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _whole_or_absent(out: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of `out` when the block ends well, and goes when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for stale in out.parent.glob(f".{out.name}.building-*"):  # of a build that was killed
-        shutil.rmtree(stale, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
-    folder.chmod(0o755)
-    try:
-        yield folder
-        if out.exists():
-            old = folder.with_name(folder.name + "-old")
-            out.rename(old)
-            folder.rename(out)
-            shutil.rmtree(old)
-        else:
-            folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def build(options: Options) -> Dataset:
     """Converts a source, prints a table, and opens what it made.
 
@@ -189,7 +192,8 @@ def build(options: Options) -> Dataset:
         if source == "sample":
             source = str(draw_sample(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sample"))
         listing = open_source(source, options.out.parent / "downloads")
-        target = stack.enter_context(_whole_or_absent(options.out))
+        target = stack.enter_context(whole_or_absent(options.out))
+        space.require(listing, options.out, options.packs, options.max_size)
         report = _write(options, listing, target)
     _print_table(Dataset(options.out), report, time.perf_counter() - started)
     return Dataset(options.out)
@@ -278,15 +282,33 @@ def _run(
     if workers == 1:
         yield from map(images.run, jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
         rest = iter(jobs)
         waiting = [pool.submit(images.run, job) for job in islice(rest, 3 * workers)]
         try:
             while waiting:
                 yield waiting.pop(0).result()
                 waiting += [pool.submit(images.run, job) for job in islice(rest, 1)]
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process was killed from outside, perhaps for want of memory; try fewer --workers"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's business; and a worker ends with its parent, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _leave_out(name: str, error: str, left_out: list[tuple[str, str]], strict: bool) -> None:

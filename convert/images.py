@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.sources import Item, Tree
+from convert.sources import Damaged, Item, Tree
 from pipeline.decode import DecodeError, decode
+from pipeline.errors import InputError
+
+MAX_FILE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,16 @@ def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
 
 def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
     try:
+        if item.size > MAX_FILE_BYTES:
+            raise DecodeError(f"{item.size / 2**20:,.0f} MiB, more than an image file has")
         data = job.tree.read(item.name)
+        if len(data) != item.size:
+            raise InputError(f"{item.name}: was changed while it was read; convert the source when it is complete")
         pixels, gray, plain = decode(data)
-    except (OSError, DecodeError) as error:
+    except (Damaged, DecodeError) as error:
         return Seen(error=str(error) or type(error).__name__), None
+    except OSError as error:
+        raise InputError(f"{item.name}: cannot be read ({error.strerror}); mend or remove it in the source") from error
     (job.target / item.path).write_bytes(data)
     packed, small = _limit(data, pixels, job.max_size)
     seen = Seen(

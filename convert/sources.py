@@ -4,8 +4,11 @@ A tree (a folder or a zip) gives names and bytes; a layout reads the names and s
 and class. Every layout works on every tree.
 """
 
+import lzma
 import os
+import stat
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,21 +28,80 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 
 class Tree(Protocol):
-    """Names (relative, with forward slashes, sorted) and bytes. Can be sent to another process."""
+    """Names (relative, with forward slashes) and bytes. Can be sent to another process."""
 
     @property
-    def names(self) -> list[str]: ...
+    def files(self) -> dict[str, int]:
+        """Bytes of every file, by name, sorted."""
 
-    def read(self, name: str) -> bytes: ...
+    @property
+    def folders(self) -> list[str]:
+        """Names of folders, without a slash at the end."""
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """What is not in `files`, with the reason."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            Damaged: if they cannot be had and the rest of the tree can.
+            OSError: if the file cannot be read.
+            InputError: if the tree is not what it was.
+        """
+
+
+class Damaged(ValueError):
+    """One file of a tree is not whole."""
 
 
 @dataclass
 class FolderTree:
+    """The files below a folder; links are followed."""
+
     root: Path
 
     @cached_property
-    def names(self) -> list[str]:
-        return sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.is_file())
+    def _found(self) -> tuple[dict[str, int], list[str]]:
+        files: dict[str, int] = {}
+        folders: list[str] = []
+        for folder, below, names in os.walk(self.root, onerror=self._unreadable, followlinks=True):
+            short = os.path.relpath(folder, self.root).replace(os.sep, "/")
+            prefix = "" if short == "." else f"{short}/"
+            below[:] = [name for name in below if not self._leads_back(folder, name)]
+            folders += [prefix + name for name in below]
+            for name in names:
+                try:
+                    found = os.stat(f"{folder}/{name}")  # noqa: PTH116
+                except FileNotFoundError:  # a link to nothing
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    files[prefix + name] = found.st_size
+        return dict(sorted(files.items())), sorted(folders)
+
+    @staticmethod
+    def _leads_back(folder: str, name: str) -> bool:
+        """Whether a folder is a link to one that it lies in."""
+        path = os.path.join(folder, name)  # noqa: PTH118
+        here = os.path.realpath(folder)
+        return os.path.islink(path) and (here + os.sep).startswith(os.path.realpath(path) + os.sep)  # noqa: PTH114
+
+    @staticmethod
+    def _unreadable(error: OSError) -> None:
+        raise InputError(f"{error.filename}: {error.strerror}; make it readable, or move it out of the source")
+
+    @property
+    def files(self) -> dict[str, int]:
+        return self._found[0]
+
+    @property
+    def folders(self) -> list[str]:
+        return self._found[1]
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        return []
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
@@ -54,34 +116,84 @@ def _open_zip(path: Path, changed: int, process: int) -> zipfile.ZipFile:
     del changed, process  # of the key only
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile raises whatever the bytes lead to
         raise InputError(f"{path}: not a zip that can be read ({error}); download it again") from error
 
 
 @dataclass
 class ZipTree:
+    """The files in a zip. Nothing is ever written under the names that it holds before they are looked at."""
+
     path: Path
+
+    MAX_RATIO = 200  # of unpacked to packed bytes, beyond FREE; images hardly pack at all
+    FREE = 1 << 30
+
+    def __post_init__(self) -> None:
+        self._stamp = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}; give a zip that can be read") from error
+        return found.st_size, found.st_mtime_ns
 
     @property
     def _zip(self) -> zipfile.ZipFile:
-        return _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
+        if (now := self._now()) != self._stamp:
+            raise InputError(f"{self.path}: was changed while it was read; convert it when it is complete")
+        return _open_zip(self.path, now[1], os.getpid())
 
     @cached_property
-    def names(self) -> list[str]:
-        names = sorted(n for n in self._zip.namelist() if not n.endswith("/"))
-        for name in names:
-            if name.startswith("/") or ".." in PurePosixPath(name).parts:
+    def _found(self) -> tuple[dict[str, int], list[str], list[tuple[str, str]]]:
+        files: dict[str, int] = {}
+        folders: list[str] = []
+        left_out: list[tuple[str, str]] = []
+        for entry in self._zip.infolist():
+            name = entry.filename
+            parts = name.replace("\\", "/").split("/")
+            if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
                 raise InputError(f"{self.path}: holds the unsafe name {name!r}; this zip is not to be trusted")
-        return names
+            if name in files:
+                raise InputError(f"{self.path}: holds {name!r} twice; this zip is not to be trusted")
+            if name.endswith("/"):
+                folders.append(name.rstrip("/"))
+            elif stat.S_ISLNK(entry.external_attr >> 16):
+                left_out.append((name, "a link"))
+            elif entry.flag_bits & 1:
+                left_out.append((name, "encrypted"))
+            else:
+                files[name] = entry.file_size
+        total, packed = sum(files.values()), self._stamp[0]
+        if total > max(self.FREE, self.MAX_RATIO * packed):
+            raise InputError(
+                f"{self.path}: would unpack from {packed / 2**20:,.1f} MiB to {total / 2**30:,.1f} GiB; that is no set "
+                "of images but a bomb, this zip is not to be trusted"
+            )
+        return dict(sorted(files.items())), sorted(folders), left_out
+
+    @property
+    def files(self) -> dict[str, int]:
+        return self._found[0]
+
+    @property
+    def folders(self) -> list[str]:
+        return self._found[1]
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        return self._found[2]
 
     def read(self, name: str) -> bytes:
+        archive = self._zip
         try:
-            return self._zip.read(name)
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError) as error:  # type: ignore[attr-defined]
-            raise OSError(f"damaged in the zip ({error})") from error
+            return archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+            raise Damaged(f"damaged in the zip ({error})") from error
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "_stamp": self._stamp}
 
 
 @dataclass(frozen=True)
@@ -93,12 +205,14 @@ class Item:
         path: its path in the dataset folder, `<part>/<class>/<file>`.
         part: `train` or `val`, as the source has it.
         label: index into the listing's classes.
+        size: bytes, as the tree lists it.
     """
 
     name: str
     path: str
     part: str
     label: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -164,16 +278,19 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
     Raises:
         InputError: if it is laid out in no known way.
     """
-    top = _common_folder(tree.names)
-    inside = {n[len(top) :]: n for n in tree.names}
+    names = list(tree.files)
+    top = _common_folder(names)
+    inside = {n[len(top) :]: n for n in names}
     tops = {n.split("/", 1)[0] for n in inside if "/" in n}
     where = next(iter(origin.values()))
     if "wnids.txt" in inside and "train" in tops:
         return _tiny_imagenet(name, tree, origin, inside)
     parts = {part: {n: inside[n] for n in inside if n.startswith(f"{part}/")} for part in ("train", "val")}
+    folders = {n[len(top) :]: n for n in tree.folders if n.startswith(top)}
     if "train" in tops and (any(n.count("/") > 1 for n in parts["train"])):
-        return _image_folders(name, tree, origin, parts, where)
-    return _image_folders(name, tree, origin, {"train": {f"train/{n}": o for n, o in inside.items()}}, where)
+        return _image_folders(name, tree, origin, parts, folders, where)
+    parts = {"train": {f"train/{n}": o for n, o in inside.items()}}
+    return _image_folders(name, tree, origin, parts, {f"train/{n}": o for n, o in folders.items()}, where)
 
 
 def _is_image(name: str) -> bool:
@@ -215,7 +332,8 @@ def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mappin
         if pieces[0] != "train" or not _is_image(short):
             continue
         if len(pieces) == 4 and pieces[2] == "images" and pieces[1] in labels:
-            items.append(Item(full, f"train/{pieces[1]}/{pieces[3]}", "train", labels[pieces[1]]))
+            path = f"train/{pieces[1]}/{pieces[3]}"
+            items.append(Item(full, path, "train", labels[pieces[1]], tree.files[full]))
         else:
             left_out.append((full, "not in train/<class>/images/ of a class in wnids.txt"))
     seen = {item.label for item in items}
@@ -233,7 +351,7 @@ def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mappin
         file = short.removeprefix("val/images/")
         if file in annotated:
             folder = annotated.pop(file)
-            items.append(Item(full, f"val/{folder}/{file}", "val", labels[folder]))
+            items.append(Item(full, f"val/{folder}/{file}", "val", labels[folder], tree.files[full]))
         else:
             left_out.append((full, "not in val_annotations.txt"))
     left_out += [(f"val/images/{file}", "in val_annotations.txt, but there is no such file") for file in annotated]
@@ -241,7 +359,12 @@ def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mappin
 
 
 def _image_folders(
-    name: str, tree: Tree, origin: dict[str, Any], parts: Mapping[str, Mapping[str, str]], where: object
+    name: str,
+    tree: Tree,
+    origin: dict[str, Any],
+    parts: Mapping[str, Mapping[str, str]],
+    subfolders: Mapping[str, str],
+    where: object,
 ) -> Listing:
     """ImageFolder's layout: `<part>/<class>/...`, at any depth below the class."""
     found: dict[str, dict[str, list[tuple[str, str]]]] = {part: defaultdict(list) for part in parts}
@@ -255,6 +378,10 @@ def _image_folders(
                 left_out.append((full, "not in a class folder"))
             else:
                 found[part][pieces[1]].append((short, full))
+    for short, full in subfolders.items():
+        part, _, folder = short.partition("/")
+        if part in found and folder and "/" not in folder and folder not in found[part] and folder != "__MACOSX":
+            left_out.append((f"{full}/", "a class folder without images"))
     folders = sorted(found["train"])
     if len(folders) < 2:
         raise InputError(
@@ -265,7 +392,7 @@ def _image_folders(
         raise InputError(f"--source {where}: val holds the class {strange[0]!r} that train lacks")
     classes = [ClassInfo(label, folder, folder) for label, folder in enumerate(folders)]
     items = [
-        Item(full, short, part, label)
+        Item(full, short, part, label, tree.files[full])
         for part in found
         for label, folder in enumerate(folders)
         for short, full in found[part].get(folder, [])
@@ -284,9 +411,12 @@ def _listing(
     key: Callable[[Item], tuple[bool, str]] = lambda item: (item.part == "val", item.path)  # noqa: E731
     ordered = sorted(items, key=key)
     for item in ordered:
-        if any(ord(letter) < 32 for letter in item.path):
-            raise InputError(f"{item.path!r}: a file list cannot hold a control character; rename it in the source")
+        if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in item.path):
+            raise InputError(
+                f"{item.path!r}: a file list can hold neither control characters nor names that are not UTF-8; rename "
+                "it in the source"
+            )
     paths = {item.path for item in ordered}
     if len(paths) < len(ordered):
         raise InputError("two images of the source would get one path in the dataset; rename one of them")
-    return Listing(name, tree, origin, classes, ordered, sorted(left_out))
+    return Listing(name, tree, origin, classes, ordered, sorted([*left_out, *tree.left_out]))

@@ -1,6 +1,7 @@
 """Image files to pixels: what an image is, for the converter and the torch engine alike."""
 
 import io
+import struct
 import warnings
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+MAX_PIXELS = 89_478_485  # as Pillow: a quarter of a GiB of RGB; what is larger is a mistake or an attack
 _HEAD = 4096  # bytes in which a JPEG's EXIF block begins, if it has one
 
 
@@ -45,9 +47,13 @@ def decode(data: "bytes | NDArray[np.uint8]") -> Decoded:
     head = bytes(data[:_HEAD])
     if head[:2] == b"\xff\xd8" and b"Exif\0" not in head:
         try:
-            *_, colours, _ = simplejpeg.decode_jpeg_header(data)
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if height * width > MAX_PIXELS:
+                raise DecodeError(f"{width}x{height} pixels, more than {MAX_PIXELS:,}")
             if colours in ("Gray", "YCbCr", "RGB"):
                 return Decoded(simplejpeg.decode_jpeg(data, "RGB"), gray=colours == "Gray", plain=True)
+        except DecodeError:
+            raise
         except ValueError as error:
             raise DecodeError(str(error)) from error
     return _decode_with_pillow(data)
@@ -72,11 +78,24 @@ def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(bytes(data)))
+            if image.width * image.height > MAX_PIXELS:
+                raise DecodeError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
             image.load()
     except UnidentifiedImageError as error:
         raise DecodeError("not an image") from error
-    # Pillow raises all of these on damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, Warning, Image.DecompressionBombError) as error:
+    except DecodeError:
+        raise
+    except Exception as error:  # Pillow raises whatever the bytes lead to
         raise DecodeError(str(error) or type(error).__name__) from error
     gray = len(image.getbands()) == 1 and image.mode != "P"
-    return Decoded(np.array(ImageOps.exif_transpose(image).convert("RGB")), gray=gray, plain=False)
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if (
+            upright.mode.startswith("I") and image.format == "PNG"
+        ):  # 16 bits of gray, which convert() cuts off at 255
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        elif upright.mode in ("I", "F"):
+            raise DecodeError(f"pixels of 32 bits (mode {upright.mode}), whose range is not known")
+        return Decoded(np.array(upright.convert("RGB")), gray=gray, plain=False)
+    except (ValueError, SyntaxError, KeyError, TypeError, struct.error) as error:  # of a damaged EXIF block
+        raise DecodeError(str(error) or type(error).__name__) from error
