@@ -90,9 +90,7 @@ def _decode_with_pillow(data: "bytes | NDArray[np.uint8]") -> Decoded:
     gray = len(image.getbands()) == 1 and image.mode != "P"
     try:
         upright = ImageOps.exif_transpose(image)
-        if (
-            upright.mode.startswith("I") and image.format == "PNG"
-        ):  # 16 bits of gray, which convert() cuts off at 255
+        if upright.mode.startswith("I") and image.format == "PNG":  # 16 bits of gray, which convert() cuts off at 255
             upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
         elif upright.mode in ("I", "F"):
             raise DecodeError(f"pixels of 32 bits (mode {upright.mode}), whose range is not known")

@@ -16,6 +16,8 @@ class Served:
         break_after: bytes after which each answer but the last breaks off; one entry an answer.
         ranges: whether it honours them.
         status: of every answer, if not 200 or 206.
+        claim: what the Content-Length of every answer says, if not the truth.
+        hang_after: bytes after which an answer stops without an end, if not 0.
         asked: the Range header of every request.
     """
 
@@ -23,13 +25,15 @@ class Served:
     break_after: list[int] = field(default_factory=list)
     ranges: bool = True
     status: int = 0
+    claim: int = 0
+    hang_after: int = 0
     asked: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
 @contextmanager
 def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
-    served = Served(content)
+    served, over = Served(content), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,8 +48,13 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
                 return
             body = served.content[start:]
             self.send_response(206 if wanted and served.ranges else 200)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(served.claim or len(body)))
             self.end_headers()
+            if served.hang_after:
+                self.wfile.write(body[: served.hang_after])
+                self.wfile.flush()
+                over.wait(5)
+                return
             self.wfile.write(body[: served.break_after.pop(0)] if served.break_after else body)
 
         def log_message(self, *_: object) -> None:
@@ -58,6 +67,7 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
     try:
         yield served
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()

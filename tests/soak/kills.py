@@ -1,0 +1,142 @@
+"""Kills training at random moments, goes on, and holds the end to that of a run that was never touched.
+
+A process that has imported everything once is forked for each start, so that a kill costs a second and not ten.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import checkpoint
+
+FLAGS = [
+    "--recipe", "demo", "--device", "cpu", "--classes", "2", "--batch-size", "16", "--image-size", "16",
+    "--epochs", "2", "--ema", "0.9", "--log-every", "1", "--save-every", "2",
+]  # fmt: skip
+UNTIMED = ("step", "epoch", "loss", "top1", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
+
+
+def _train(argv: list[str], folder: str, small: bool) -> None:
+    """What a forked process does."""
+    os.chdir(folder)
+    sys.stdout = sys.stderr = Path("output.txt").open("a")  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import train
+    from tests.training.conftest import small_model
+    from training.modes import common
+
+    if small:
+        common.resnet18 = small_model  # type: ignore[attr-defined, assignment]
+    status = train.main(["--mode", "train", *argv])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = False) -> dict[str, Any]:
+    """Kills runs until there were enough kills and every run came to its end.
+
+    Args:
+        data: a dataset folder.
+        folder: to work in.
+        kills: how many, at least.
+        seed: of moments and signals.
+        small: a network of a few thousand weights instead of ResNet18.
+
+    Returns:
+        The counts.
+
+    Raises:
+        AssertionError: if a killed run ends otherwise than the one that was left alone.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["train", "tests.training.conftest", "matplotlib.pyplot"])
+    dice = random.Random(seed)
+
+    def start(out: str, resume: bool) -> BaseProcess:
+        argv = ["--resume", out] if resume else ["--data", str(data), *FLAGS, "--out", out]
+        process = context.Process(target=_train, args=(argv, str(folder), small))
+        process.start()
+        return process
+
+    begun = time.monotonic()
+    whole = start("whole", False)
+    whole.join()
+    assert whole.exitcode == 0, (folder / "output.txt").read_text()
+    took = time.monotonic() - begun
+    counts: Counter[str] = Counter()
+    while counts["kills"] < kills:
+        out = folder / f"run-{counts['runs']}"
+        while True:
+            resume = (out / checkpoint.LAST).exists()
+            process = start(out.name, resume)
+            killed = _kill(process, out, dice, took)
+            counts.update(killed)
+            if not killed:
+                assert process.exitcode == 0, (folder / "output.txt").read_text()
+                break
+            _still_whole(out, counts)
+        counts["runs"] += 1
+        _the_same(out, folder / "whole")
+    return {"kills": counts.pop("kills"), "runs": counts.pop("runs"), **counts, "seconds": time.monotonic() - begun}
+
+
+def _kill(process: BaseProcess, out: Path, dice: random.Random, took: float) -> Counter[str]:
+    """Ends a process at a random moment, or while a checkpoint is being written; nothing if it ends by itself."""
+    how = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    while_writing = how == signal.SIGKILL and dice.random() < 0.5
+    process.join(dice.uniform(0, min(took / 3, 5)))
+    writing = out / (checkpoint.LAST + ".tmp")
+    deadline = time.monotonic() + 20
+    while while_writing and process.is_alive() and not writing.exists() and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    if not process.is_alive():
+        return Counter()
+    assert process.pid is not None
+    os.kill(process.pid, how)
+    process.join(60)
+    assert process.exitcode is not None, "it did not end within a minute"
+    if process.exitcode == 0:  # it had just come to its end
+        return Counter()
+    return Counter({"kills": 1, how.name: 1, "while writing a checkpoint": int(writing.exists())})
+
+
+def _still_whole(out: Path, counts: Counter[str]) -> None:
+    """After any kill the last checkpoint can be read, if there is one."""
+    if (out / checkpoint.LAST).exists():
+        checkpoint.load(out / checkpoint.LAST)
+    else:
+        counts["before the first checkpoint"] += 1
+
+
+def _the_same(run: Path, whole: Path) -> None:
+    """Weights, average, optimizer and schedule bit for bit; the log without gaps or repeats; the same best epoch."""
+    for name in (checkpoint.LAST, checkpoint.BEST):
+        mine, theirs = checkpoint.load(run / name), checkpoint.load(whole / name)
+        for key in ("model", "average", "optimizer", "schedule", "rng", "average_updates", "val_top1"):
+            assert _equal(mine[key], theirs[key]), f"{name}: {key} differs"
+    logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (run, whole)]
+    mine_log, their_log = [[{k: r[k] for k in UNTIMED if k in r} for r in log] for log in logs]
+    assert mine_log == their_log
+    summaries = [json.loads((f / "summary.json").read_text()) for f in (run, whole)]
+    assert summaries[0]["best"] == summaries[1]["best"]
+    assert not list(run.glob("*.tmp")) or (run / "last.pt").exists()
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a == b)

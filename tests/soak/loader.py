@@ -1,0 +1,84 @@
+"""Epoch after epoch through every store and engine: every image exact, memory, threads and descriptors flat."""
+
+import gc
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.memory import held_mib
+from pipeline import Dataset, Loader
+from pipeline.engine import ENGINES, EngineName
+from pipeline.stores import STORES, StoreName
+
+ROW = 20  # of pixels, by which an image is known
+CLOSE = 6.0  # of 255: mean distance that decoders of JPEG may differ by in it
+
+
+def _counts() -> tuple[int, int]:
+    """Threads and open descriptors of this process."""
+    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, batch_size: int) -> dict[str, Any]:
+    """Runs epochs of the train part, unaugmented, and compares every image of every batch with the raw pack.
+
+    Returns:
+        Images, the slope of held memory in MiB an epoch, and threads and descriptors before and after.
+
+    Raises:
+        AssertionError: if an epoch holds an image twice or another image than the plan says.
+    """
+    loader = Loader(
+        dataset, store=store, engine=engine, batch_size=batch_size, crop="center", flip=False, dtype=torch.uint8
+    )
+    pack, ids = dataset.pack("raw"), dataset.ids("70-30", "train")
+    assert pack.size is not None
+    exact = store in ("raw", "resident") or engine == "torch"
+    wanted = np.empty((batch_size, *pack.size, 3), dtype=np.uint8)
+    memory: list[float] = []
+    before = after = (0, 0)
+    started = time.monotonic()
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        seen = np.zeros(dataset.count, dtype=bool)
+        for k, (images, labels) in enumerate(loader):
+            # The plan said it before; the batch is held to it by its pixels.
+            batch = loader.plan.global_ids(epoch, k)
+            assert not seen[batch].any(), "an image came twice"
+            seen[batch] = True
+            assert np.array_equal(labels.numpy(), dataset.labels[batch])
+            pack.gather(batch, wanted[: len(batch)])
+            rows = images.permute(0, 2, 3, 1)[:, ROW].numpy().astype(np.int16)
+            distance = np.abs(rows - wanted[: len(batch), ROW]).mean(axis=(1, 2))
+            assert distance.max() <= (0 if exact else CLOSE), "another image came"
+        assert seen.sum() == len(loader) * batch_size <= len(ids)
+        gc.collect()
+        memory.append(held_mib())
+        before, after = (_counts() if epoch == 1 else before), _counts()
+    settled = np.array(memory[len(memory) // 4 :])
+    slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
+    return {
+        "store": store,
+        "engine": engine,
+        "epochs": epochs,
+        "images": epochs * len(loader) * batch_size,
+        "memory_slope_mib_per_epoch": round(slope, 4),
+        "memory_mib": [round(memory[1], 1), round(memory[-1], 1)],
+        "threads": [before[0], after[0]],
+        "descriptors": [before[1], after[1]],
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def run(data: Path, *, epochs: int, batch_size: int) -> dict[str, Any]:
+    """Every store with every engine."""
+    results = []
+    for store in STORES:
+        for engine in ENGINES:
+            results.append(soak(Dataset(data), store, engine, epochs, batch_size))
+            print(results[-1], flush=True)
+    return {"dataset": Dataset(data).name, "results": results}
