@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convert import doctor, images, space, splits
-from convert.folder import whole_or_absent
+from convert.folder import clear_up, whole_or_absent
 from convert.sample import draw_sample
 from convert.sources import Listing, default_name, open_source
 from pipeline.dataset import PACK_KINDS, PARTS, Dataset, PackWriter, Record, Split, write_index, write_json, write_meta
@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             strict=args.strict,
             max_size=args.max_size,
         )
+        clear_up(options.out)
         if _finished(options, args.force):
             return 0
         with _terminated_as_interrupted():

@@ -24,7 +24,7 @@ def whole_or_absent(out: Path) -> Iterator[Path]:
         InputError: if another process is at it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    _clear_up(out)
+    clear_up(out)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
     folder.chmod(0o755)
     lock = os.open(folder, os.O_RDONLY)
@@ -47,8 +47,12 @@ def _old(folder: Path) -> Path:
     return folder.with_name(folder.name + "-old")
 
 
-def _clear_up(out: Path) -> None:
-    """Removes what builds that were killed left; one killed between its last two renames had moved the old folder."""
+def clear_up(out: Path) -> None:
+    """Removes what builds that were killed left; one killed between its last two renames had moved the old folder.
+
+    Raises:
+        InputError: if one is still at work.
+    """
     left = sorted(out.parent.glob(f".{out.name}.building-*"))
     for folder in left:
         if folder.name.endswith("-old"):

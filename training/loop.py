@@ -1,7 +1,7 @@
 """The training loop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,7 @@ class Trainer:
             InputError: if the loss is no longer finite, or an image can no longer be read; then too the state before
                 that is saved.
         """
-        resumed = self.at.epoch or self.at.step
-        log = Log(self.out / "log.jsonl", self._global_step() if resumed else None, write=self.ranks.first)
+        log = Log(self.out / "log.jsonl", self._is_older() if self._global_step() else None, write=self.ranks.first)
         self._write_history()  # an interruption may have come between the checkpoint and this
         try:
             while self.at.epoch < self.config.optim.epochs:
@@ -104,6 +103,15 @@ class Trainer:
             log.close()
             self.train.close()
         return self._summarise()
+
+    def _is_older(self) -> Callable[[Mapping[str, Any]], bool]:
+        """Whether a log record is older than the state that was restored.
+
+        The step alone does not say it: a run stopped in the evaluation after an epoch's last step writes that epoch's
+        row at the same step when it goes on.
+        """
+        step, epoch = self._global_step(), self.at.epoch
+        return lambda record: record["step"] <= step and ("val_top1" not in record or record["epoch"] <= epoch)
 
     def _global_step(self) -> int:
         return self.at.epoch * len(self.train) + self.at.step

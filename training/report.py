@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,12 +47,14 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 class Log:
     """`log.jsonl`: a line a record, each with the global step at which it was written."""
 
-    def __init__(self, path: Path, resume_step: int | None, *, write: bool = True) -> None:
-        """Opens the log; on resuming, drops what was written after the step of the checkpoint.
+    def __init__(
+        self, path: Path, keep: Callable[[Mapping[str, Any]], bool] | None = None, *, write: bool = True
+    ) -> None:
+        """Opens the log.
 
         Args:
             path: where; its folder is made.
-            resume_step: of the checkpoint, None for a new log.
+            keep: on resuming, which of the records there are older than the checkpoint; None for a new log.
             write: False for ranks that keep none.
         """
         self._file: TextIO | None = None
@@ -60,10 +62,10 @@ class Log:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[str] = []
-        if resume_step is not None and path.exists():
+        if keep is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
-                    if json.loads(line)["step"] <= resume_step:
+                    if keep(json.loads(line)):
                         kept.append(line + "\n")
                 except (ValueError, KeyError, TypeError):  # the line that an interruption cut off
                     continue

@@ -43,6 +43,10 @@ def png(array: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> bytes:
     return file.getvalue()
 
 
+def noise() -> bytes:
+    return png(np.random.default_rng(0).integers(0, 65536, (30, 30), dtype=np.uint16))
+
+
 def animated(kind: str) -> bytes:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
     file = io.BytesIO()
@@ -82,7 +86,7 @@ def refused(capsys: pytest.CaptureFixture[str], source: Path, out: Path, *flags:
         ("archive.png", b"PK\x03\x04" + b"\0" * 100, "does not decode: not an image"),
         (
             "cut.png",
-            png(np.random.default_rng(0).integers(0, 65536, (30, 30), dtype=np.uint16))[:900],
+            noise()[:900],
             "does not decode",
         ),
     ],

@@ -114,6 +114,23 @@ def test_a_run_may_be_stopped_again_and_again(config: Make, trainer: Build) -> N
     assert same(weights(part), weights(whole))
 
 
+def test_a_row_that_was_logged_before_its_checkpoint_is_not_logged_twice(config: Make, trainer: Build) -> None:
+    """Stopped in the evaluation, gone on with, killed between the epoch's row and its checkpoint."""
+    run = trainer(config(epochs=2))
+    run._stop_if_asked = run._stop  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        run.fit()
+    state = checkpoint.load(run.out / "last.pt")
+    assert state["position"]["step"] == len(run.train)
+    killed = trainer(config(epochs=2), "run", state)
+    killed._save = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit()
+    trainer(config(epochs=2), "run", state).fit()
+    steps = [json.loads(line)["step"] for line in (run.out / "log.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 6, 6, 8, 10, 12, 12]
+
+
 def test_saves_in_mid_epoch(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
     run = trainer(config(save_every=2, epochs=1))
