@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, A
     wanted, took = _digests(folder / "whole"), time.monotonic() - begun
     counts: Counter[str] = Counter()
     while counts["kills"] < kills:
+        if dice.random() < 0.5:
+            shutil.rmtree(out, ignore_errors=True)
         there = out.exists()
         process = _build(source, out, *(["--force"] if there else []))
         try:

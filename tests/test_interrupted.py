@@ -1,0 +1,163 @@
+"""Ctrl-C at awkward moments, memory that runs out, and short versions of the soaks."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+import train
+from pipeline import Dataset, Loader
+from pipeline.loader import Batch
+from tests.conftest import convert
+from tests.soak import fuzz, kills, loader
+from tests.test_train import QUICK, refused, run
+from tests.training.conftest import small_model
+from training import checkpoint
+from training.modes import common
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(common, "resnet18", small_model)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Sends Ctrl-C to this process just before a loader of a part gives its batch k."""
+    iterate = Loader.__iter__
+
+    def at(part: str, k: int) -> None:
+        def interrupted(self: Loader) -> Iterator[Batch]:
+            for number, batch in enumerate(iterate(self)):
+                if self.part == part and number == k:
+                    signal.raise_signal(signal.SIGINT)
+                yield batch
+
+        monkeypatch.setattr(Loader, "__iter__", interrupted)
+
+    return at
+
+
+@pytest.mark.parametrize(("part", "k", "at"), [("train", 0, (0, 1)), ("val", 1, (0, 12)), ("val", 3, (0, 12))])
+def test_ctrl_c_in_the_first_batch_and_in_the_evaluation(
+    dataset: Dataset,
+    capsys: pytest.CaptureFixture[str],
+    interrupt: Callable[[str, int], None],
+    part: str,
+    k: int,
+    at: tuple[int, int],
+) -> None:
+    interrupt(part, k)
+    assert run("train", dataset, "--out", "runs/a") == 128 + signal.SIGINT
+    assert "go on with:\n  python train.py --mode train --resume runs/a" in capsys.readouterr().out
+    position = checkpoint.load(Path("runs/a/last.pt"))["position"]
+    assert (position["epoch"], position["step"]) == at
+    assert psutil.Process().children() == []
+
+
+def test_ctrl_c_in_the_lr_test(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], interrupt: Callable[[str, int], None]
+) -> None:
+    interrupt("train", 3)
+    assert run("lrfind", dataset) == 130
+    assert capsys.readouterr().err == "train.py: interrupted\n"
+    assert not Path("runs").exists()
+    assert psutil.Process().children() == []
+
+
+def test_a_second_ctrl_c_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    iterate = Loader.__iter__
+
+    def twice(self: Loader) -> Iterator[Batch]:
+        for batch in iterate(self):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            yield batch
+
+    monkeypatch.setattr(Loader, "__iter__", twice)
+    assert run("train", dataset, "--out", "runs/a") == 130
+    assert not Path("runs/a/last.pt").exists()
+
+
+class Hungry(nn.Module):
+    """Needs more memory than there is."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.layer, self.error = nn.Linear(1, 4), error
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise self.error
+
+
+@pytest.mark.parametrize("mode", ["train", "lrfind", "bench"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "the GPU"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "the host"),
+        (MemoryError(), "the host"),
+    ],
+)
+def test_memory_that_runs_out_is_a_line_with_a_batch_size(
+    dataset: Dataset,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    error: Exception,
+    message: str,
+) -> None:
+    monkeypatch.setattr(common, "resnet18", lambda _: Hungry(error))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 80 * 2**30))
+    flags = ["--store", "raw", "--engine", "torch", "--no-amp"]
+    line = refused(capsys, "--mode", mode, "--data", str(dataset.root), *QUICK, *flags)
+    assert f"--batch-size 8: {message}" in line
+    assert "has no memory left; try --batch-size 4 or --amp" in line
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "resnet18", lambda _: Hungry(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("train", dataset)
+
+
+def test_an_earlier_checkpoint_can_be_gone_on_with(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a damaged last one says it."""
+    assert run("train", dataset, "--out", "runs/whole") == 0
+    last = Path("runs/whole/last.pt")
+    before = checkpoint.load(last)["model"]
+    last.write_bytes(last.read_bytes()[:-7])
+    line = refused(capsys, "--mode", "train", "--resume", "runs/whole")
+    assert line.endswith("go on from there with --resume runs/whole/previous.pt")
+    assert train.main(["--mode", "train", "--resume", "runs/whole/previous.pt"]) == 0
+    after = checkpoint.load(last)["model"]
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_killed_runs_end_as_if_never_touched(dataset: Dataset, tmp_path: Path) -> None:
+    """The long version, with ResNet18: python -m tests.soak kills --kills 60."""
+    counts = kills.run(dataset.root, tmp_path, kills=4, seed=3, small=True)
+    assert counts["kills"] >= 4
+
+
+def test_fuzzed_readers(tiny_source: Path, tmp_path: Path) -> None:
+    """The long version: python -m tests.soak fuzz."""
+    copy = convert(tiny_source, tmp_path / "copy")
+    counts = fuzz.run(copy, tmp_path / "copy", fuzz.small_state(), examples=60)
+    assert counts["inputs"] >= 7 * 60
+    assert len(counts["refused in a line"]) == 7
+
+
+@pytest.mark.parametrize("engine", ["dali", "torch"])
+def test_epoch_after_epoch_every_image_is_exact(dataset: Dataset, engine: Any) -> None:
+    """The long version: python -m tests.soak loader."""
+    result = loader.soak(dataset, "jpeg", engine, epochs=4, batch_size=16)
+    assert result["images"] == 4 * 80
+    assert result["threads"][0] == result["threads"][1]
+    assert result["descriptors"][0] == result["descriptors"][1]
