@@ -58,6 +58,10 @@ def other_path(path: bytes) -> Callable[[Path], None]:
     return change
 
 
+def no_image(root: Path) -> None:
+    next((root / "val").rglob("*.JPEG")).write_text("text")
+
+
 def loaded(root: Path) -> None:
     """What a loader does with a dataset, in every store."""
     dataset = Dataset(root)
@@ -117,7 +121,7 @@ def test_the_untouched_copy_loads(copy: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_is_refused_in_a_line(copy: Path, change: Callable[[Path], object], message: str) -> None:
+def test_a_damaged_folder_is_refused_in_a_line(copy: Path, change: Callable[[Path], None], message: str) -> None:
     change(copy)
     with pytest.raises(InputError, match=message) as caught:
         loaded(copy)
