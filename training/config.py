@@ -116,7 +116,11 @@ class RunConfig:
     amp_dtype: Literal["auto", "bf16", "fp16"] = _key("auto", "overrules the choice of --amp")
     channels_last: bool = _key(True, "weights and activations in NHWC memory")
     compile: bool = _key(False, "torch.compile the network")
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = _key(
+        "default", "of --compile; the others use CUDA graphs"
+    )
     tta: bool = _key(False, "evaluate the mean over each image and its mirror image")
+    target: float | None = _key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = _key(0, "of weights, order, windows and flips")
     log_every: int = _key(20, "steps between log lines; the device is waited for only then")
     save_every: int | str = _key(0, "between checkpoints in mid-epoch: steps, or minutes as 10m; 0 for one an epoch")
@@ -124,6 +128,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
+        _require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
         _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         _require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")

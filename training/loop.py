@@ -331,9 +331,13 @@ class Trainer:
         best = max(at.history, key=lambda row: row["val_top1"])
         last = at.history[-1]
         keep = ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")
+        target = self.config.run.target
+        reached = next((row for row in at.history if target is not None and row["val_top1"] >= target), None)
         summary = {
             "best": {key: best[key] for key in keep},
             "last": {key: last[key] for key in keep},
+            "target": target,
+            "target_reached": None if reached is None else {key: reached[key] for key in ("epoch", "seconds")},
             "images": {"train": self.train.images, "val": self.val.images},
             "images_per_s": round(self._speed(), 1),
             "stall": round(at.stall_seconds / at.train_seconds, 4),

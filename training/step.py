@@ -50,7 +50,7 @@ class TrainStep:
                 gradient_as_bucket_view=True,
             )
         if config.run.compile:
-            self._forward = torch.compile(self._forward)
+            self._forward = torch.compile(self._forward, mode=config.run.compile_mode)
         self.optimizer.register_step_post_hook(self._note)
 
     def _note(self, *_: Any) -> None:

@@ -1,7 +1,6 @@
 """python -m tests.soak: kills, conversions, fuzz or loader, as long as asked; counts go to a JSON file."""
 
 import argparse
-import platform
 import shlex
 import sys
 import tempfile
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stem = args.what if args.what != "loader" else f"loader-{counted['dataset']}"
     command = "python -m tests.soak " + shlex.join(words)
     about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
-    write_json(args.out / f"{stem}.json", {**about, "platform": platform.platform(), **counted})
+    write_json(args.out / f"{stem}.json", {**about, **counted})
     print(counted)
     return 0
 

@@ -26,7 +26,7 @@ from training.ranks import may_restart, restarted
 from training.stopping import Interrupted, stop_on_signal
 
 # What may change when a run goes on: none of it touches the result.
-FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every"}
+FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every", "target"}
 
 
 def run(request: Request) -> int:
@@ -51,7 +51,10 @@ def run(request: Request) -> int:
         except Interrupted:
             print(f"stopped and saved; go on with:\n  python train.py --mode train --resume {shlex.quote(str(out))}")
             return 128 + trainer.stopping.signum
-    best = result["best"]
+    best, reached = result["best"], result["target_reached"]
+    if result["target"] is not None:
+        when = f"after {reached['seconds']:,.0f} s, epoch {reached['epoch']}" if reached else "not"
+        print(f"target of {result['target']} % top-1: {when} reached")
     print(
         f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) at epoch {best['epoch']}; "
         f"{result['images_per_s']:,.0f} images/s, stall {100 * result['stall']:.1f} %\n"

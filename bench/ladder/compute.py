@@ -1,0 +1,150 @@
+"""Rungs 3, 4 and 6: the model alone, together with the loader, and at 224 pixels."""
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+
+from bench.ladder.feed import fed
+from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call, synchronise
+from bench.ladder.settings import Settings
+from model import resnet18
+from pipeline import Dataset
+from pipeline.engine import choose_engine
+from pipeline.stores import STORES
+from training.bench import measure as measure_rounds
+from training.config import Config
+from training.modes.common import make_loader
+from training.step import TrainStep
+
+DTYPES: dict[str, dict[str, object]] = {
+    "float32": {"amp": False},
+    "bf16": {"amp": True, "amp_dtype": "bf16"},
+    "fp16": {"amp": True, "amp_dtype": "fp16"},
+}
+COMPILED: dict[str, dict[str, object]] = {
+    "eager": {"compile": False},
+    "default": {"compile": True},
+    "reduce-overhead": {"compile": True, "compile_mode": "reduce-overhead"},
+    "max-autotune": {"compile": True, "compile_mode": "max-autotune"},
+}
+
+
+def _model_alone(config: Config, device: torch.device, classes: int, size: int, seconds: float) -> dict[str, Any]:
+    """Training steps on one batch that lies on the device."""
+    torch.manual_seed(0)
+    batch = config.data.batch_size
+    layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
+    images = torch.randn(batch, 3, size, size, device=device).to(memory_format=layout)
+    labels = torch.randint(classes, (batch,), device=device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    step = TrainStep(config, resnet18(classes), device, 0.01)
+    took = seconds_per_call(lambda: step(images, labels), device, seconds=seconds)
+    tflops = 3 * FORWARD_GFLOP * (size / 64) ** 2 * batch / took / 1e3
+    found = {"images_per_s": batch / took, "tflops": tflops}
+    if device.type == "cuda":
+        found["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def _matmul(device: torch.device, dtype: torch.dtype, seconds: float) -> dict[str, Any]:
+    return {"tflops": matmul_tflops(device, dtype, seconds)}
+
+
+def combinations(settings: Settings) -> Iterator[dict[str, Any]]:
+    """What is tried, the likeliest best first: if the time is up, that is known."""
+    gpu = settings.on.type == "cuda"
+    sizes = [16] if settings.tiny else [256, 512, 1024, 2048, 128] if gpu else [64, 256]
+    modes = list(COMPILED) if gpu else ["eager"]
+    dtypes = ["bf16", "fp16", "float32"] if gpu else ["bf16", "float32"]
+    seen = []
+    first = [(sizes[0], dtypes[0], True, mode) for mode in modes]
+    first += [(size, dtypes[0], True, modes[0]) for size in sizes]
+    for batch, dtype, last, mode in [*first, *itertools.product(sizes, dtypes, (True, False), modes)]:
+        if (key := (batch, dtype, last, mode)) not in seen:
+            seen.append(key)
+            yield {"batch_size": batch, "dtype": dtype, "channels_last": last, "compile": mode}
+
+
+def changes(row: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a row."""
+    same = {key: row[key] for key in ("batch_size", "channels_last")}
+    return {**same, **DTYPES[row["dtype"]], **COMPILED[row["compile"]]}
+
+
+def run_compute(settings: Settings) -> None:
+    """Images/s of every combination; the best; and its share of what the device could do."""
+    report, device, dataset = settings.report("compute"), settings.on, Dataset(settings.data)
+    size = settings.config().data.image_size or (dataset.image_size or (224,))[0]
+    for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
+        report.row(partial(_matmul, device, dtype, settings.seconds), ceiling=f"matmul, {name}")
+    report.row(lambda: {"GB_per_s": memory_gb_per_s(device, settings.seconds)}, ceiling="memory, copy")
+    rows = []
+    for what in combinations(settings):
+        config = settings.config(**changes(what))
+        measured = report.row(
+            partial(_model_alone, config, device, len(dataset.classes), size, settings.seconds),
+            **what,
+        )
+        torch._dynamo.reset()
+        if measured:
+            rows.append(measured)
+            report.content["best"] = max(rows, key=lambda row: row["images_per_s"])
+            report.write()
+    ceiling = report.content["rows"][0].get("tflops")
+    shares = {"share_of_matmul": report.content["best"]["tflops"] / ceiling} if rows and ceiling else {}
+    report.close(**shares)
+
+
+def run_together(settings: Settings) -> None:
+    """End to end from every store, against the model alone, in interleaved rounds."""
+    report, device, dataset = settings.report("together"), settings.on, Dataset(settings.data)
+    options: dict[str, Any] = {"amp": True}
+    for store in STORES:
+        config = settings.config(**options, store=store)
+        engine = choose_engine(device)
+
+        def measure(config: Config = config, name: str = f"{store} {engine}") -> dict[str, Any]:
+            loaders = {name: make_loader(config, dataset, "train", device)}
+            step = TrainStep(config, resnet18(len(dataset.classes)), device, 0.01)
+            rounds = 2 if settings.tiny else 5
+            results = measure_rounds(loaders, name, step, rounds=rounds, seconds=settings.seconds)
+            alone, model, both = results
+            cpu_us = alone.summary()["cpu_us_per_image"]
+            return {
+                "loader": alone.median,
+                "model": model.median,
+                "together": both.median,
+                "share_of_model": both.median / model.median,
+                "stall": both.summary()["stall"],
+                "cpu_us_per_image": cpu_us,
+                "cores_needed": cpu_us * model.median / 1e6,
+            }
+
+        report.row(measure, store=store, engine=engine, cores=settings.cores)
+    report.close(goal="share_of_model of at least 0.97 with jpeg, raw and resident")
+
+
+def run_large(settings: Settings) -> None:
+    """Inputs of 224 pixels, as the assignment's summary has them: model and loader."""
+    report, device, dataset = settings.report("assignment-scale"), settings.on, Dataset(settings.data)
+    size = 32 if settings.tiny else 224
+    gpu = device.type == "cuda"
+    sizes = [8] if settings.tiny else [256, 128, 64] if gpu else [16]
+    for batch, dtype in itertools.product(sizes, ["bf16", "float32"]):
+        config = settings.config(batch_size=batch, image_size=size, **DTYPES[dtype])
+        report.row(
+            partial(_model_alone, config, device, len(dataset.classes), size, settings.seconds),
+            what="model", batch_size=batch, dtype=dtype, pixels=size,
+        )  # fmt: skip
+        synchronise(device)
+    for store in STORES:
+        config = settings.config(batch_size=16 if settings.tiny else 64, image_size=size, store=store, amp=gpu)
+        report.row(
+            partial(fed, config, dataset, settings),
+            what="loader", store=store, engine=choose_engine(device), pixels=size,
+        )  # fmt: skip
+    report.close()

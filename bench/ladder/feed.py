@@ -1,0 +1,139 @@
+"""Rung 2: the loader alone, on to the device."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call, synchronise
+from bench.ladder.settings import Settings
+from pipeline import Dataset
+from pipeline.engine import ENGINES, dali_problem
+from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
+from pipeline.stores import STORES
+from training.config import Config
+from training.modes.common import make_loader
+
+
+def run(settings: Settings) -> None:
+    """Images/s and CPU time of every store with every engine, decoder and number of threads; and of other loaders."""
+    report, device, dataset = settings.report("feed"), settings.on, Dataset(settings.data)
+    if device.type == "cuda":
+        report.row(partial(_to_device, device, settings.seconds), what="host to device, pinned")
+    counts = [n for n in (1, 2, 4, 8, 16) if n <= settings.cores]
+    threads = sorted({counts[-1], settings.cores} if settings.tiny else {*counts, settings.cores})
+    # Most threads first: if the time is up, what matters most is known.
+    for count, store, engine in itertools.product(reversed(threads), STORES, ENGINES):
+        if engine == "dali" and dali_problem():
+            continue
+        decodes = store in ("files", "jpeg") and engine == "dali" and device.type == "cuda"
+        for decode in ("mixed", "cpu") if decodes else ("cpu",):
+            what: dict[str, Any] = {"store": store, "engine": engine, "decode": decode, "threads": count}
+            config = settings.config(**what, amp=device.type == "cuda")
+            report.row(partial(fed, config, dataset, settings), **what)
+    _augmentation(report, settings, dataset)
+    for name, loader in _others(settings, dataset):
+        report.row(partial(_alone, loader, settings), loader=name)
+    report.close()
+
+
+def _to_device(device: torch.device, seconds: float) -> dict[str, Any]:
+    return {"GB_per_s": host_to_device_gb_per_s(device, seconds)}
+
+
+def _alone(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
+    """Of a loader whose work is done in processes of its own: their CPU time is not known here."""
+    return {"images_per_s": _rate(batches, settings)["images_per_s"]}
+
+
+def fed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
+    """Images/s and CPU microseconds an image of a configuration's train loader."""
+    loader = make_loader(config, dataset, "train", settings.on)
+
+    def endless() -> Iterator[Batch]:
+        while True:
+            yield from loader
+
+    try:
+        return _rate(endless(), settings)
+    finally:
+        loader.close()
+
+
+def _rate(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
+    """Images/s and CPU microseconds of this process an image, after eight batches."""
+    device = settings.on
+    for _ in range(8):
+        next(batches)
+    synchronise(device)
+    images, cpu, started = 0, time.process_time(), time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < settings.seconds:
+        for _ in range(4):
+            images += len(next(batches)[1])
+        synchronise(device)
+    return {"images_per_s": images / elapsed, "cpu_us_per_image": (time.process_time() - cpu) / images * 1e6}
+
+
+def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
+    """What crop, mirror and normalisation cost where the pixels are, by the torch engine's own functions."""
+    device = settings.on
+    loader = make_loader(settings.config(store="resident", engine="torch"), dataset, "train", device)
+    batch, engine = loader.plan.batch(0, 0), loader._engine
+
+    def once() -> None:
+        for _ in engine.run([batch]):
+            pass
+
+    def measure() -> dict[str, Any]:
+        return {"us_per_image": seconds_per_call(once, device, seconds=settings.seconds) / len(batch) * 1e6}
+
+    report.row(measure, what=f"resident: crop, mirror, normalise on {device.type}, one batch at a time")
+
+
+def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch]]]:
+    """torchvision's DataLoader with up to 16 workers and, where it is installed, timm's prefetching loader."""
+    device, size = settings.on, settings.config().data.image_size or (dataset.image_size or (224, 224))[0]
+    batch_size, workers = settings.config().data.batch_size, min(16, settings.cores)
+    steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
+    last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    options: dict[str, Any] = {
+        "batch_size": batch_size, "shuffle": True, "drop_last": True, "num_workers": workers,
+        "pin_memory": device.type == "cuda", "persistent_workers": True, "prefetch_factor": 4,
+    }  # fmt: skip
+    folder = ImageFolder(str(settings.data / "train"), v2.Compose([*steps, *last]), loader=_rgb)
+
+    def torchvision() -> Iterator[Batch]:
+        while True:
+            for images, labels in DataLoader(folder, **options):
+                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+    yield f"torchvision DataLoader, {workers} workers", torchvision()
+    try:
+        from timm.data import create_loader
+    except ImportError:
+        return
+    if device.type != "cuda":
+        return
+
+    def timm() -> Iterator[Batch]:
+        loader = create_loader(
+            ImageFolder(str(settings.data / "train"), loader=_rgb), (3, size, size), batch_size, is_training=True,
+            use_prefetcher=True, no_aug=True, hflip=0.5, num_workers=workers, persistent_workers=True, pin_memory=True,
+            mean=IMAGENET_MEAN, std=IMAGENET_STD, device=device,
+        )  # fmt: skip
+        while True:
+            yield from loader
+
+    yield f"timm prefetching loader, {workers} workers, flip only", timm()
+
+
+def _rgb(path: str) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")

@@ -1,0 +1,53 @@
+"""Clocks and ceilings."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+FORWARD_GFLOP = 4.45  # an image of 64x64 through this ResNet18; a training step is about three of that
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_per_call(work: Callable[[], Any], device: torch.device, *, seconds: float, warm_up: int = 3) -> float:
+    """The time of a call, over at least `seconds` of them and at least three."""
+    for _ in range(warm_up):
+        work()
+    synchronise(device)
+    calls, more, started = 0, 3, time.perf_counter()
+    while more > 0:
+        for _ in range(more):
+            work()
+        synchronise(device)
+        calls += more
+        elapsed = time.perf_counter() - started
+        more = min(int((seconds - elapsed) / elapsed * calls) + 1, 4 * calls) if elapsed < seconds else 0
+    return elapsed / calls
+
+
+def matmul_tflops(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
+    """What this device reaches in the product of two square matrices."""
+    n = 8192 if device.type == "cuda" else 1024
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    return 2 * n**3 / seconds_per_call(lambda: a @ b, device, seconds=seconds) / 1e12
+
+
+def memory_gb_per_s(device: torch.device, seconds: float) -> float:
+    """Bytes read and written a second while a large tensor is copied."""
+    count = (1 << 30) if device.type == "cuda" else (1 << 26)
+    source = torch.empty(count, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * count / seconds_per_call(lambda: target.copy_(source), device, seconds=seconds) / 1e9
+
+
+def host_to_device_gb_per_s(device: torch.device, seconds: float) -> float:
+    """From pinned memory."""
+    source = torch.empty(1 << 28, dtype=torch.uint8, pin_memory=True)
+    target = torch.empty_like(source, device=device)
+    work = lambda: target.copy_(source, non_blocking=True)  # noqa: E731
+    return source.numel() / seconds_per_call(work, device, seconds=seconds) / 1e9
