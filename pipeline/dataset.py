@@ -193,6 +193,8 @@ class Pack:
 
         Single images of a pack that memory can hold are left to the system's own reading ahead.
         """
+        if not self.large and not (ids[1:] - ids[:-1] == 1).any():
+            return
         ends = np.flatnonzero(np.diff(ids, append=-1) != 1) + 1  # runs of neighbours
         firsts, lasts = ids[np.concatenate([[0], ends[:-1]])], ids[ends - 1]
         if not self.large:

@@ -6,6 +6,7 @@ out of a pack, `raw` takes decoded pixels out of a pack, `resident` holds those 
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
@@ -156,7 +157,10 @@ class RawStore:
 
 
 class ResidentStore:
-    """All pixels of the dataset in one tensor uint8 [N, height, width, 3] in the memory of the device."""
+    """All pixels of the dataset in one tensor uint8 [N, height, width, 3] in the memory of the device.
+
+    A GPU gets them at once. On the host an image comes in when it is first asked for, so that nobody waits for all.
+    """
 
     encoded = False
 
@@ -165,35 +169,59 @@ class ResidentStore:
         if pack.size is None:
             raise InputError("--store resident: needs images of one size, here they vary; use --store raw")
         self.size: tuple[int, int] | None = pack.size
-        self.sizes = pack.sizes
+        self.sizes, self._pack = pack.sizes, pack
         self._held = _resident_pixels(dataset, pack, pack.size, device)
-        self._host = self._held.numpy() if device.type == "cpu" else None
+        self._host = self._held.pixels.numpy() if device.type == "cpu" else None
 
     def read(self, ids: NDArray[np.int64]) -> Images:
         if self._host is not None:
             return self.pixels(ids)
-        index = torch.from_numpy(ids).pin_memory().to(self._held.device, non_blocking=True)
-        return self._held.index_select(0, index)
+        pixels = self._held.pixels
+        index = torch.from_numpy(ids).pin_memory().to(pixels.device, non_blocking=True)
+        return pixels.index_select(0, index)
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         assert self._host is not None
+        self._bring_in(ids)
         return list(map(self._host.__getitem__, ids.tolist()))
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         assert self._host is not None
+        self._bring_in(ids)
         count = len(self._host)
         # Without mode="clip" numpy would gather into a copy first; ids come from the index of this dataset.
         self._host.reshape(count, -1).take(ids, axis=0, out=out.reshape(len(out), -1), mode="clip")
+
+    def _bring_in(self, ids: NDArray[np.int64]) -> None:
+        """Copies what is asked for the first time. Threads that meet write the same bytes."""
+        here = self._held.here
+        there = here[ids]
+        if there.all():
+            return
+        assert self._host is not None
+        missing = ids[~there]
+        some = np.empty((len(missing), *self._host.shape[1:]), dtype=np.uint8)
+        self._pack.gather(missing, some)
+        self._host[missing] = some
+        here[missing] = True
 
     def expect(self, ids: NDArray[np.int64]) -> None:
         """All are here."""
 
 
+@dataclass(frozen=True)
+class _Held:
+    """Resident pixels, uint8 [N, height, width, 3], and which of them are there already, bool [N]."""
+
+    pixels: torch.Tensor
+    here: NDArray[np.bool_]
+
+
 # Train and val loaders of one dataset share the pixels; they go when the dataset does.
-_RESIDENT: "WeakKeyDictionary[Dataset, dict[torch.device, torch.Tensor]]" = WeakKeyDictionary()
+_RESIDENT: "WeakKeyDictionary[Dataset, dict[torch.device, _Held]]" = WeakKeyDictionary()
 
 
-def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device: torch.device) -> _Held:
     held = _RESIDENT.setdefault(dataset, {})
     if device not in held:
         shape = (dataset.count, *size, 3)
@@ -205,14 +233,13 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
             raise InputError(
                 f"--store resident: {pack.nbytes / 2**30:.1f} GiB of pixels do not fit on {device}; use --store raw"
             ) from error
-        for start in range(0, dataset.count, 1024):
-            ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
-            place = pixels[start : start + len(ids)]
-            some = torch.empty(place.shape, dtype=torch.uint8) if on_host is None else place
-            pack.gather(ids, some.numpy())
-            if some is not place:
-                place.copy_(some)
-        held[device] = pixels
+        if on_host is None:
+            for start in range(0, dataset.count, 1024):
+                ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
+                some = torch.empty((len(ids), *size, 3), dtype=torch.uint8)
+                pack.gather(ids, some.numpy())
+                pixels[start : start + len(ids)].copy_(some)
+        held[device] = _Held(pixels, np.full(dataset.count, on_host is None))
     return held[device]
 
 

@@ -91,11 +91,15 @@ class TorchEngine:
 
     def _alike(self, batch: PlanBatch) -> bool:
         """Whether images share one size, and windows too."""
-        return self.store.size is not None and bool((batch.window[:, 2:] == batch.window[0, 2:]).all())
+        if self.store.size is None:
+            return False
+        return _one_window(batch) or bool((batch.window[:, 2:] == batch.window[0, 2:]).all())
 
     def _nothing_to_crop(self, batch: PlanBatch) -> bool:
-        whole = (0, 0, *self.spec.output)
-        return self.store.size == self.spec.output and not batch.flip.any() and bool((batch.window == whole).all())
+        if self.store.size != self.spec.output or batch.flip.any():
+            return False
+        windows = batch.window[:1] if _one_window(batch) else batch.window
+        return bool((windows == (0, 0, *self.spec.output)).all())
 
     def _cropper(self) -> BlockCropper:
         """This thread's own."""
@@ -175,3 +179,8 @@ class TorchEngine:
         rows, columns = rows.clamp(0, images.shape[1] - 1), columns.clamp(0, images.shape[2] - 1)
         which = torch.arange(len(images), device=images.device)[:, None, None]
         return self._resize(images[which, rows[:, :, None], columns[:, None, :]] * inside[..., None])
+
+
+def _one_window(batch: PlanBatch) -> bool:
+    """Whether the plan holds one window for all, as it does where every image is taken whole."""
+    return batch.window.strides[0] == 0
