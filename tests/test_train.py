@@ -1,13 +1,8 @@
 """The command line, as a person uses it."""
 
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -97,48 +92,6 @@ def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], datase
     assert "Total params: 11,271,432" in out
     assert train.main(["--mode", "summary", "--data", str(dataset.root)]) == 0
     assert "[-1, 64, 64, 64]" in capsys.readouterr().out
-
-
-def test_a_run_is_stopped_by_a_signal_and_gone_on_with(dataset: Dataset, tmp_path: Path) -> None:
-    """SIGTERM in a real process: it saves, says how to go on, and the end is that of a run never stopped."""
-    script = tmp_path / "small_train.py"
-    script.write_text(
-        "import sys, time, train\n"
-        "from training.modes import common\n"
-        "from training import step\n"
-        "from tests.training.conftest import small_model\n"
-        "common.resnet18 = small_model\n"
-        "call = step.TrainStep.__call__\n"
-        "step.TrainStep.__call__ = lambda *a: (time.sleep(0.01), call(*a))[1]\n"
-        "sys.exit(train.main())\n"
-    )
-    argv = ["--mode", "train", "--data", str(dataset.root), *QUICK, "--epochs", "12", "--log-every", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-
-    def start(*more: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, str(script), *more]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    process = start(*argv, "--out", "runs/stopped")
-    log, deadline = Path("runs/stopped/log.jsonl"), time.monotonic() + 60
-    while not (log.exists() and len(log.read_text().splitlines()) > 15):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert out.splitlines()[-1].strip() == "python train.py --mode train --resume runs/stopped"
-    resumed = start("--mode", "train", "--resume", "runs/stopped")
-    out, err = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, err
-    assert "going on with runs/stopped at epoch" in out
-    whole = start(*argv, "--out", "runs/whole")
-    assert whole.wait(timeout=120) == 0
-    states = [torch.load(f"runs/{name}/last.pt", weights_only=True)["model"] for name in ("stopped", "whole")]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
-    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    assert steps == sorted([*range(1, 145), *range(12, 145, 12)]), "no gap and no repeat"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
