@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pipeline.errors import InputError
 from training import config as configuration
 from training.modes import MODES, Request
-from training.ranks import SaidByFirst, joined
+from training.ranks import SaidByFirst, joined, program
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SaidByFirst:
         return 2
     except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"{program('train.py')}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("train.py: interrupted", file=sys.stderr)
+        print(f"{program('train.py')}: interrupted", file=sys.stderr)
         return 130
 
 

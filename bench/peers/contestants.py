@@ -6,6 +6,7 @@ contestant runs in a process of its own and some of them may not be installed.
 
 import importlib.util
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -363,7 +364,7 @@ def _ours(store: Any, engine: Any) -> Make:
 
 def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
     def make(job: Job) -> Batches:
-        from concurrent.futures import ThreadPoolExecutor
+        from concurrent.futures import Future, ThreadPoolExecutor
 
         from pipeline import Dataset
 
@@ -372,13 +373,23 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
         work = prepare(job)
         torch.set_num_threads(1)
 
+        def several(tasks: np.ndarray) -> None:
+            for ids in tasks:
+                work(ids)
+
         def batches() -> Batches:
             with ThreadPoolExecutor(job.threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+                waiting: deque[Future[None]] = deque()
                 while True:
                     order = rng.permutation(count)[: count // job.batch_size * job.batch_size]
-                    tasks = order.reshape(-1, job.batch_size)
-                    for _ in pool.map(work, tasks):
-                        yield None, np.empty(job.batch_size)
+                    # Several batches a task, two tasks a thread: no time goes into handing on, and none is made ahead
+                    # while others are measured.
+                    for tasks in np.array_split(order.reshape(-1, job.batch_size), count // job.batch_size // 8 + 1):
+                        waiting.append(pool.submit(several, tasks))
+                        if len(waiting) >= 2 * job.threads:
+                            waiting.popleft().result()
+                            for _ in tasks:
+                                yield None, np.empty(job.batch_size)
 
         return batches()
 
