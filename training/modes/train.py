@@ -44,6 +44,8 @@ def run(request: Request) -> int:
         trainer = Trainer(config, make_model(config, dataset), train, val, out, state, ranks)
         if state is not None:
             at = trainer.at
+            if ranks.first and (named := _named_checkpoint(request)) and named.name != checkpoint.LAST:
+                checkpoint.put_back(named)
             print(f"going on with {out} at epoch {at.epoch + 1}, step {at.step} of {len(train)}", flush=True)
         try:
             with stop_on_signal(trainer.stopping, patient=ranks.several):
@@ -69,8 +71,9 @@ def _begin(request: Request) -> tuple[Path, dict[str, Any] | None, Config]:
         raise InputError("torchrun --max-restarts: name the run with --out, so that a restart finds its checkpoint")
     again = restarted() and not request.resume and (Path(request.out or "") / checkpoint.LAST).exists()
     if request.resume or again:
-        out, state = (Path(request.out or ""), None) if again else _run_to_resume(request)
-        state = state or checkpoint.load_last(out)
+        out = Path(request.out or "") if again else _run_to_resume(request)
+        named = _named_checkpoint(request)
+        state = checkpoint.load(named) if named else checkpoint.load_last(out)
         config = _resumed_config(request, state)
         done = state["position"]["epoch"] >= config.optim.epochs and (out / "summary.json").exists()
         if done and not again:
@@ -82,19 +85,20 @@ def _begin(request: Request) -> tuple[Path, dict[str, Any] | None, Config]:
     return out, None, resolve_max_lr(config, Dataset(config.data.data), request.runs())
 
 
-def _run_to_resume(request: Request) -> tuple[Path, dict[str, Any] | None]:
-    """The folder of `--resume`, and the checkpoint if one was named."""
+def _named_checkpoint(request: Request) -> Path | None:
+    """The file that `--resume` names, if it names one; a restart goes on from the run's last."""
+    path = Path(request.resume or "")
+    return path if path.suffix == ".pt" and not restarted() else None
+
+
+def _run_to_resume(request: Request) -> Path:
+    """The folder of the run that `--resume` means."""
     if request.resume != "latest":
         path = Path(request.resume or "")
-        if path.suffix != ".pt":
-            return path, None
-        state = checkpoint.load(path)
-        if path.name != checkpoint.LAST:
-            checkpoint.put_back(path)
-        return path.parent, state
+        return path.parent if path.suffix == ".pt" else path
     if request.out:
-        return Path(request.out), None
-    return latest_checkpoint(request.runs(), checkpoint.LAST).parent, None
+        return Path(request.out)
+    return latest_checkpoint(request.runs(), checkpoint.LAST).parent
 
 
 def _resumed_config(request: Request, state: dict[str, Any]) -> Config:
