@@ -287,14 +287,15 @@ def choose_store(dataset: Dataset, device: torch.device) -> tuple[StoreName, str
     """
     if "raw" in dataset.packs:
         gib, one_size = dataset.packs["raw"]["bytes"] / 2**30, dataset.packs["raw"]["image_size"] is not None
+        pack = f"{gib:.1f} GiB" if gib >= 0.1 else f"{1024 * gib:.1f} MiB"
         memory = machine_memory() / 2**30
         if device.type == "cuda" and one_size:
             free = torch.cuda.mem_get_info(device)[0] / 2**30
             if gib <= free / 4:
-                return "resident", f"the {gib:.1f} GiB of pixels fit in a quarter of the GPU's free {free:.0f} GiB"
+                return "resident", f"the {pack} of pixels fit in a quarter of the GPU's free {free:.0f} GiB"
         if gib <= memory / 2:
-            return "raw", f"the raw pack of {gib:.1f} GiB fits in half of this machine's {memory:.0f} GiB of memory"
+            return "raw", f"the raw pack of {pack} fits in half of this machine's {memory:.0f} GiB of memory"
         if "jpeg" not in dataset.packs:
             return "raw", "it is the only pack"
-        return "jpeg", f"the raw pack of {gib:.1f} GiB is more than half of this machine's {memory:.0f} GiB of memory"
+        return "jpeg", f"the raw pack of {pack} is more than half of this machine's {memory:.0f} GiB of memory"
     return ("jpeg", "there is no raw pack") if "jpeg" in dataset.packs else ("files", "there is no pack")

@@ -72,7 +72,7 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     assert all(len(r["rounds"]) == 2 and min(r["rounds"]) > 0 for r in bench["results"])
     assert bench["verdict"] in out
     assert (
-        "\nStore to use here: raw (what --store auto takes), because the raw pack of 0.0 GiB fits" in bench["verdict"]
+        "\nStore to use here: raw (what --store auto takes), because the raw pack of 1.5 MiB fits" in bench["verdict"]
     )
     assert re.match(r"The (model|loader) is the limit: .*; (for more speed )?try ", bench["verdict"])
     assert (Path("runs/bench/bench.png")).read_bytes()[:4] == b"\x89PNG"
