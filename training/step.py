@@ -1,5 +1,6 @@
 """One training step: what training, the LR range test and the benchmark all do with a batch."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -42,13 +43,13 @@ class TrainStep:
         self.taken = False
         self._forward: Any = self.model
         if ranks.several:
-            # Synchronous norms keep their buffers alike by themselves; others follow rank 0's.
-            self._forward = DistributedDataParallel(
-                self.model,
-                device_ids=[device.index] if device.type == "cuda" else None,
-                broadcast_buffers=not config.run.sync_bn,
-                gradient_as_bucket_view=True,
-            )
+            # Synchronous norms keep their buffers alike by themselves; others follow rank 0's. Newer torch has another
+            # name for that and warns of this one.
+            known = inspect.signature(DistributedDataParallel).parameters
+            follow = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            options: dict[str, Any] = {follow: not config.run.sync_bn, "gradient_as_bucket_view": True}
+            ids = [device.index] if device.type == "cuda" else None
+            self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
         if config.run.compile:
             self._forward = torch.compile(self._forward, mode=config.run.compile_mode)
         self.optimizer.register_step_post_hook(self._note)
