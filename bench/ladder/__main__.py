@@ -5,6 +5,9 @@ assignment-scale (224 pixels). Every measurement is in the rung's JSON file the 
 """
 
 import argparse
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -99,12 +102,14 @@ def _rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[float, i
     options = ["--only", name, "--minutes", str(minutes), "--out", str(args.out), "--data", str(args.data)]
     options += ["--device", args.device, "--seconds", str(args.seconds), *["--tiny"] * args.tiny]
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *options])
+    process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *options], start_new_session=True)
     try:
-        status = process.wait(60 * minutes + GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        status = process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60 * minutes + GRACE)
+    finally:  # whatever it started goes with it
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    status = process.wait()
     return (time.monotonic() - started) / 60, status
 
 
