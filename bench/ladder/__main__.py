@@ -86,6 +86,10 @@ def climb(args: argparse.Namespace) -> int:
     for number, name in enumerate(rungs):
         rest = sum(SHARES[rung] for rung in rungs[number:])
         minutes = args.minutes * SHARES[name] / rest
+        if minutes <= 0:
+            print(f"{name}: no time is left; give more --minutes, or fewer --rungs", flush=True)
+            failed.append(name)
+            continue
         print(f"{name}: up to {minutes:.1f} minutes", flush=True)
         took, status = _rung(args, name, minutes)
         args.minutes -= took

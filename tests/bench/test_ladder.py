@@ -158,10 +158,12 @@ def test_wrong_input_is_one_clear_line(
 def test_a_rung_that_hangs_is_ended(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ladder, "GRACE", 0.0)
+    monkeypatch.setattr(ladder, "GRACE", 1.0)
     argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--tiny"]
-    assert ladder.main([*argv, "--rungs", "compute", "--minutes", "0.01"]) == 1
-    assert "compute: ended with status -9" in capsys.readouterr().out
+    assert ladder.main([*argv, "--rungs", "compute,feed", "--minutes", "0.01"]) == 1
+    out = capsys.readouterr().out
+    assert "compute: ended with status -9" in out
+    assert "feed: no time is left" in out
 
 
 def test_tables(tmp_path: Path) -> None:
