@@ -27,20 +27,26 @@ TINY_IMAGENET = Remote(
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a tree holds; names are relative, with forward slashes.
+
+    Attributes:
+        files: bytes of every file, by name, sorted.
+        folders: names of folders, sorted, without a slash at the end.
+        left_out: what is not in `files`, with the reason.
+    """
+
+    files: dict[str, int]
+    folders: list[str]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
 class Tree(Protocol):
-    """Names (relative, with forward slashes) and bytes. Can be sent to another process."""
+    """Names and bytes. Can be sent to another process."""
 
     @property
-    def files(self) -> dict[str, int]:
-        """Bytes of every file, by name, sorted."""
-
-    @property
-    def folders(self) -> list[str]:
-        """Names of folders, without a slash at the end."""
-
-    @property
-    def left_out(self) -> list[tuple[str, str]]:
-        """What is not in `files`, with the reason."""
+    def contents(self) -> Contents: ...
 
     def read(self, name: str) -> bytes:
         """The bytes of a file.
@@ -63,7 +69,7 @@ class FolderTree:
     root: Path
 
     @cached_property
-    def _found(self) -> tuple[dict[str, int], list[str]]:
+    def contents(self) -> Contents:
         files: dict[str, int] = {}
         folders: list[str] = []
         for folder, below, names in os.walk(self.root, onerror=self._unreadable, followlinks=True):
@@ -78,7 +84,7 @@ class FolderTree:
                     continue
                 if stat.S_ISREG(found.st_mode):
                     files[prefix + name] = found.st_size
-        return dict(sorted(files.items())), sorted(folders)
+        return Contents(dict(sorted(files.items())), sorted(folders))
 
     @staticmethod
     def _leads_back(folder: str, name: str) -> bool:
@@ -90,18 +96,6 @@ class FolderTree:
     @staticmethod
     def _unreadable(error: OSError) -> None:
         raise InputError(f"{error.filename}: {error.strerror}; make it readable, or move it out of the source")
-
-    @property
-    def files(self) -> dict[str, int]:
-        return self._found[0]
-
-    @property
-    def folders(self) -> list[str]:
-        return self._found[1]
-
-    @property
-    def left_out(self) -> list[tuple[str, str]]:
-        return []
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
@@ -146,7 +140,7 @@ class ZipTree:
         return _open_zip(self.path, now[1], os.getpid())
 
     @cached_property
-    def _found(self) -> tuple[dict[str, int], list[str], list[tuple[str, str]]]:
+    def contents(self) -> Contents:
         files: dict[str, int] = {}
         folders: list[str] = []
         left_out: list[tuple[str, str]] = []
@@ -171,19 +165,7 @@ class ZipTree:
                 f"{self.path}: would unpack from {packed / 2**20:,.1f} MiB to {total / 2**30:,.1f} GiB; that is no set "
                 "of images but a bomb, this zip is not to be trusted"
             )
-        return dict(sorted(files.items())), sorted(folders), left_out
-
-    @property
-    def files(self) -> dict[str, int]:
-        return self._found[0]
-
-    @property
-    def folders(self) -> list[str]:
-        return self._found[1]
-
-    @property
-    def left_out(self) -> list[tuple[str, str]]:
-        return self._found[2]
+        return Contents(dict(sorted(files.items())), sorted(folders), left_out)
 
     def read(self, name: str) -> bytes:
         archive = self._zip
@@ -278,7 +260,7 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
     Raises:
         InputError: if it is laid out in no known way.
     """
-    names = list(tree.files)
+    names = list(tree.contents.files)
     top = _common_folder(names)
     inside = {n[len(top) :]: n for n in names}
     tops = {n.split("/", 1)[0] for n in inside if "/" in n}
@@ -286,7 +268,7 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
     if "wnids.txt" in inside and "train" in tops:
         return _tiny_imagenet(name, tree, origin, inside)
     parts = {part: {n: inside[n] for n in inside if n.startswith(f"{part}/")} for part in ("train", "val")}
-    folders = {n[len(top) :]: n for n in tree.folders if n.startswith(top)}
+    folders = {n[len(top) :]: n for n in tree.contents.folders if n.startswith(top)}
     if "train" in tops and (any(n.count("/") > 1 for n in parts["train"])):
         return _image_folders(name, tree, origin, parts, folders, where)
     parts = {"train": {f"train/{n}": o for n, o in inside.items()}}
@@ -333,7 +315,7 @@ def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mappin
             continue
         if len(pieces) == 4 and pieces[2] == "images" and pieces[1] in labels:
             path = f"train/{pieces[1]}/{pieces[3]}"
-            items.append(Item(full, path, "train", labels[pieces[1]], tree.files[full]))
+            items.append(Item(full, path, "train", labels[pieces[1]], tree.contents.files[full]))
         else:
             left_out.append((full, "not in train/<class>/images/ of a class in wnids.txt"))
     seen = {item.label for item in items}
@@ -351,7 +333,7 @@ def _tiny_imagenet(name: str, tree: Tree, origin: dict[str, Any], inside: Mappin
         file = short.removeprefix("val/images/")
         if file in annotated:
             folder = annotated.pop(file)
-            items.append(Item(full, f"val/{folder}/{file}", "val", labels[folder], tree.files[full]))
+            items.append(Item(full, f"val/{folder}/{file}", "val", labels[folder], tree.contents.files[full]))
         else:
             left_out.append((full, "not in val_annotations.txt"))
     left_out += [(f"val/images/{file}", "in val_annotations.txt, but there is no such file") for file in annotated]
@@ -392,7 +374,7 @@ def _image_folders(
         raise InputError(f"--source {where}: val holds the class {strange[0]!r} that train lacks")
     classes = [ClassInfo(label, folder, folder) for label, folder in enumerate(folders)]
     items = [
-        Item(full, short, part, label, tree.files[full])
+        Item(full, short, part, label, tree.contents.files[full])
         for part in found
         for label, folder in enumerate(folders)
         for short, full in found[part].get(folder, [])
@@ -419,4 +401,4 @@ def _listing(
     paths = {item.path for item in ordered}
     if len(paths) < len(ordered):
         raise InputError("two images of the source would get one path in the dataset; rename one of them")
-    return Listing(name, tree, origin, classes, ordered, sorted([*left_out, *tree.left_out]))
+    return Listing(name, tree, origin, classes, ordered, sorted([*left_out, *tree.contents.left_out]))

@@ -52,18 +52,20 @@ class Measured:
 Work = Callable[[], int]  # does a piece of work, returns how many images it took
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def endless(loader: Loader) -> Iterator[Batch]:
+    """Epoch after epoch."""
     while True:
         yield from loader
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
+    """Waits for what the device has to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _round(
-    work: Work, device: torch.device, seconds: float, warm_up: int, meter: StallMeter, ranks: Ranks
+def measure_round(
+    work: Work, device: torch.device, seconds: float, warm_up: int, meter: StallMeter, ranks: Ranks = ALONE
 ) -> tuple[float, float, float]:
     """At least `seconds` of work after `warm_up` pieces: images/s, CPU microseconds an image, stall's share.
 
@@ -71,14 +73,14 @@ def _round(
     """
     for _ in range(warm_up):
         work()
-    _synchronise(device)
+    synchronise(device)
     stalled, cpu, started, images = meter.seconds(), time.process_time(), time.perf_counter(), 0
     pieces, more = 0, 1
     while more:
         for _ in range(more):
             images += work()
         pieces += more
-        _synchronise(device)
+        synchronise(device)
         elapsed = time.perf_counter() - started
         missing = math.ceil((seconds - elapsed) * pieces / elapsed)
         more = ranks.first_says(max(0, min(missing, pieces)))
@@ -104,7 +106,7 @@ def measure(
         The loaders in their order, then `model`, then `together`.
     """
     device = loaders[chosen].device
-    sources = {name: _endless(loader) for name, loader in loaders.items()}
+    sources = {name: endless(loader) for name, loader in loaders.items()}
     resident = next(sources[chosen])
     meter = StallMeter(device)
     fed = meter.watch(sources[chosen])
@@ -123,7 +125,7 @@ def measure(
     results = {name: Measured(name) for name in contestants}
     train_on(resident)  # the first step of all allocates, and compiles if asked to
     for _, (name, (work, warm_up)) in itertools.product(range(rounds), contestants.items()):
-        speed, cpu, stall = _round(work, device, seconds, warm_up, meter, ranks)
+        speed, cpu, stall = measure_round(work, device, seconds, warm_up, meter, ranks)
         results[name].images_per_s.append(speed)
         results[name].cpu_us.append(cpu)
         if name == "together":

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.ladder.feed import fed
-from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call, synchronise
+from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
 from model import resnet18
 from pipeline import Dataset
@@ -140,7 +140,6 @@ def run_large(settings: Settings) -> None:
             partial(_model_alone, config, device, len(dataset.classes), size, settings.seconds),
             what="model", batch_size=batch, dtype=dtype, pixels=size,
         )  # fmt: skip
-        synchronise(device)
     for store in STORES:
         config = settings.config(batch_size=16 if settings.tiny else 64, image_size=size, store=store, amp=gpu)
         report.row(

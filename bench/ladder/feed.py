@@ -1,7 +1,6 @@
 """Rung 2: the loader alone, on to the device."""
 
 import itertools
-import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -12,13 +11,15 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call, synchronise
+from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
 from pipeline import Dataset
 from pipeline.engine import ENGINES, dali_problem
 from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
 from pipeline.stores import STORES
+from training.bench import endless, measure_round
 from training.config import Config
+from training.meter import StallMeter
 from training.modes.common import make_loader
 
 
@@ -57,12 +58,8 @@ def fed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
     """Images/s and CPU microseconds an image of a configuration's train loader."""
     loader = make_loader(config, dataset, "train", settings.on)
 
-    def endless() -> Iterator[Batch]:
-        while True:
-            yield from loader
-
     try:
-        return _rate(endless(), settings)
+        return _rate(endless(loader), settings)
     finally:
         loader.close()
 
@@ -70,15 +67,8 @@ def fed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
 def _rate(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
     """Images/s and CPU microseconds of this process an image, after eight batches."""
     device = settings.on
-    for _ in range(8):
-        next(batches)
-    synchronise(device)
-    images, cpu, started = 0, time.process_time(), time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < settings.seconds:
-        for _ in range(4):
-            images += len(next(batches)[1])
-        synchronise(device)
-    return {"images_per_s": images / elapsed, "cpu_us_per_image": (time.process_time() - cpu) / images * 1e6}
+    speed, cpu_us, _ = measure_round(lambda: len(next(batches)[1]), device, settings.seconds, 8, StallMeter(device))
+    return {"images_per_s": speed, "cpu_us_per_image": cpu_us}
 
 
 def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:

@@ -1,33 +1,25 @@
 """Clocks and ceilings."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from training.bench import measure_round
+from training.meter import StallMeter
+
 FORWARD_GFLOP = 4.45  # an image of 64x64 through this ResNet18; a training step is about three of that
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def seconds_per_call(work: Callable[[], Any], device: torch.device, *, seconds: float) -> float:
+    """The time of a call, over at least `seconds` of them, after three others."""
 
-
-def seconds_per_call(work: Callable[[], Any], device: torch.device, *, seconds: float, warm_up: int = 3) -> float:
-    """The time of a call, over at least `seconds` of them and at least three."""
-    for _ in range(warm_up):
+    def once() -> int:
         work()
-    synchronise(device)
-    calls, more, started = 0, 3, time.perf_counter()
-    while more > 0:
-        for _ in range(more):
-            work()
-        synchronise(device)
-        calls += more
-        elapsed = time.perf_counter() - started
-        more = min(int((seconds - elapsed) / elapsed * calls) + 1, 4 * calls) if elapsed < seconds else 0
-    return elapsed / calls
+        return 1
+
+    calls_per_s, *_ = measure_round(once, device, seconds, 3, StallMeter(device))
+    return 1 / calls_per_s
 
 
 def matmul_tflops(device: torch.device, dtype: torch.dtype, seconds: float) -> float:

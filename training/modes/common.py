@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -156,10 +156,13 @@ def given_values(request: Request) -> dict[str, Any]:
 
 
 def latest_checkpoint(runs: Path, name: str, fingerprint: str | None = None) -> Path:
-    """The newest checkpoint of a name, of a dataset if one is given."""
+    """The newest checkpoint of a name, of a dataset if one is given; those that cannot be read are passed over then."""
     for path in sorted(runs.glob(f"*/{name}"), key=lambda p: p.stat().st_mtime, reverse=True):
-        if fingerprint is None or checkpoint.load(path)["fingerprint"] == fingerprint:
+        if fingerprint is None:
             return path
+        with suppress(InputError):
+            if checkpoint.load(path)["fingerprint"] == fingerprint:
+                return path
     raise InputError(f"no run with a {name} in {runs}; train one with --mode train, or name it")
 
 
