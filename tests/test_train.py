@@ -153,3 +153,13 @@ def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.Captu
     assert "--epochs 5: the run was started with 1" in line
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
     assert "holds a run already; go on with --resume runs/a" in line
+
+
+def test_the_latest_checkpoint_that_can_be_read_is_evaluated(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    Path("runs/b").mkdir()
+    Path("runs/b/best.pt").write_bytes(b"cut off")
+    assert run("eval", dataset) == 0
+    assert "runs/a/best.pt: top-1" in capsys.readouterr().out
