@@ -17,7 +17,8 @@ import torch
 
 from bench.peers.files import warm
 from pipeline import Dataset, InputError, Loader
-from pipeline.crops import BlockCropper
+from pipeline.buffers import aligned
+from pipeline.crops import Cropper
 from pipeline.engine import dali_problem
 from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.plan import PlanBatch
@@ -31,26 +32,25 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
     """The torch engine's stages by name."""
     options: Any = {"split": split, "engine": "torch", "threads": 1, "batch_size": batch_size}
     loaders: Any = {store: Loader(data, store=store, **options) for store in ("files", "jpeg", "raw")}
-    engine, size = loaders["raw"]._engine, data.image_size
+    size = data.image_size
     if size is None:
         raise InputError(f"{data.root}: images of all sizes; this measurement is for images of one size")
-    images = np.zeros((batch_size, *size, 3), dtype=np.uint8)
-    cropped, out = torch.zeros(images.shape, dtype=torch.uint8), torch.zeros(images.shape)
-    cropper, block = BlockCropper(size, engine.CROP_BLOCK), engine.CROP_BLOCK
+    held = loaders["raw"]._store.held(np.zeros(1, dtype=np.int64))
+    if held is None:
+        raise InputError(f"{data.root}: its raw pack is in several files; this measurement is for packs of one")
+    images, out = aligned((batch_size, *size, 3), np.uint8), aligned((batch_size, *size, 3), np.float32)
+    cut, finished, whole = (
+        Cropper(size),
+        Cropper(size, IMAGENET_MEAN, IMAGENET_STD),
+        np.array([[0, 0, *size]], np.int32),
+    )
+    straight = np.zeros(batch_size, dtype=bool)
     epoch = iter(range(10**9))
 
     def plan(batch: PlanBatch) -> None:
         fresh = loaders["raw"].plan
         if (k := next(epoch)) % fresh._chunk_batches == 0:  # a chunk at a time, as the loader asks for them
             fresh._compute(k // len(fresh), k % len(fresh) // fresh._chunk_batches)
-
-    def crop(batch: PlanBatch) -> None:
-        def nothing(ids: Any, target: Any) -> None:
-            pass
-
-        for first in range(0, len(batch), block):
-            some = slice(first, first + block)
-            cropper(nothing, batch.ids[some], batch.window[some], batch.flip[some])
 
     def labels(batch: PlanBatch) -> None:
         loaders["raw"]._labels(batch)
@@ -64,9 +64,11 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
         "files: the same and decode": gather("files"),
         "jpeg: find in the pack": lambda batch: loaders["jpeg"]._store.read(batch.ids),
         "jpeg: the same and decode": gather("jpeg"),
-        "raw: gather from the pack": gather("raw"),
-        "crop and mirror, uint8": crop,
-        "normalise to float32": lambda batch: engine._write(cropped[: len(batch)], out[: len(batch)]),
+        "raw: gather from the pack": lambda batch: cut(held, batch.ids, whole, straight, images),
+        "raw: the same, crop and mirror": lambda batch: cut(held, batch.ids, batch.window, batch.flip, images),
+        "raw: the same, crop, mirror, normalise": lambda batch: finished(
+            held, batch.ids, batch.window, batch.flip, out
+        ),
         "labels": labels,
     }
 

@@ -2,10 +2,26 @@
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+LINE = 64  # bytes of a cache line
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array of any content that begins with a cache line.
+
+    numpy's own begin 16 bytes behind one. Copying an image of 64x64 out of a raw pack, where it begins with a page, to
+    such an address takes 2.0 us instead of 1.6: reads seem to wait for earlier writes to addresses that end in the same
+    12 bits. torch's begin with a line, but do not ask the system for large pages.
+    """
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(nbytes + LINE, dtype=np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
 class BufferPool:
@@ -15,25 +31,29 @@ class BufferPool:
     an image of 64x64 in float32. A batch that is kept stays as it is: its memory is not used again until it is dropped.
 
     Args:
-        nbytes: the largest tensor that will be asked for.
+        shape: of the largest tensor that will be asked for.
+        dtype: of all.
         keep: buffers that are kept for later; more than that are given back to the system.
     """
 
-    def __init__(self, nbytes: int, keep: int) -> None:
-        self._nbytes, self._keep = nbytes, keep
-        self._free: list[NDArray[np.uint8]] = []
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, keep: int) -> None:
+        self._shape, self._dtype, self._keep = shape, torch.empty(0, dtype=dtype).numpy().dtype, keep
+        self._free: list[NDArray[np.generic]] = []
+        self._lent: dict[int, tuple[weakref.ref[NDArray[np.generic]], NDArray[np.generic]]] = {}
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """A tensor of any content."""
+    def take(self, count: int) -> torch.Tensor:
+        """A tensor [count, ...] of any content; `count` is at most the first dimension of the pool's shape."""
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = np.empty(self._nbytes, dtype=np.uint8)
-        # torch holds the view for as long as a tensor or a view of one lives.
-        view = memory[: math.prod(shape) * dtype.itemsize]
-        weakref.finalize(view, self._give_back, memory).atexit = False
-        return torch.from_numpy(view).view(dtype).view(shape)
+            memory = aligned(self._shape, self._dtype)
+        # torch holds the view for as long as a tensor or a view of one lives. (weakref.finalize takes 20 us more.)
+        view = memory[:count]
+        lease = weakref.ref(view, self._give_back)
+        self._lent[id(lease)] = lease, memory
+        return torch.from_numpy(view)
 
-    def _give_back(self, memory: NDArray[np.uint8]) -> None:
+    def _give_back(self, lease: "weakref.ref[NDArray[np.generic]]") -> None:
+        _, memory = self._lent.pop(id(lease))
         if len(self._free) < self._keep:
             self._free.append(memory)

@@ -93,6 +93,9 @@ class DaliEngine:
             while running:
                 self._take(running)
 
+    def close(self) -> None:
+        """Nothing: DALI's threads belong to its pipeline, which takes long to build and so stays for the next run."""
+
     def _start(self, one: Images) -> None:
         """Builds the pipeline. Its first run starts `prefetch` of them; a batch of one image each fills them up."""
         self._pipe = graph(

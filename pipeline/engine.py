@@ -23,7 +23,7 @@ class EngineSpec:
 
     Attributes:
         output: (height, width) of a batch in pixels.
-        resize: some windows are not of the output's size.
+        window: (height, width) of all windows in pixels, None if they vary.
         inside: no window reaches outside its image.
         batch_size: the most images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
@@ -35,7 +35,7 @@ class EngineSpec:
     """
 
     output: tuple[int, int]
-    resize: bool
+    window: tuple[int, int] | None
     inside: bool
     batch_size: int
     mean: tuple[float, ...]
@@ -45,6 +45,11 @@ class EngineSpec:
     threads: int
     decode: Literal["cpu", "mixed"]
     prefetch: int
+
+    @property
+    def resize(self) -> bool:
+        """Whether some windows are not of the output's size."""
+        return self.window != self.output
 
 
 class Engine(Protocol):
@@ -57,6 +62,9 @@ class Engine(Protocol):
 
         It may be closed at any batch and run again.
         """
+
+    def close(self) -> None:
+        """Ends threads of its own that are waiting for the next run. It may be run again."""
 
 
 def dali_problem() -> str | None:

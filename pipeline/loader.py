@@ -119,7 +119,7 @@ class Loader:
         )
         self.spec = EngineSpec(
             output=output,
-            resize=own != output or augment.crop == "random-resized",
+            window=self.plan.window_size(own),
             inside=augment.crop != "pad",
             batch_size=-(-batch_size // world_size),
             mean=mean,
@@ -148,7 +148,7 @@ class Loader:
         self._epoch, self._first = epoch, first
 
     def __iter__(self) -> Iterator[Batch]:
-        self.close()
+        self._end()
         epoch, first, self._first = self._epoch, self._first, 0
         batches = self._batches(epoch, first)
         # An engine that works in threads of its own needs no other one to run it.
@@ -162,7 +162,11 @@ class Loader:
             feed.close()
 
     def close(self) -> None:
-        """Ends the loop under way, if one was left without an end."""
+        """Ends the loop under way, if one was left without an end, and its threads. The loader may be used again."""
+        self._end()
+        self._engine.close()
+
+    def _end(self) -> None:
         if self._feed is not None:
             self._feed.close()
             self._feed = None
@@ -172,15 +176,7 @@ class Loader:
         plans: list[PlanBatch] = []
 
         def planned() -> Iterator[PlanBatch]:
-            coming: deque[PlanBatch] = deque()
-            for k in range(first, len(self)):
-                coming.append(self.plan.batch(epoch, k))
-                for ids in self.plan.soon(epoch, k, first) if self.plan.blocks else [coming[-1].ids]:
-                    self._store.expect(ids)
-                if len(coming) > self.AHEAD:
-                    plans.append(coming.popleft())
-                    yield plans[-1]
-            for plan in coming:
+            for plan in self._announced(epoch, first):
                 plans.append(plan)
                 yield plan
 
@@ -192,6 +188,21 @@ class Loader:
             raise self._culprit(plans, error) from error
         finally:
             made.close()
+
+    def _announced(self, epoch: int, first: int) -> Iterator[PlanBatch]:
+        """The epoch's plan; storage hears of a batch a little before it is asked for it, where that helps."""
+        batches = (self.plan.batch(epoch, k) for k in range(first, len(self)))
+        if self.plan.shuffle and not self.plan.blocks and not self._store.large:
+            yield from batches  # neither neighbours that could be read at once, nor anything to be read early
+            return
+        coming: deque[PlanBatch] = deque()
+        for k, plan in enumerate(batches, first):
+            coming.append(plan)
+            for ids in self.plan.soon(epoch, k, first) if self.plan.blocks else [plan.ids]:
+                self._store.expect(ids)
+            if len(coming) > self.AHEAD:
+                yield coming.popleft()
+        yield from coming
 
     def _labels(self, batch: PlanBatch) -> torch.Tensor:
         labels = torch.from_numpy(self.dataset.labels[batch.ids].astype(np.int64))

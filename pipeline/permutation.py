@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import compiled
 from pipeline.philox import SHIFT, STREAM_BLOCK, STREAM_ORDER, philox
 
 
@@ -30,10 +31,15 @@ class Permutation:
         # Each round's function takes 64 bits of key of its own.
         rounds = np.arange(self.ROUNDS, dtype=np.int64) + salt * self.ROUNDS
         words = philox(rounds, seed=seed, epoch=epoch, stream=stream)
-        self._keys = list(zip(words[0].astype(np.uint32), words[1].astype(np.uint32), strict=True))
+        self._packed = np.stack(words[:2], axis=1).astype(np.uint32)  # [ROUNDS, 2]
+        self._keys = list(self._packed)
 
     def __call__(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [k] slots in 0..n-1 to int64 [k] of what stands there."""
+        if compiled.kernels is not None:
+            out = np.empty(len(slots), dtype=np.int64)
+            compiled.kernels.permute(np.ascontiguousarray(slots), out, self.n, self._a, self._b, self._packed)
+            return out
         out = self._walk(slots)
         outside = np.flatnonzero(out >= self.n)
         while len(outside):
@@ -53,7 +59,7 @@ class Permutation:
 
     @staticmethod
     def _shift(
-        half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: int, keys: tuple[np.uint32, np.uint32]
+        half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: int, keys: NDArray[np.uint32]
     ) -> NDArray[np.uint64]:
         """(half + F(other)) mod modulus, where F is MurmurHash3's 32-bit finaliser, keyed on both sides."""
         x = other.astype(np.uint32)

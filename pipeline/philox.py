@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import compiled
+
 # Streams keep the generator's uses apart: a counter is (low id, high id, epoch, stream).
 STREAM_ORDER, STREAM_WINDOW, STREAM_ATTEMPT, STREAM_BLOCK = 0, 1, 2, 1000
 
@@ -27,6 +29,11 @@ def philox(
     Returns:
         Four arrays uint64 [n] with values in 0..2^32-1.
     """
+    if compiled.kernels is not None:
+        words = np.empty((4, len(ids)), dtype=np.uint64)
+        low, high = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+        compiled.kernels.philox(np.ascontiguousarray(ids), words, low, high, epoch & 0xFFFFFFFF, stream & 0xFFFFFFFF)
+        return words[0], words[1], words[2], words[3]
     unsigned = ids.astype(np.uint64)
     c0, c1 = unsigned & _U32, unsigned >> SHIFT
     c2, c3 = np.full_like(c0, epoch & 0xFFFFFFFF), np.full_like(c0, stream & 0xFFFFFFFF)

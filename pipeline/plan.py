@@ -7,6 +7,7 @@ size, ranks, engines, stores and interruptions do not come into it, so they cann
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -122,8 +123,7 @@ class Plan:
         self.blocks = blocks if shuffle else None
         self._order: tuple[int, Permutation | BlockPermutation] | None = None
         self._chunk_batches = max(self.CHUNK * world_size // batch_size, 1)
-        self._chunk: tuple[int, int, PlanBatch] | None = None
-        self._bounds: list[int] = []
+        self._chunk: tuple[int, int, list[PlanBatch]] | None = None
 
     @property
     def batches(self) -> int:
@@ -146,25 +146,33 @@ class Plan:
         number, place = divmod(k, self._chunk_batches)
         if self._chunk is None or self._chunk[:2] != (epoch, number):
             self._chunk = (epoch, number, self._compute(epoch, number))
-        chunk, start, stop = self._chunk[2], *self._bounds[place : place + 2]
-        return PlanBatch(chunk.ids[start:stop], chunk.window[start:stop], chunk.flip[start:stop])
+        return self._chunk[2][place]
+
+    def window_size(self, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        """(height, width) in pixels of all windows of images of one size; None if windows vary, or images (None)."""
+        if size is None or self.augment.crop == "random-resized":
+            return None
+        if self.augment.crop == "pad":
+            return size
+        height, width = _center(np.array([size], dtype=np.int64), self.augment)[0, 2:].tolist()
+        return height, width
 
     def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
         """The images of batch `k`, those of all ranks in their order."""
         slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
         return np.asarray(self.ids[self._order_of(epoch)(slots) if self.shuffle else slots])
 
-    def _compute(self, epoch: int, number: int) -> PlanBatch:
+    def _compute(self, epoch: int, number: int) -> list[PlanBatch]:
         """Some batches at once: numpy's cost a call is a hundred times that of an image."""
         first = number * self._chunk_batches
         shares = [self._share(k) for k in range(first, min(first + self._chunk_batches, len(self)))]
-        self._bounds = np.cumsum([0, *map(len, shares)]).tolist()
+        bounds = np.cumsum([0, *map(len, shares)]).tolist()
         slots = np.concatenate(shares)
         if self.shuffle:
             slots = self._order_of(epoch)(slots)
         ids = np.asarray(self.ids[slots])
         window, flip = self._choose(ids, epoch)
-        return PlanBatch(ids, window, flip)
+        return [PlanBatch(ids[a:b], window[a:b], flip[a:b]) for a, b in pairwise(bounds)]
 
     def _order_of(self, epoch: int) -> Permutation | BlockPermutation:
         if self._order is None or self._order[0] != epoch:

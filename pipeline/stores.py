@@ -5,7 +5,6 @@ out of a pack, `raw` takes decoded pixels out of a pack, `resident` holds those 
 """
 
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.buffers import aligned
 from pipeline.dataset import AGAIN, Dataset, Pack, machine_memory
 from pipeline.decode import DecodeError, decode, decode_plain
 from pipeline.errors import InputError
@@ -34,9 +34,11 @@ class Store(Protocol):
     Attributes:
         encoded: it holds the bytes of image files rather than pixels.
         size: (height, width) in pixels of all images, None if they vary.
+        large: memory cannot hold it: it shall be told of every image that will be read, not only of neighbours.
     """
 
     encoded: bool
+    large: bool
     size: tuple[int, int] | None
 
     def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -51,6 +53,12 @@ class Store(Protocol):
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Some images decoded into `out`, uint8 [B, height, width, 3]; only where all share one size."""
 
+    def held(self, ids: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+        """The array on the host that holds all images, uint8 [N, height, width, 3], some of them about to be read.
+
+        None where there is no such array.
+        """
+
     def expect(self, ids: NDArray[np.int64]) -> None:
         """These images will be read soon."""
 
@@ -59,6 +67,7 @@ class _EncodedStore:
     """What stores of image files have in common: they decode when pixels are asked for."""
 
     encoded = True
+    large = False
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset, self.size = dataset, dataset.image_size
@@ -85,6 +94,9 @@ class _EncodedStore:
                     slot[...] = decode(data).pixels
             except ValueError as error:  # DecodeError is one, and so is another size
                 raise self._damaged(image, error) from error
+
+    def held(self, ids: NDArray[np.int64]) -> None:
+        """No pixels."""
 
     def expect(self, ids: NDArray[np.int64]) -> None:
         """Files lie where they lie."""
@@ -133,7 +145,7 @@ class JpegStore(_EncodedStore):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
         self._pack = dataset.pack("jpeg")
-        self.size = self._pack.size
+        self.size, self.large = self._pack.size, self._pack.large
 
     def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self._pack.sizes(ids)
@@ -145,18 +157,6 @@ class JpegStore(_EncodedStore):
         self._pack.expect(ids)
 
 
-def _rows(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Images as uint8 [N, bytes] for `_gather`; read-only ones too, which are never written to."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(images.reshape(len(images), -1))
-
-
-def _gather(rows: torch.Tensor, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-    """Copies some rows into `out`: 1.7 us an image of 64x64 from the page cache, where numpy's take needs 2.8."""
-    torch.index_select(rows, 0, torch.from_numpy(ids), out=torch.from_numpy(out.reshape(len(out), -1)))
-
-
 class RawStore:
     """Decoded pixels out of a pack: views into the memory map."""
 
@@ -164,17 +164,14 @@ class RawStore:
 
     def __init__(self, dataset: Dataset) -> None:
         self._pack = pack = dataset.pack("raw")
-        self.size, self.sizes, self.expect = pack.size, pack.sizes, pack.expect
+        self.size, self.sizes, self.expect, self.large = pack.size, pack.sizes, pack.expect, pack.large
         self.read = self.pixels = pack.pixels
-        whole = None if pack.size is None else pack.in_one_file(3 * pack.size[0] * pack.size[1])
-        self._rows = None if whole is None else _rows(whole)
+        self.gather = pack.gather
+        self._images = None if pack.size is None else pack.in_one_file(pack.size)
 
-    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        if self._rows is None:
-            self._pack.gather(ids, out)
-            return
+    def held(self, ids: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         self._pack.check_files()
-        _gather(self._rows, ids, out)
+        return self._images
 
 
 class ResidentStore:
@@ -184,6 +181,7 @@ class ResidentStore:
     """
 
     encoded = False
+    large = False
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         pack = dataset.pack("raw")
@@ -193,7 +191,6 @@ class ResidentStore:
         self.sizes, self._pack = pack.sizes, pack
         self._held = _resident_pixels(dataset, pack, pack.size, device)
         self._host = self._held.pixels.numpy() if device.type == "cpu" else None
-        self._rows = None if self._host is None else _rows(self._host)
 
     def read(self, ids: NDArray[np.int64]) -> Images:
         if self._host is not None:
@@ -207,10 +204,14 @@ class ResidentStore:
         self._bring_in(ids)
         return list(map(self._host.__getitem__, ids.tolist()))
 
-    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        assert self._rows is not None
+    def held(self, ids: NDArray[np.int64]) -> NDArray[np.uint8] | None:
         self._bring_in(ids)
-        _gather(self._rows, ids, out)
+        return self._host
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        assert self._host is not None
+        self._bring_in(ids)
+        self._host.take(ids, axis=0, out=out, mode="clip")
 
     def _bring_in(self, ids: NDArray[np.int64]) -> None:
         """Copies what is asked for the first time. Threads that meet write the same bytes."""
@@ -246,8 +247,7 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
     if device not in held:
         shape = (dataset.count, *size, 3)
         try:
-            # numpy asks the system for huge pages, torch does not; random reads miss fewer translations there.
-            on_host = torch.from_numpy(np.empty(shape, dtype=np.uint8)) if device.type == "cpu" else None
+            on_host = torch.from_numpy(aligned(shape, np.uint8)) if device.type == "cpu" else None
             pixels = torch.empty(shape, dtype=torch.uint8, device=device) if on_host is None else on_host
         except (RuntimeError, MemoryError, torch.OutOfMemoryError) as error:
             raise InputError(

@@ -1,18 +1,23 @@
 """The torch engine: the faster one on a CPU, and the one where DALI cannot be had."""
 
 import threading
+import weakref
 from collections import deque
-from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from pipeline.buffers import BufferPool
-from pipeline.crops import BlockCropper, crop
+from pipeline.crops import Cropper, crop
 from pipeline.engine import EngineSpec
 from pipeline.plan import PlanBatch
 from pipeline.stores import Store
+from pipeline.workers import Task, Workers
 
 
 class TorchEngine:
@@ -24,90 +29,113 @@ class TorchEngine:
 
     threaded = True
 
-    CROP_BLOCK = 64  # images cropped at once: fewer cost more calls, more fall out of a core's cache
-    SCALE_BLOCK = 32  # images normalised at once: the same, in float32
+    BLOCK = 32  # images decoded before they are cropped: what a core's cache holds
+    TASK_BYTES = 2 << 20  # of a task's batches: less costs more to hand on than to make, more falls out of the cache
 
     def __init__(self, store: Store, spec: EngineSpec) -> None:
         self.store, self.spec = store, spec
         self._gpu = spec.device.type == "cuda"
-        pixels = spec.output[0] * spec.output[1]
-        # (x / 255 - mean) / std as a product and a sum with rows of all pixels: 3 us an image of 64x64
-        # (bench.stages); broadcasting over three channels runs in loops of three.
-        std = torch.tensor(spec.std) * 255
+        # Windows of the output's size, normalised unless they stay uint8; others as they are; and whole images.
+        self._normalised = Cropper(spec.output, *(() if spec.dtype == torch.uint8 else (spec.mean, spec.std)))
+        self._cut = Cropper(spec.window) if spec.window else None
+        self._wholly = Cropper(store.size) if store.size else None
+        # (x / 255 - mean) / std on a GPU, as a product and a sum with rows of all pixels: broadcasting over three
+        # channels is slow.
+        pixels, std = spec.output[0] * spec.output[1], torch.tensor(spec.std) * 255
         self._scale = (1 / std).repeat(pixels).to(spec.device)
         self._shift = (-torch.tensor(spec.mean) * 255 / std).repeat(pixels).to(spec.device)
-        self._pool = BufferPool(
-            spec.batch_size * pixels * 3 * spec.dtype.itemsize, 2 * spec.prefetch + spec.threads + 2
-        )
+        quick = not self._gpu and not store.encoded and self._cut is not None
+        nbytes = spec.batch_size * pixels * 3 * spec.dtype.itemsize
+        self._together = max(self.TASK_BYTES // nbytes, 1) if quick else 1
+        self._ahead = max(spec.threads + -(-spec.prefetch // self._together), 2)
+        shape = (self._together * spec.batch_size, *spec.output, 3)
+        self._pool = BufferPool(shape, spec.dtype, 2 * self._ahead)
         self._threads = torch.get_num_threads()  # also: settles the number of the thread that builds us
+        self._ending: weakref.finalize[..., TorchEngine] | None = None
         self._own = threading.local()
 
     def run(self, batches: Iterable[PlanBatch]) -> Generator[torch.Tensor, None, None]:
         """Yields a batch for each plan batch: [B, 3, height, width] in channels-last memory, on the device."""
-        waiting: deque[tuple[PlanBatch, Future[torch.Tensor]]] = deque()
-        with self._workers() as pool:
-            try:
-                for batch in batches:
-                    waiting.append((batch, pool.submit(self._make, batch)))
-                    if len(waiting) >= self.spec.threads + self.spec.prefetch:
-                        yield self._finish(*waiting.popleft())
-                while waiting:
-                    yield self._finish(*waiting.popleft())
-            finally:
-                for _, future in waiting:
-                    future.cancel()
+        waiting: deque[tuple[list[PlanBatch], Task[torch.Tensor]]] = deque()
+        workers, coming = self._workers(), iter(batches)
+        try:
+            while some := list(islice(coming, self._together)):
+                waiting.append((some, workers.submit(self._make, some)))
+                if len(waiting) >= self._ahead:
+                    if not waiting[0][1].done:
+                        waiting[1][1].wait()  # who is faster than the workers wakes up for two: 20 us of a core each
+                    yield from self._finish(*waiting.popleft())
+            while waiting:
+                yield from self._finish(*waiting.popleft())
+        finally:
+            for _, task in waiting:
+                task.drop()
 
-    def _workers(self) -> ThreadPoolExecutor:
-        """Threads that run torch's operations on one core each; torch would use all cores in each of them."""
-        started = threading.Barrier(self.spec.threads + 1)
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._ending is not None:
+            self._ending()
+            self._ending = None
 
-        def start() -> None:
-            torch.get_num_threads()  # a thread's first call takes over the common number: from here on it has its own
-            torch.set_num_threads(1)
-            started.wait()
+    def _workers(self) -> Workers:
+        """The threads; they stay for the next epoch."""
+        if self._ending is None:
+            self._working = Workers(self.spec.threads, others=self._threads)
+            self._ending = weakref.finalize(self, self._working.close)
+        return self._working
 
-        pool = ThreadPoolExecutor(self.spec.threads, thread_name_prefix="feedline-torch", initializer=start)
-        for _ in range(self.spec.threads):
-            pool.submit(int)
-        started.wait()
-        torch.set_num_threads(self._threads)  # what threads to come begin with
-        return pool
-
-    def _make(self, batch: PlanBatch) -> torch.Tensor:
+    def _make(self, batches: list[PlanBatch]) -> torch.Tensor:
         """Runs in a worker. On the CPU [B, height, width, 3] finished; for a GPU uint8, what it is to finish."""
         if self._gpu:
-            return self._whole(batch) if self._alike(batch) else self._each(batch)
-        out = self._pool.take((len(batch), *self.spec.output, 3), self.spec.dtype)
-        if not self._alike(batch):
-            self._write(self._each(batch), out)
-        elif self.spec.dtype == torch.uint8 and self._nothing_to_crop(batch):
-            self.store.gather(batch.ids, out.numpy())
-        else:
-            for first in range(0, len(batch), self.CROP_BLOCK):
-                some = slice(first, first + self.CROP_BLOCK)
-                pixels = self._cropper()(self.store.gather, batch.ids[some], batch.window[some], batch.flip[some])
-                self._write(self._resize(torch.from_numpy(pixels)), out[some])
-        return out
+            return self._each(batches[0]) if self._cut is None else self._whole(batches[0])
+        out = self._pool.take(sum(map(len, batches)))
+        # Neither numpy nor the kernel makes float16: by way of float32.
+        target = out if out.dtype != torch.float16 else torch.empty(out.shape)
+        pixels, first = target.numpy(), 0
+        for batch in batches:
+            if self._cut is None:
+                self._normalise_into(self._each(batch).numpy(), pixels[first : first + len(batch)])
+            else:
+                self._windows_into(batch, pixels[first : first + len(batch)])
+            first += len(batch)
+        return out if target is out else out.copy_(target)
 
-    def _alike(self, batch: PlanBatch) -> bool:
-        """Whether images share one size, and windows too."""
-        if self.store.size is None:
-            return False
-        return _one_window(batch) or bool((batch.window[:, 2:] == batch.window[0, 2:]).all())
+    def _windows_into(self, batch: PlanBatch, out: NDArray[Any]) -> None:
+        """Windows of one size out of images of one size."""
+        held = self.store.held(batch.ids)
+        if held is not None and not self.spec.resize:
+            self._normalised(held, batch.ids, batch.window, batch.flip, out)
+            return
+        for first in range(0, len(batch), self.BLOCK):
+            some = slice(first, first + self.BLOCK)
+            ids, window, flip = batch.ids[some], batch.window[some], batch.flip[some]
+            if held is None:
+                images, ids = self._decoded(ids), np.arange(len(ids))
+            else:
+                images = held
+            if not self.spec.resize:
+                self._normalised(images, ids, window, flip, out[some])
+                continue
+            assert self._cut is not None
+            assert self.spec.window is not None
+            pixels = np.empty((len(ids), *self.spec.window, 3), dtype=np.uint8)
+            self._cut(images, ids, window, flip, pixels)
+            self._normalise_into(self._resize(torch.from_numpy(pixels)).numpy(), out[some])
 
-    def _nothing_to_crop(self, batch: PlanBatch) -> bool:
-        if self.store.size != self.spec.output or batch.flip.any():
-            return False
-        windows = batch.window[:1] if _one_window(batch) else batch.window
-        return bool((windows == (0, 0, *self.spec.output)).all())
+    def _normalise_into(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
+        """uint8 [B, height, width, 3] of the output's size; to uint8 it is copied."""
+        window = np.array([[0, 0, *self.spec.output]], dtype=np.int32)
+        flip = np.zeros(len(pixels), dtype=bool)
+        self._normalised(np.ascontiguousarray(pixels), np.arange(len(pixels)), window, flip, out)
 
-    def _cropper(self) -> BlockCropper:
-        """This thread's own."""
-        if not hasattr(self._own, "cropper"):
+    def _decoded(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A block of images, uint8 [B, height, width, 3], in memory of this thread's own: good until the next block."""
+        if not hasattr(self._own, "block"):
             assert self.store.size is not None
-            self._own.cropper = BlockCropper(self.store.size, min(self.CROP_BLOCK, self.spec.batch_size))
-        cropper: BlockCropper = self._own.cropper
-        return cropper
+            self._own.block = np.empty((self.BLOCK, *self.store.size, 3), dtype=np.uint8)
+        block: NDArray[np.uint8] = self._own.block[: len(ids)]
+        self.store.gather(ids, block)
+        return block
 
     def _each(self, batch: PlanBatch) -> torch.Tensor:
         """Images or windows of all sizes, one by one: uint8 [B, height, width, 3]."""
@@ -130,30 +158,20 @@ class TorchEngine:
             planes = planes.round_().clamp_(0, 255).to(torch.uint8)
         return planes.permute(0, 2, 3, 1)
 
-    def _write(self, pixels: torch.Tensor, out: torch.Tensor) -> None:
-        """Normalises uint8 [B, height, width, 3] into `out`; uint8 is left as it is."""
-        if out.dtype != torch.float32:
-            out.copy_(pixels if out.dtype == torch.uint8 else self._normalise(pixels))
-            return
-        source, target = pixels.flatten(1), out.flatten(1)
-        for first in range(0, len(source), self.SCALE_BLOCK):
-            some = target[first : first + self.SCALE_BLOCK]
-            some.copy_(source[first : first + self.SCALE_BLOCK])
-            torch.addcmul(self._shift, some, self._scale, out=some)
-
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         flat = torch.addcmul(self._shift, pixels.flatten(1).to(torch.float32), self._scale)
         return flat.to(self.spec.dtype).view(pixels.shape)
 
-    def _finish(self, batch: PlanBatch, made: Future[torch.Tensor]) -> torch.Tensor:
-        """The batch [B, 3, height, width] on the device."""
+    def _finish(self, batches: list[PlanBatch], made: Task[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The batches [B, 3, height, width] on the device."""
         pixels = made.result()
         if self._gpu:
             pixels = pixels.to(self.spec.device, non_blocking=True)
-            if self._alike(batch):
-                pixels = self._crop_on_device(pixels, batch)
+            if self._cut is not None:
+                pixels = self._crop_on_device(pixels, batches[0])
             pixels = pixels if self.spec.dtype == torch.uint8 else self._normalise(pixels)
-        return pixels.permute(0, 3, 1, 2)
+        pixels = pixels.permute(0, 3, 1, 2)
+        return iter((pixels,) if len(batches) == 1 else pixels.split([len(batch) for batch in batches]))
 
     def _whole(self, batch: PlanBatch) -> torch.Tensor:
         """Images of one size, not cropped yet: in the GPU's memory, or in pinned memory on its way there."""
@@ -162,7 +180,12 @@ class TorchEngine:
         if isinstance(images, torch.Tensor):
             return images
         out = torch.empty((len(batch), *self.store.size, 3), dtype=torch.uint8, pin_memory=True)
-        self.store.gather(batch.ids, out.numpy())
+        held = self.store.held(batch.ids)
+        if held is None or self._wholly is None:
+            self.store.gather(batch.ids, out.numpy())
+        else:
+            everything = np.array([[0, 0, *self.store.size]], dtype=np.int32)
+            self._wholly(held, batch.ids, everything, np.zeros(len(batch), dtype=bool), out.numpy())
         return out
 
     def _crop_on_device(self, images: torch.Tensor, batch: PlanBatch) -> torch.Tensor:
@@ -179,8 +202,3 @@ class TorchEngine:
         rows, columns = rows.clamp(0, images.shape[1] - 1), columns.clamp(0, images.shape[2] - 1)
         which = torch.arange(len(images), device=images.device)[:, None, None]
         return self._resize(images[which, rows[:, :, None], columns[:, None, :]] * inside[..., None])
-
-
-def _one_window(batch: PlanBatch) -> bool:
-    """Whether the plan holds one window for all, as it does where every image is taken whole."""
-    return batch.window.strides[0] == 0

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torchvision
 
+from pipeline import compiled
 from pipeline.loader import Batch
 
 
@@ -102,6 +103,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "numpy": np.__version__,
+        "kernels": "numpy and torch" if compiled.kernels is None else "compiled",
     }
     with contextlib.suppress(PackageNotFoundError):
         found["dali"] = version("nvidia-dali-cuda130")

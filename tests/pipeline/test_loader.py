@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import Dataset, InputError, Loader
+from pipeline import Dataset, InputError, Loader, compiled
 from pipeline.buffers import BufferPool
-from pipeline.crops import BlockCropper, crop
+from pipeline.crops import Cropper, crop
 from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.plan import PlanBatch
 from pipeline.stores import STORES
@@ -173,10 +173,11 @@ def test_the_torch_engine_uses_no_more_threads_than_it_is_given(dataset: Dataset
     before, engine = torch.get_num_threads(), make(dataset, engine="torch")._engine
     torch.set_num_threads(3)
     try:
-        with engine._workers() as pool:  # type: ignore[attr-defined]
-            assert [pool.submit(torch.get_num_threads).result() for _ in range(4)] == [1] * 4
-            assert torch.get_num_threads() == engine._threads  # type: ignore[attr-defined]
+        workers = engine._workers()  # type: ignore[attr-defined]
+        assert [workers.submit(torch.get_num_threads).result() for _ in range(4)] == [1] * 4
+        assert torch.get_num_threads() == engine._threads  # type: ignore[attr-defined]
     finally:
+        engine.close()
         torch.set_num_threads(before)
 
 
@@ -281,34 +282,88 @@ def test_pixels_as_they_are(dataset: Dataset, engine: Any) -> None:
 
 
 def test_memory_of_dropped_batches_is_used_again() -> None:
-    pool = BufferPool(64, keep=2)
-    first = pool.take((4, 4), torch.float32)
+    pool = BufferPool((4, 4), torch.float32, keep=2)
+    first = pool.take(4)
     address = first.data_ptr()
     part = first[1:]
     del first
-    assert pool.take((2, 2), torch.float32).data_ptr() != address, "a view of it is still held"
+    assert pool.take(2).data_ptr() != address, "a view of it is still held"
     del part
-    assert pool.take((8,), torch.uint8).data_ptr() == address
+    again = pool.take(3)
+    assert again.data_ptr() == address
+    assert again.shape == (3, 4)
+    assert address % 64 == 0, "a cache line"
 
 
-@pytest.mark.parametrize("window", [(20, 20), (9, 14)])
-def test_blocks_are_cropped_like_single_images(window: tuple[int, int]) -> None:
+@pytest.fixture(params=["compiled", "plain"])
+def kernels(request: Any, monkeypatch: Any) -> str:
+    """With the compiled kernels, and with what does their work where they are not."""
+    if request.param == "plain":
+        monkeypatch.setattr(compiled, "kernels", None)
+    elif compiled.kernels is None:
+        pytest.skip("the kernels are not compiled here: there was no C compiler when this was installed")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("window", [(20, 24), (9, 14), (1, 1), (30, 40)])
+def test_batches_are_cropped_like_single_images(window: tuple[int, int], kernels: str) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (50, 20, 24, 3), dtype=np.uint8)
-    cropper = BlockCropper((20, 24), 50)
+    padded = np.pad(images, ((0, 0), (100, 100), (100, 100), (0, 0)))
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    plain, normalised = Cropper(window), Cropper(window, IMAGENET_MEAN, IMAGENET_STD)
+    for reach in (0, 5, 2, 60):
+        count = 133
+        ids = rng.integers(0, 50, count)
+        low = np.minimum([0, 0], np.array([20, 24]) - window)
+        corner = rng.integers(low - reach, np.maximum(np.array([20, 24]) - window, 0) + reach + 1, (count, 2))
+        windows = np.concatenate([corner, np.tile(window, (count, 1))], axis=1).astype(np.int32)
+        flip = rng.integers(0, 2, count).astype(bool)
+        pixels, floats = np.full((count, *window, 3), 7, np.uint8), np.full((count, *window, 3), 7, np.float32)
+        plain(images, ids, windows, flip, pixels)
+        normalised(images, ids, windows, flip, floats)
+        for i in range(count):
+            y, x = corner[i] + 100
+            alone = padded[ids[i], y : y + window[0], x : x + window[1]]
+            alone = alone[:, ::-1] if flip[i] else alone
+            assert np.array_equal(crop(images[ids[i]], windows[i].tolist())[:, :: -1 if flip[i] else 1], alone)
+            assert np.array_equal(pixels[i], alone)
+            np.testing.assert_allclose(floats[i], (alone / 255 - mean) / std, atol=1e-6)
 
-    def gather(ids: Any, out: Any) -> None:
-        out[...] = images[ids]
 
-    for reach in (0, 5, 2):
-        ids = rng.permutation(50)[:33]
-        corner = rng.integers(-reach, [20 - window[0] + reach + 1, 24 - window[1] + reach + 1], (33, 2))
-        windows = np.concatenate([corner, np.tile(window, (33, 1))], axis=1).astype(np.int32)
-        flip = rng.integers(0, 2, 33).astype(bool)
-        cropped = cropper(gather, ids, windows, flip)
-        for i, one in enumerate(cropped):
-            alone = crop(images[ids[i]], windows[i].tolist())
-            assert np.array_equal(one, alone[:, ::-1] if flip[i] else alone)
+def test_one_window_for_all_need_not_be_repeated(kernels: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    window = np.broadcast_to(np.array([2, 1, 4, 6], dtype=np.int32), (3, 4))
+    out = np.empty((3, 4, 6, 3), dtype=np.uint8)
+    Cropper((4, 6))(images, np.array([4, 0, 4]), window, np.zeros(3, dtype=bool), out)
+    assert np.array_equal(out, images[[4, 0, 4], 2:6, 1:7])
+
+
+def test_kernels_and_what_does_their_work_agree_to_the_bit(dataset: Dataset, monkeypatch: Any) -> None:
+    """A run may go on on a machine without a C compiler."""
+    if compiled.kernels is None:
+        pytest.skip("the kernels are not compiled here")
+    for options in ({"store": "raw"}, {"store": "jpeg"}, {"store": "raw", "shuffle": "blocks", "image_size": 40}):
+        with monkeypatch.context() as without:
+            with_kernels = epoch(make(dataset, engine="torch", **options), 3)
+            without.setattr(compiled, "kernels", None)
+            plain = epoch(make(dataset, engine="torch", **options), 3)
+        for (a, la), (b, lb) in zip(with_kernels, plain, strict=True):
+            assert torch.equal(a, b)
+            assert torch.equal(la, lb)
+
+
+def test_what_does_not_fit_is_refused(kernels: str) -> None:
+    """Nothing outside the images is read, nothing outside the batch written."""
+    images, out = np.zeros((5, 8, 8, 3), dtype=np.uint8), np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    window, flip = np.array([[0, 0, 8, 8]], dtype=np.int32), np.zeros(2, dtype=bool)
+    for ids in ([0, 5], [-1, 0]):
+        with pytest.raises(IndexError):
+            Cropper((8, 8))(images, np.array(ids), window, flip, out)
+    with pytest.raises(ValueError, match="window"):
+        Cropper((8, 8))(images, np.array([0, 1]), window - 1, flip, out)
+    with pytest.raises(ValueError, match=r"fit|broadcast|shape"):
+        Cropper((8, 8))(images, np.array([0, 1]), window, flip, out[:1])
 
 
 def test_an_image_of_another_size_is_named(dataset: Dataset, tmp_path: Any) -> None:

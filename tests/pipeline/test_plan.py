@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import compiled
 from pipeline.errors import InputError
 from pipeline.permutation import BlockPermutation, Permutation
 from pipeline.philox import philox
@@ -220,3 +221,20 @@ def test_what_cannot_be_planned_is_refused() -> None:
         make(100, world_size=3)
     with pytest.raises(IndexError):
         make(128).batch(0, 2)
+
+
+def test_compiled_and_plain_plans_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order and the windows of a run do not depend on whether there was a C compiler."""
+    kernels = compiled.kernels
+    if kernels is None:
+        pytest.skip("the kernels are not compiled here: there was no C compiler when this was installed")
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 24, 25, 26, 1000, 110_000, 10**9, 2**61):
+        slots = np.arange(n) if n <= 1000 else rng.integers(0, n, 1000)
+        for seed in (0, 7, 2**63 + 1):
+            found = []
+            for there in (kernels, None):
+                monkeypatch.setattr(compiled, "kernels", there)
+                order = Permutation(n, seed=seed, epoch=seed % 5)(slots)
+                found.append((order, *philox(slots, seed=seed, epoch=3, stream=1)))
+            assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))

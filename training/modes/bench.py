@@ -1,5 +1,6 @@
 """--mode bench: images/s of loader, model and both."""
 
+from pipeline import compiled
 from pipeline.dataset import Dataset
 from pipeline.engine import ENGINES, choose_engine, dali_problem
 from pipeline.stores import STORES, choose_store
@@ -33,6 +34,8 @@ def run(request: Request) -> int:
     out = request.folder()
     sentence = bench.verdict(results, chosen, device, config.data.batch_size)
     sentence += "\n" + bench.advice(results, auto, reason)
+    if compiled.kernels is None:
+        sentence += f"\n{compiled.ADVICE}"
     out.mkdir(parents=True, exist_ok=True)
     memory = peak_memory(device)
     content = {

@@ -1,0 +1,20 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def crop(
+    images: NDArray[np.uint8],
+    size: tuple[int, ...],
+    ids: NDArray[np.int64],
+    windows: NDArray[np.int32],
+    flips: NDArray[np.bool_],
+    out: NDArray[Any],
+    output: tuple[int, int],
+    scale: NDArray[np.float32] | None,
+    shift: NDArray[np.float32] | None,
+) -> None: ...
+def permute(
+    slots: NDArray[np.int64], out: NDArray[np.int64], n: int, a: int, b: int, keys: NDArray[np.uint32]
+) -> None: ...
+def philox(ids: NDArray[np.int64], words: NDArray[np.uint64], k0: int, k1: int, epoch: int, stream: int) -> None: ...

@@ -1,0 +1,16 @@
+"""The compiled kernels (_kernels.c), where they were built."""
+
+from types import ModuleType
+
+ADVICE = (
+    "The loader's kernels are not compiled here, numpy and torch do their work in up to two and a half times the time: "
+    "install a C compiler, then again: pip install -e ."
+)
+
+kernels: ModuleType | None
+try:
+    from pipeline import _kernels
+
+    kernels = _kernels
+except ImportError:  # installed where there was no C compiler, or not installed at all
+    kernels = None
