@@ -193,8 +193,10 @@ class Loader:
         """The epoch's plan; storage hears of a batch a little before it is asked for it, where that helps."""
         batches = (self.plan.batch(epoch, k) for k in range(first, len(self)))
         if self.plan.shuffle and not self.plan.blocks and not self._store.large:
-            yield from batches  # neither neighbours that could be read at once, nor anything to be read early
-            return
+            return batches  # neither neighbours that could be read at once, nor anything to be read early
+        return self._announcing(epoch, first, batches)
+
+    def _announcing(self, epoch: int, first: int, batches: Iterator[PlanBatch]) -> Iterator[PlanBatch]:
         coming: deque[PlanBatch] = deque()
         for k, plan in enumerate(batches, first):
             coming.append(plan)
@@ -205,7 +207,7 @@ class Loader:
         yield from coming
 
     def _labels(self, batch: PlanBatch) -> torch.Tensor:
-        labels = torch.from_numpy(self.dataset.labels[batch.ids].astype(np.int64))
+        labels = torch.from_numpy(self.dataset.labels.take(batch.ids).astype(np.int64))
         if self.device.type == "cuda":
             return labels.pin_memory().to(self.device, non_blocking=True)
         return labels

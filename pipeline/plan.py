@@ -46,7 +46,7 @@ class Augment:
     ATTEMPTS = 10  # as torchvision's RandomResizedCrop; then the centre
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlanBatch:
     """What a batch is made of.
 

@@ -44,10 +44,11 @@ class TorchEngine:
         pixels, std = spec.output[0] * spec.output[1], torch.tensor(spec.std) * 255
         self._scale = (1 / std).repeat(pixels).to(spec.device)
         self._shift = (-torch.tensor(spec.mean) * 255 / std).repeat(pixels).to(spec.device)
-        quick = not self._gpu and not store.encoded and self._cut is not None
+        # Batches that are copied rather than made: handing them from thread to thread takes a part of the time.
+        self._quick = not self._gpu and not store.encoded and spec.window == spec.output
         nbytes = spec.batch_size * pixels * 3 * spec.dtype.itemsize
-        self._together = max(self.TASK_BYTES // nbytes, 1) if quick else 1
-        self._ahead = max(spec.threads + -(-spec.prefetch // self._together), 2)
+        self._together = max(self.TASK_BYTES // nbytes, 1) if self._quick else 1
+        self._ahead = spec.threads + -(-spec.prefetch // self._together)
         shape = (self._together * spec.batch_size, *spec.output, 3)
         self._pool = BufferPool(shape, spec.dtype, 2 * self._ahead)
         self._threads = torch.get_num_threads()  # also: settles the number of the thread that builds us
@@ -62,8 +63,8 @@ class TorchEngine:
             while some := list(islice(coming, self._together)):
                 waiting.append((some, workers.submit(self._make, some)))
                 if len(waiting) >= self._ahead:
-                    if not waiting[0][1].done:
-                        waiting[1][1].wait()  # who is faster than the workers wakes up for two: 20 us of a core each
+                    while self._quick and not waiting[0][1].done and workers.help():
+                        pass
                     yield from self._finish(*waiting.popleft())
             while waiting:
                 yield from self._finish(*waiting.popleft())
@@ -89,16 +90,18 @@ class TorchEngine:
         if self._gpu:
             return self._each(batches[0]) if self._cut is None else self._whole(batches[0])
         out = self._pool.take(sum(map(len, batches)))
-        # Neither numpy nor the kernel makes float16: by way of float32.
-        target = out if out.dtype != torch.float16 else torch.empty(out.shape)
-        pixels, first = target.numpy(), 0
+        pixels, first = out, 0
+        if out.dtype == np.float16:  # which the kernel does not make
+            pixels = np.empty(out.shape, dtype=np.float32)
         for batch in batches:
+            some = pixels if len(batches) == 1 else pixels[first : first + len(batch)]
             if self._cut is None:
-                self._normalise_into(self._each(batch).numpy(), pixels[first : first + len(batch)])
+                self._normalise_into(self._each(batch).numpy(), some)
             else:
-                self._windows_into(batch, pixels[first : first + len(batch)])
+                self._windows_into(batch, some)
             first += len(batch)
-        return out if target is out else out.copy_(target)
+        made = torch.from_numpy(out)
+        return made if pixels is out else made.copy_(torch.from_numpy(pixels))
 
     def _windows_into(self, batch: PlanBatch, out: NDArray[Any]) -> None:
         """Windows of one size out of images of one size."""
