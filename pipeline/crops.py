@@ -33,9 +33,8 @@ class Cropper:
     """Windows of one size out of images of one size into a batch: cut, mirrored and, if asked to, normalised.
 
     The compiled kernel does it in one pass without the interpreter's lock: 4 us an image of 64x64 to float32
-    (bench.stages). Where it is not compiled numpy and torch do the same, to the bit, in up to two and a half
-    times the time. Several threads
-    may call one cropper.
+    (bench.stages). Where it is not compiled numpy and torch do the same, to the bit, in up to two and a half times
+    the time. Several threads may call one cropper.
 
     Args:
         output: (height, width) of the windows in pixels.

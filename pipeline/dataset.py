@@ -294,8 +294,8 @@ class PackWriter:
         if self._file is None or self._offset + len(data) > self.file_bytes:
             self._next_file()
         self._pending += data
-        if len(self._pending) >= self.WRITE_BYTES:
-            self._write(self.WRITE_BYTES)
+        if (whole := len(self._pending) // self.WRITE_BYTES * self.WRITE_BYTES) > 0:
+            self._write(whole)
         self._rows.append((self._offset, len(data), self._number, height, width))
         self._offset += len(data)
         self._sizes.add((height, width))
@@ -309,7 +309,7 @@ class PackWriter:
 
     def _write(self, count: int) -> None:
         assert self._file is not None
-        self._file.write(bytes(self._pending[:count]))
+        self._file.write(self._pending[:count])
         del self._pending[:count]
 
     def _end_file(self) -> None:

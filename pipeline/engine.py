@@ -25,6 +25,7 @@ class EngineSpec:
         output: (height, width) of a batch in pixels.
         window: (height, width) of all windows in pixels, None if they vary.
         inside: no window reaches outside its image.
+        whole: every image is taken whole, and not mirrored.
         batch_size: the most images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
@@ -37,6 +38,7 @@ class EngineSpec:
     output: tuple[int, int]
     window: tuple[int, int] | None
     inside: bool
+    whole: bool
     batch_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]

@@ -121,6 +121,7 @@ class Loader:
             output=output,
             window=self.plan.window_size(own),
             inside=augment.crop != "pad",
+            whole=augment.crop == "center" and not augment.flip and own == output,
             batch_size=-(-batch_size // world_size),
             mean=mean,
             std=std,

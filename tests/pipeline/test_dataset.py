@@ -24,7 +24,9 @@ def test_packs_hold_the_images(dataset: Dataset, kind: str) -> None:
         assert data.tobytes() == wanted
 
 
-def test_a_pack_goes_over_several_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write_bytes", [64, PackWriter.WRITE_BYTES])
+def test_a_pack_goes_over_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_bytes: int) -> None:
+    monkeypatch.setattr(PackWriter, "WRITE_BYTES", write_bytes)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (int(h), 7, 3), dtype=np.uint8) for h in rng.integers(3, 20, 40)]
     writer = PackWriter(tmp_path / "raw", file_bytes=2000)
