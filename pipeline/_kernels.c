@@ -50,8 +50,8 @@ static void prefetch(const uint8_t *image, Py_ssize_t length)
         PREFETCH(image + at);
 }
 
-/* Pixels in reverse order. Four bytes are moved for three: the fourth is written over by the next pixel, and the last
-   pixel (which is the first of the source) has its neighbour behind it. */
+/* Pixels in reverse order. Four bytes are moved for three, in one move: the fourth is written over by the next pixel. The
+   first and the last pixel are moved alone: behind them there may be nothing to read, or something to keep. */
 static void mirror(uint8_t *restrict to, const uint8_t *restrict from, Py_ssize_t pixels)
 {
     const uint8_t *source = from + 3 * (pixels - 1);
@@ -72,7 +72,7 @@ WIDE static void normalise(float *restrict to, const uint8_t *restrict from, con
         to[i] = shift[i] + (float)from[i] * scale[i];
 }
 
-/* One image's window. `row` has room for a row of the output and a byte. */
+/* One image's window. `row` has room for a row of the output. */
 static void cut(const Work *work, Py_ssize_t number, uint8_t *row)
 {
     const int32_t *window = work->windows + number * work->window_step;
@@ -117,7 +117,7 @@ static void cut(const Work *work, Py_ssize_t number, uint8_t *row)
 static int run(const Work *work)
 {
     const Py_ssize_t length = work->height * work->width * 3;
-    uint8_t *row = malloc((size_t)work->out_width * 3 + 1);
+    uint8_t *row = malloc((size_t)work->out_width * 3);
     if (!row)
         return -1;
     for (Py_ssize_t i = 0; i < work->count; i++) {

@@ -31,14 +31,13 @@ class Permutation:
         # Each round's function takes 64 bits of key of its own.
         rounds = np.arange(self.ROUNDS, dtype=np.int64) + salt * self.ROUNDS
         words = philox(rounds, seed=seed, epoch=epoch, stream=stream)
-        self._packed = np.stack(words[:2], axis=1).astype(np.uint32)  # [ROUNDS, 2]
-        self._keys = list(self._packed)
+        self._keys = np.stack(words[:2], axis=1).astype(np.uint32)  # [ROUNDS, 2]
 
     def __call__(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [k] slots in 0..n-1 to int64 [k] of what stands there."""
         if compiled.kernels is not None:
             out = np.empty(len(slots), dtype=np.int64)
-            compiled.kernels.permute(np.ascontiguousarray(slots), out, self.n, self._a, self._b, self._packed)
+            compiled.kernels.permute(np.ascontiguousarray(slots), out, self.n, self._a, self._b, self._keys)
             return out
         out = self._walk(slots)
         outside = np.flatnonzero(out >= self.n)

@@ -35,7 +35,7 @@ class TorchEngine:
     def __init__(self, store: Store, spec: EngineSpec) -> None:
         self.store, self.spec = store, spec
         self._gpu = spec.device.type == "cuda"
-        # Windows of the output's size, normalised unless they stay uint8; others as they are; and whole images.
+        # Windows of the output's size, normalised unless they stay uint8; windows of another size; whole images.
         self._normalised = Cropper(spec.output, *(() if spec.dtype == torch.uint8 else (spec.mean, spec.std)))
         self._cut = Cropper(spec.window) if spec.window else None
         self._wholly = Cropper(store.size) if store.size else None
