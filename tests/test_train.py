@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import train
-from pipeline import Dataset
+from pipeline import Dataset, compiled
 from tests.conftest import convert
 from tests.training.conftest import small_model
 from training.modes import common
@@ -78,11 +78,16 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     assert (Path("runs/bench/bench.png")).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_bench_measures_only_what_was_asked_for(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_measures_only_what_was_asked_for(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "kernels", None)
     argv = ["--store", "jpeg", "--engine", "torch", "--rounds", "1", "--seconds", "0.05", "--out", "b"]
     assert run("bench", dataset, *argv) == 0
-    names = [r["name"] for r in json.loads(Path("b/bench.json").read_text())["results"]]
-    assert names == ["loader jpeg torch", "model", "together"]
+    bench = json.loads(Path("b/bench.json").read_text())
+    assert [r["name"] for r in bench["results"]] == ["loader jpeg torch", "model", "together"]
+    assert bench["versions"]["kernels"] == "numpy and torch"
+    assert "kernels are not compiled here" in capsys.readouterr().out
 
 
 def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], dataset: Dataset) -> None:
