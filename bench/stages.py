@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from bench.peers.files import warm
-from pipeline import Dataset, InputError, Loader
+from pipeline import Dataset, InputError, Loader, compiled
 from pipeline.buffers import aligned
 from pipeline.crops import Cropper
 from pipeline.engine import dali_problem
@@ -52,6 +52,13 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
         if (k := next(epoch)) % fresh._chunk_batches == 0:  # a chunk at a time, as the loader asks for them
             fresh._compute(k // len(fresh), k % len(fresh) // fresh._chunk_batches)
 
+    def without_kernels(batch: PlanBatch) -> None:
+        kernels, compiled.kernels = compiled.kernels, None
+        try:
+            finished(held, batch.ids, batch.window, batch.flip, out)
+        finally:
+            compiled.kernels = kernels
+
     def labels(batch: PlanBatch) -> None:
         loaders["raw"]._labels(batch)
 
@@ -69,6 +76,7 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
         "raw: the same, crop, mirror, normalise": lambda batch: finished(
             held, batch.ids, batch.window, batch.flip, out
         ),
+        "raw: all of that by numpy and torch": without_kernels,
         "labels": labels,
     }
 
