@@ -3,6 +3,9 @@
 torchrun starts the processes and says who is who in the environment; without it there is one.
 """
 
+import atexit
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -138,12 +141,40 @@ def joined() -> Iterator[Ranks]:
         if not ranks.first:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         yield ranks
+    except BaseException as error:
+        # Others may wait for this rank in a collective, so its own threads in there cannot be waited for.
+        atexit.register(_exit_at_once, _status(error))
+        raise
     finally:
         if not ranks.first:
             sys.stdout.close()
         sys.stdout = stdout
-    # Not after an error: that would wait for others, who wait for this rank; it ends, and torchrun ends them.
+    _leave()
+
+
+def _leave() -> None:
+    """Ends the process group and waits for its threads.
+
+    A thread of gloo's that drops the last reference to something of Python's while the interpreter ends aborts the
+    process (SIGABRT). Destroying the group joins the threads only if nobody else holds it: a DistributedDataParallel
+    that is still there does.
+    """
+    gc.collect()
     distributed.destroy_process_group()
+
+
+def _exit_at_once(status: int) -> None:
+    """Ends the process without ending the interpreter, whose end gloo's threads might not survive."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _status(error: BaseException) -> int:
+    """The exit status of a command that an error ends."""
+    if isinstance(error, InputError):
+        return 2
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _connect(ranks: Ranks) -> None:
@@ -153,6 +184,9 @@ def _connect(ranks: Ranks) -> None:
     are replaced cannot connect: each start has a room of its own. Agents on several machines count their restarts
     apart; there it takes TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, with which torchrun makes a new store each time.
     """
+    # This module's functions have the default group as default argument. Imported later, as DistributedDataParallel
+    # does, they would hold the group for ever (see `_leave`).
+    importlib.import_module("torch.distributed.nn.functional")
     store, rank, world_size = next(rendezvous("env://"))
     if ranks.local_size == ranks.world_size:
         store = PrefixStore(f"start-{_restarts()}", store)

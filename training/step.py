@@ -1,6 +1,7 @@
 """One training step: what training, the LR range test and the benchmark all do with a batch."""
 
 import inspect
+import weakref
 from typing import Any
 
 import torch
@@ -52,10 +53,17 @@ class TrainStep:
             self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
         if config.run.compile:
             self._forward = torch.compile(self._forward, mode=config.run.compile_mode)
-        self.optimizer.register_step_post_hook(self._note)
+        self._note_steps()
 
-    def _note(self, *_: Any) -> None:
-        self.taken = True
+    def _note_steps(self) -> None:
+        """Sets `taken` when the optimizer steps; without a cycle of references, which would keep the step alive."""
+        itself = weakref.ref(self)
+
+        def note(*_: Any) -> None:
+            if (step := itself()) is not None:
+                step.taken = True
+
+        self.optimizer.register_step_post_hook(note)
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Trains on a batch; returns its loss (a scalar) and logits [B, classes], both detached."""
