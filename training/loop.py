@@ -55,6 +55,7 @@ class Trainer:
             in it. Only rank 0 writes.
         resume: a checkpoint's content, to go on from.
         ranks: who trains along.
+        clock: seconds, by which `save_every` in minutes is counted.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Trainer:
         out: Path,
         resume: dict[str, Any] | None = None,
         ranks: Ranks = ALONE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config, self.train, self.val, self.out, self.ranks = config, train, val, out, ranks
         self.device = train.device
@@ -80,7 +82,7 @@ class Trainer:
         if resume is not None:
             self._restore(resume)
         self.stopping, self._agreement = Stopping(), Agreement(ranks)
-        self._saved = time.monotonic()
+        self._clock, self._saved = clock, clock()
 
     def fit(self) -> dict[str, Any]:
         """Trains to the end.
@@ -152,7 +154,7 @@ class Trainer:
 
     def _minutes_are_over(self) -> bool:
         minutes = self.config.run.save_minutes
-        return bool(minutes) and self.ranks.first and time.monotonic() - self._saved >= 60 * minutes
+        return bool(minutes) and self.ranks.first and self._clock() - self._saved >= 60 * minutes
 
     def _batches(self, meter: StallMeter) -> Iterator[Batch]:
         try:
@@ -279,7 +281,7 @@ class Trainer:
 
     def _save(self, name: str, found: Evaluation | None = None) -> None:
         """Writes a checkpoint; `last.pt` leaves the one before it as `previous.pt`. Every rank must call it."""
-        self._saved = time.monotonic()
+        self._saved = self._clock()
         sums, _ = self.counts.over_all_ranks()
         if not self.ranks.first:
             return

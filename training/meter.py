@@ -6,7 +6,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,10 +24,14 @@ class StallMeter:
     On the CPU that is the time inside `next()`. On a GPU the host runs ahead, so waiting in `next()` costs nothing
     while the GPU still has work: there it is the time between the end of a step and the start of the next as the GPU
     itself saw it, by events, read only when `seconds` is called.
+
+    Args:
+        device: that the model is on.
+        clock: seconds; only read on the CPU.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._cuda, self._clock = device.type == "cuda", clock
         self._host = 0.0
         self._ended: torch.cuda.Event | None = None
         self._gaps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -38,7 +42,7 @@ class StallMeter:
         while True:
             if self._cuda:
                 self._ended = self._now()
-            started = time.perf_counter()
+            started = self._clock()
             try:
                 batch = next(source)
             except StopIteration:
@@ -46,7 +50,7 @@ class StallMeter:
             if self._ended is not None:
                 self._gaps.append((self._ended, self._now()))
             else:
-                self._host += time.perf_counter() - started
+                self._host += self._clock() - started
             yield batch
 
     @staticmethod

@@ -51,10 +51,10 @@ def config(dataset: Dataset) -> Callable[..., Config]:
 def trainer(dataset: Dataset, tmp_path: Path) -> Callable[..., Trainer]:
     """Builds a trainer of the small network."""
 
-    def build(config: Config, out: str = "run", resume: dict[str, Any] | None = None) -> Trainer:
+    def build(config: Config, out: str = "run", resume: dict[str, Any] | None = None, **options: Any) -> Trainer:
         device = choose_device(config.run.device)
         train = make_loader(config, dataset, "train", device)
         val = make_loader(config, dataset, "val", device)
-        return Trainer(config, small_model(), train, val, tmp_path / out, resume)
+        return Trainer(config, small_model(), train, val, tmp_path / out, resume, **options)
 
     return build
