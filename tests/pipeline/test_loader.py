@@ -182,14 +182,14 @@ def test_the_torch_engine_uses_no_more_threads_than_it_is_given(dataset: Dataset
 
 
 def test_no_thread_is_left_behind(dataset: Dataset) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for engine in ENGINES:
         loader = make(dataset, engine=engine)
         next(iter(loader))
         list(loader)
         loader.close()
     gc.collect()
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -202,7 +202,7 @@ def test_a_program_may_end_in_mid_epoch(dataset: Dataset, engine: str) -> None:
         "raise ValueError('a bug of the user')\n"
     )
     root = Path(__file__).parents[2]
-    ended = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == "ValueError: a bug of the user"
 
