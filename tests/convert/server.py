@@ -53,7 +53,7 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
             if served.hang_after:
                 self.wfile.write(body[: served.hang_after])
                 self.wfile.flush()
-                over.wait(5)
+                over.wait(300)
                 return
             self.wfile.write(body[: served.break_after.pop(0)] if served.break_after else body)
 
@@ -61,6 +61,7 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that closing it waits for its threads
     served.url = f"http://127.0.0.1:{server.server_port}/{name}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

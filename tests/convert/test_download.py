@@ -1,4 +1,5 @@
 import hashlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,11 @@ def test_a_missing_file_says_so_at_once(tmp_path: Path) -> None:
 
 
 def test_no_server_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Connection refused; run the same command again"):
-        download(Remote("http://127.0.0.1:9/images.zip"), tmp_path, tries=2, wait=0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # a port that nobody listens on, nor can while this holds it
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/images.zip"
+        with pytest.raises(InputError, match="Connection refused; run the same command again"):
+            download(Remote(url), tmp_path, tries=2, wait=0)
 
 
 def test_urls_carry_their_checksum() -> None:
