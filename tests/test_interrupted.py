@@ -1,5 +1,6 @@
 """Ctrl-C at awkward moments, memory that runs out, and short versions of the soaks."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,10 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     return at
 
 
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
 @pytest.mark.parametrize(("part", "k", "at"), [("train", 0, (0, 1)), ("val", 1, (0, 12)), ("val", 3, (0, 12))])
 def test_ctrl_c_in_the_first_batch_and_in_the_evaluation(
     dataset: Dataset,
@@ -53,24 +58,24 @@ def test_ctrl_c_in_the_first_batch_and_in_the_evaluation(
     k: int,
     at: tuple[int, int],
 ) -> None:
-    before = psutil.Process().children()
+    before = children()
     interrupt(part, k)
     assert run("train", dataset, "--out", "runs/a") == 128 + signal.SIGINT
     assert "go on with:\n  python train.py --mode train --resume runs/a" in capsys.readouterr().out
     position = checkpoint.load(Path("runs/a/last.pt"))["position"]
     assert (position["epoch"], position["step"]) == at
-    assert psutil.Process().children() == before
+    assert not children() - before
 
 
 def test_ctrl_c_in_the_lr_test(
     dataset: Dataset, capsys: pytest.CaptureFixture[str], interrupt: Callable[[str, int], None]
 ) -> None:
-    before = psutil.Process().children()
+    before = children()
     interrupt("train", 3)
     assert run("lrfind", dataset) == 130
     assert capsys.readouterr().err == "train.py: interrupted\n"
     assert not Path("runs").exists()
-    assert psutil.Process().children() == before
+    assert not children() - before
 
 
 def test_a_second_ctrl_c_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +164,8 @@ def test_fuzzed_readers(tiny_source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["dali", "torch"])
 def test_epoch_after_epoch_every_image_is_exact(dataset: Dataset, engine: Any) -> None:
     """The long version: python -m tests.soak loader."""
+    gc.collect()  # what other tests left
     result = loader.soak(dataset, "jpeg", engine, epochs=4, batch_size=16)
     assert result["images"] == 4 * 80
-    assert result["threads"][0] == result["threads"][1]
-    assert result["descriptors"][0] == result["descriptors"][1]
+    for kind in ("threads", "descriptors"):
+        assert result[kind][1] <= result[kind][0], "no more after the last epoch than after the second"

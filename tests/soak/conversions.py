@@ -47,7 +47,7 @@ def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, A
         except subprocess.TimeoutExpired:
             how = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
             process.send_signal(how)
-            process.wait(30)
+            process.wait(300)
             counts.update(["kills", how.name, "with --force" if there else "of nothing"])
         _nobody_is_left(process.pid)
         counts["absent afterwards" if not out.exists() else "whole afterwards"] += 1
@@ -81,7 +81,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _nobody_is_left(session: int) -> None:
     """Workers end with the converter, however that ended."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while left := [p for p in psutil.pids() if _session(p) == session]:
         assert time.monotonic() < deadline, f"processes {left} are left"
         time.sleep(0.05)
