@@ -1,7 +1,10 @@
 """The measurements run and say what they measured; what they measure is another matter."""
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +25,8 @@ def test_peers_are_measured_in_processes_of_their_own(
         results = json.loads((tmp_path / "out" / f"{work}.json").read_text())["results"]
         assert [r["name"] for r in results] == ["torchvision DataLoader", "ours raw torch", "floor: gather"]
         assert all(len(r["rounds"]) == 2 and r["lowest"] <= r["images_per_s"] <= r["highest"] for r in results)
-        assert all(r["cpu_us_per_image"] > 0 and r["memory_mib"] > 10 and r["first_batch_s"] > 0 for r in results)
+        assert all(r["lowest"] > 0 and r["cpu_us_per_image"] >= 0 and r["memory_mib"] > 10 for r in results)
+        assert all("first_batch_s" in r for r in results)
         assert (tmp_path / "out" / f"{work}.png").stat().st_size > 5000
     assert "best of ours" in capsys.readouterr().out
 
@@ -66,26 +70,37 @@ def test_made_up_packs_are_read_and_checked(tmp_path: Path) -> None:
         scale.main([*words, "--out", str(tmp_path)])
 
 
-def test_the_cost_of_planning_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    for kind in ("order", "blocks", "plan"):
-        assert scale.main(["plan-alone", "--count", "100000000", "--kind", kind]) == 0
-        speed, mib = map(float, capsys.readouterr().out.split())
-        assert speed > 10_000
-        assert mib < 50, "O(batch), whatever the size"
+def ticking(step: float) -> Callable[[], float]:
+    """A clock that goes on by so many seconds each time that it is read."""
+    return itertools.count(step=step).__next__
 
 
-def test_batches_are_plotted(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "ids"), [("order", 4096), ("blocks", 4096), ("plan", 256)])
+def test_the_cost_of_planning_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str, ids: int
+) -> None:
+    monkeypatch.setattr(scale, "time", SimpleNamespace(perf_counter=ticking(0.125)))
+    assert scale.main(["plan-alone", "--count", "100000000", "--kind", kind]) == 0
+    speed, mib = map(float, capsys.readouterr().out.split())
+    assert speed == 3 * ids / 0.625, "three calls until the clock says half a second, which is read once more"
+    assert mib < 50, "O(batch), whatever the size"
+
+
+def test_batches_are_plotted(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "time", SimpleNamespace(perf_counter=ticking(0.004)))
     words = ["batches", "--data", str(dataset.root), "--out", str(tmp_path), "--rounds", "1", "--seconds", "0.01"]
     assert scale.main(words) == 0
     assert (tmp_path / "batches.png").stat().st_size > 5000
 
 
-def test_stages_are_timed(dataset: Dataset, tmp_path: Path) -> None:
+def test_stages_are_timed(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "time", SimpleNamespace(process_time=ticking(1.0)))
     words = ["--data", str(dataset.root), "--out", str(tmp_path), "--rounds", "1", "--batches", "2"]
     assert stages.main(words) == 0
     times = json.loads((tmp_path / "stages.json").read_text())["cpu_us_per_image"]
-    assert times["jpeg: the same and decode"] > times["jpeg: find in the pack"] > 0
-    assert times["DALI: feed jpeg, decode, slice, normalise"] > 0
+    assert {"jpeg: the same and decode", "DALI: feed jpeg, decode, slice, normalise"} < times.keys()
+    images = 2 * min(256, next(iter(dataset.splits.values()))["train"])
+    assert set(times.values()) == {round(1e6 / images, 2)}, "a second for two batches"
 
 
 def test_photos_are_drawn(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The ladder, climbed on the CPU with the smallest sizes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from training.config import read_recipe
 @pytest.fixture
 def settings(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(compute, "resnet18", small_model)
-    return Settings(tmp_path, dataset.root, minutes=5, device="cpu", tiny=True, seconds=0.02)
+    return Settings(tmp_path, dataset.root, minutes=60, device="cpu", tiny=True, seconds=0.02)
 
 
 def result(settings: Settings, rung: str) -> dict[str, Any]:
@@ -118,7 +120,21 @@ def test_recipes_with_a_target_and_the_way_to_it() -> None:
     assert runs.progress([], 50) == {"epochs": 0}
 
 
-def test_a_recipe_is_cut_off_when_its_time_is_up(settings: Settings) -> None:
+HELD = """
+import os, sys
+sys.path.insert(0, {root!r})
+os.environ["SMALL_HOLD"] = "2:{held}"
+from tests import small_train
+sys.exit(small_train.main())
+"""
+
+
+def test_a_recipe_is_cut_off_when_its_time_is_up(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits in its second step, so that it is never done before."""
+    (tmp_path / "train.py").write_text(HELD.format(root=str(runs.ROOT), held=tmp_path))
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
     found = runs._train(settings, "assignment", 3.0)
     assert found["finished"] is False
     assert not list((settings.out / "accuracy-assignment").glob("*.pt"))
@@ -128,7 +144,7 @@ def test_the_command_runs_a_rung_in_a_process(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--tiny", "--seconds", "0.02"]
-    assert ladder.main([*argv, "--rungs", "correct", "--minutes", "1"]) == 0
+    assert ladder.main([*argv, "--rungs", "correct", "--minutes", "60"]) == 0
     found = json.loads((tmp_path / "correct.json").read_text())
     (row,) = found["rows"]
     assert row["passed"] > 0
@@ -158,6 +174,8 @@ def test_wrong_input_is_one_clear_line(
 def test_a_rung_that_hangs_is_ended(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    popen, hang = subprocess.Popen, [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(hang, **options))
     monkeypatch.setattr(ladder, "GRACE", 1.0)
     argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--tiny"]
     assert ladder.main([*argv, "--rungs", "compute,feed", "--minutes", "0.01"]) == 1
