@@ -6,7 +6,10 @@ setup(
     ext_modules=[
         # Optional: without a C compiler the package installs all the same, and numpy and torch do this part's work.
         Extension(
-            "pipeline._kernels", ["pipeline/_kernels.c"], extra_compile_args=["-O3", "-ffp-contract=off"], optional=True
+            "feedline.pipeline._kernels",
+            ["pipeline/_kernels.c"],
+            extra_compile_args=["-O3", "-ffp-contract=off"],
+            optional=True,
         )
     ]
 )

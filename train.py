@@ -6,10 +6,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from pipeline.errors import InputError
-from training import config as configuration
-from training.modes import MODES, Request
-from training.ranks import SaidByFirst, joined, program
+from feedline.pipeline.errors import InputError
+from feedline.training import config as configuration
+from feedline.training.modes import MODES, Request
+from feedline.training.ranks import SaidByFirst, joined, program
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from bench.memory import held_mib
-from pipeline import Dataset, InputError, Loader
-from pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, machine_memory, write_meta
-from pipeline.permutation import BlockPermutation, Permutation
-from pipeline.plan import Augment, Plan
-from training import plots
-from training.meter import hardware, versions
-from training.report import write_json
+from feedline.pipeline import Dataset, InputError, Loader
+from feedline.pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, machine_memory, write_meta
+from feedline.pipeline.permutation import BlockPermutation, Permutation
+from feedline.pipeline.plan import Augment, Plan
+from feedline.training import plots
+from feedline.training.meter import hardware, versions
+from feedline.training.report import write_json
 
 SIDE = 64
 IMAGE = SIDE * SIDE * 3

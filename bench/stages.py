@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from bench.peers.files import warm
-from pipeline import Dataset, InputError, Loader, compiled
-from pipeline.buffers import aligned
-from pipeline.crops import Cropper
-from pipeline.engine import dali_problem
-from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.plan import PlanBatch
-from training.meter import hardware, versions
-from training.report import write_json
+from feedline.pipeline import Dataset, InputError, Loader, compiled
+from feedline.pipeline.buffers import aligned
+from feedline.pipeline.crops import Cropper
+from feedline.pipeline.engine import dali_problem
+from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.plan import PlanBatch
+from feedline.training.meter import hardware, versions
+from feedline.training.report import write_json
 
 Stage = Callable[[PlanBatch], Any]
 

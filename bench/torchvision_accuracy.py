@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from pipeline import Dataset, InputError, Loader
-from pipeline.loader import Batch
+from feedline.pipeline import Dataset, InputError, Loader
+from feedline.pipeline.loader import Batch
+from feedline.training.config import keys
+from feedline.training.loop import Trainer
+from feedline.training.modes.common import Request, choose_device, make_loader, make_model
+from feedline.training.report import write_json
 from train import parser
-from training.config import keys
-from training.loop import Trainer
-from training.modes.common import Request, choose_device, make_loader, make_model
-from training.report import write_json
 
 
 class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):

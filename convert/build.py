@@ -26,12 +26,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convert import doctor, images, space, splits
-from convert.folder import clear_up, whole_or_absent
-from convert.sample import draw_sample
-from convert.sources import Listing, default_name, open_source
-from pipeline.dataset import PACK_KINDS, PARTS, Dataset, PackWriter, Record, Split, write_index, write_json, write_meta
-from pipeline.errors import InputError
+from feedline.convert import doctor, images, space, splits
+from feedline.convert.folder import clear_up, whole_or_absent
+from feedline.convert.sample import draw_sample
+from feedline.convert.sources import Listing, default_name, open_source
+from feedline.pipeline.dataset import (
+    PACK_KINDS,
+    PARTS,
+    Dataset,
+    PackWriter,
+    Record,
+    Split,
+    write_index,
+    write_json,
+    write_meta,
+)
+from feedline.pipeline.errors import InputError
 
 CHUNK = 256  # images a job
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.dataset import Record, Split
+from feedline.pipeline.dataset import Record, Split
 
 
 def examine(

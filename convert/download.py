@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.errors import InputError
+from feedline.pipeline.errors import InputError
 
 BLOCK = 1 << 20
 

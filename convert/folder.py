@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError
+from feedline.pipeline.errors import InputError
 
 PATIENCE = 5.0  # seconds in which the workers of a build that was killed let go
 

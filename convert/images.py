@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convert.sources import Damaged, Item, Tree
-from pipeline.decode import DecodeError, decode
-from pipeline.errors import InputError
+from feedline.convert.sources import Damaged, Item, Tree
+from feedline.pipeline.decode import DecodeError, decode
+from feedline.pipeline.errors import InputError
 
 MAX_FILE_BYTES = 256 << 20
 

@@ -16,9 +16,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from convert.download import Remote, checksum, download
-from pipeline.dataset import ClassInfo
-from pipeline.errors import InputError
+from feedline.convert.download import Remote, checksum, download
+from feedline.pipeline.dataset import ClassInfo
+from feedline.pipeline.errors import InputError
 
 TINY_IMAGENET = Remote(
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "md5", "90528d7ca1a48142e341f4ef8d21d0de"

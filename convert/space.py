@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from convert.sources import Damaged, Item, Listing
-from pipeline.errors import InputError
+from feedline.convert.sources import Damaged, Item, Listing
+from feedline.pipeline.errors import InputError
 
 PROBED = 64  # images whose size in pixels stands for all
 BLOCK = 4096  # bytes in which file systems give out room

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.dataset import Split
-from pipeline.errors import InputError
+from feedline.pipeline.dataset import Split
+from feedline.pipeline.errors import InputError
 
 
 def fraction_name(val_fraction: float) -> str:

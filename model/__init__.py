@@ -1,6 +1,6 @@
 """The network and its layer table. Knows nothing of where batches come from."""
 
-from model.resnet import resnet18
-from model.summary import layer_table
+from feedline.model.resnet import resnet18
+from feedline.model.summary import layer_table
 
 __all__ = ["layer_table", "resnet18"]

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.dataset import Dataset
-from pipeline.errors import InputError
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
 
 if TYPE_CHECKING:
-    from pipeline.loader import Loader
+    from feedline.pipeline.loader import Loader
 
 __all__ = ["Dataset", "InputError", "Loader"]
 
@@ -14,7 +14,7 @@ __all__ = ["Dataset", "InputError", "Loader"]
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds; the converter needs only the dataset's format.
     if name == "Loader":
-        from pipeline.loader import Loader
+        from feedline.pipeline.loader import Loader
 
         return Loader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ ADVICE = (
 
 kernels: ModuleType | None
 try:
-    from pipeline import _kernels
+    from feedline.pipeline import _kernels
 
     kernels = _kernels
 except ImportError:  # installed where there was no C compiler, or not installed at all

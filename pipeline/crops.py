@@ -9,7 +9,7 @@ import torch
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from pipeline import compiled
+from feedline.pipeline import compiled
 
 
 def crop(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint8]:

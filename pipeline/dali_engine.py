@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from nvidia.dali import fn, pipeline_def, types
 
-from pipeline.engine import EngineSpec
-from pipeline.plan import PlanBatch
-from pipeline.stores import Images, Store
+from feedline.pipeline.engine import EngineSpec
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import Images, Store
 
 _DTYPES = {torch.float32: types.FLOAT, torch.float16: types.FLOAT16, torch.uint8: types.UINT8}
 

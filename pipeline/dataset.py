@@ -30,8 +30,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import compiled
-from pipeline.errors import InputError
+from feedline.pipeline import compiled
+from feedline.pipeline.errors import InputError
 
 FORMAT = "feedline-dataset"
 VERSION = 2

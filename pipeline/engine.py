@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 import torch
 
-from pipeline.errors import InputError
-from pipeline.plan import PlanBatch
-from pipeline.stores import Store
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import Store
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Engine(Protocol):
 def dali_problem() -> str | None:
     """Why DALI cannot be imported here, None if it can."""
     try:
-        import pipeline.dali_engine  # noqa: F401
+        import feedline.pipeline.dali_engine  # noqa: F401
     except ImportError as error:
         return str(error)
     return None
@@ -99,13 +99,13 @@ def make_engine(name: EngineName, store: Store, spec: EngineSpec) -> Engine:
         InputError: if there is no such engine, or DALI cannot be imported.
     """
     if name == "torch":
-        from pipeline.torch_engine import TorchEngine
+        from feedline.pipeline.torch_engine import TorchEngine
 
         return TorchEngine(store, spec)
     if name == "dali":
         if problem := dali_problem():
             raise InputError(f"--engine dali: DALI cannot be imported ({problem}); use --engine torch")
-        from pipeline.dali_engine import DaliEngine
+        from feedline.pipeline.dali_engine import DaliEngine
 
         return DaliEngine(store, spec)
     raise InputError(f"--engine {name}: choose one of auto, {', '.join(ENGINES)}")

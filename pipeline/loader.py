@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pipeline.dataset import Dataset
-from pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
-from pipeline.errors import InputError
-from pipeline.plan import Augment, Blocks, Crop, Plan, PlanBatch
-from pipeline.stores import StoreName, choose_store, open_store
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.engine import EngineName, EngineSpec, choose_engine, make_engine
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.plan import Augment, Blocks, Crop, Plan, PlanBatch
+from feedline.pipeline.stores import StoreName, choose_store, open_store
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

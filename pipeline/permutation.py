@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import compiled
-from pipeline.philox import SHIFT, STREAM_BLOCK, STREAM_ORDER, philox
+from feedline.pipeline import compiled
+from feedline.pipeline.philox import SHIFT, STREAM_BLOCK, STREAM_ORDER, philox
 
 
 class Permutation:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import compiled
+from feedline.pipeline import compiled
 
 # Streams keep the generator's uses apart: a counter is (low id, high id, epoch, stream).
 STREAM_ORDER, STREAM_WINDOW, STREAM_ATTEMPT, STREAM_BLOCK = 0, 1, 2, 1000

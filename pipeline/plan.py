@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.permutation import BlockPermutation, Permutation
-from pipeline.philox import STREAM_ATTEMPT, STREAM_WINDOW, below, philox, unit
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.permutation import BlockPermutation, Permutation
+from feedline.pipeline.philox import STREAM_ATTEMPT, STREAM_WINDOW, below, philox, unit
 
 Crop = Literal["pad", "random-resized", "center"]
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.buffers import aligned
-from pipeline.dataset import AGAIN, Dataset, Pack, machine_memory
-from pipeline.decode import DecodeError, decode, decode_plain
-from pipeline.errors import InputError
+from feedline.pipeline.buffers import aligned
+from feedline.pipeline.dataset import AGAIN, Dataset, Pack, machine_memory
+from feedline.pipeline.decode import DecodeError, decode, decode_plain
+from feedline.pipeline.errors import InputError
 
 StoreName = Literal["files", "jpeg", "raw", "resident"]
 STORES: tuple[StoreName, ...] = ("files", "jpeg", "raw", "resident")

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from pipeline.buffers import BufferPool
-from pipeline.crops import Cropper, crop
-from pipeline.engine import EngineSpec
-from pipeline.plan import PlanBatch
-from pipeline.stores import Store
-from pipeline.workers import Task, Workers
+from feedline.pipeline.buffers import BufferPool
+from feedline.pipeline.crops import Cropper, crop
+from feedline.pipeline.engine import EngineSpec
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import Store
+from feedline.pipeline.workers import Task, Workers
 
 
 class TorchEngine:

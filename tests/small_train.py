@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import train
-from pipeline.loader import Loader
-from pipeline.plan import PlanBatch
+from feedline.pipeline.loader import Loader
+from feedline.pipeline.plan import PlanBatch
+from feedline.training import ranks
+from feedline.training.modes import common
+from feedline.training.step import TrainStep
+from feedline.training.stopping import Stopping
 from tests.training.conftest import small_model
-from training import ranks
-from training.modes import common
-from training.step import TrainStep
-from training.stopping import Stopping
 
 BOUND = 300.0  # seconds after which a signal will not come any more
 

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 import train
-from pipeline import Dataset, Loader
-from pipeline.loader import Batch
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.loader import Batch
+from feedline.training import checkpoint
+from feedline.training.modes import common
 from tests.conftest import convert
 from tests.soak import fuzz, kills, loader
 from tests.test_train import QUICK, refused, run
 from tests.training.conftest import small_model
-from training import checkpoint
-from training.modes import common
 
 
 @pytest.fixture(autouse=True)

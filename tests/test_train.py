@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import train
-from pipeline import Dataset, compiled
+from feedline.pipeline import Dataset, compiled
+from feedline.training.modes import common
 from tests.conftest import convert
 from tests.training.conftest import small_model
-from training.modes import common
 
 QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from pipeline.loader import Batch, Loader
-from training.meter import StallMeter
-from training.ranks import ALONE, Ranks
-from training.step import TrainStep
+from feedline.pipeline.loader import Batch, Loader
+from feedline.training.meter import StallMeter
+from feedline.training.ranks import ALONE, Ranks
+from feedline.training.step import TrainStep
 
 
 @dataclass

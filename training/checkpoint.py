@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError
+from feedline.pipeline.errors import InputError
 
 FORMAT = "feedline-checkpoint"
 VERSION = 2

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import InputError
-from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.ranks import Ranks
+from feedline.training.ranks import Ranks
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.loader import Loader
-from training.precision import Precision
-from training.ranks import ALONE, Ranks
+from feedline.pipeline.loader import Loader
+from feedline.training.precision import Precision
+from feedline.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)

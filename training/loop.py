@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.errors import InputError
-from pipeline.loader import Batch, Loader
-from training import checkpoint, plots
-from training.config import Config
-from training.counts import Counted, Counts
-from training.evaluate import Evaluation, evaluate
-from training.meter import StallMeter, hardware, peak_memory, versions
-from training.optim import WeightAverage, make_schedule
-from training.ranks import ALONE, Agreement, Ranks
-from training.report import Log, Progress, write_csv, write_json
-from training.step import TrainStep
-from training.stopping import Interrupted, Stopping
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Batch, Loader
+from feedline.training import checkpoint, plots
+from feedline.training.config import Config
+from feedline.training.counts import Counted, Counts
+from feedline.training.evaluate import Evaluation, evaluate
+from feedline.training.meter import StallMeter, hardware, peak_memory, versions
+from feedline.training.optim import WeightAverage, make_schedule
+from feedline.training.ranks import ALONE, Agreement, Ranks
+from feedline.training.report import Log, Progress, write_csv, write_json
+from feedline.training.step import TrainStep
+from feedline.training.stopping import Interrupted, Stopping
 
 
 @dataclass

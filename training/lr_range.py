@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
-from pipeline.errors import InputError
-from pipeline.loader import Batch
-from training.config import Config
-from training.ranks import ALONE, Ranks
-from training.report import Progress
-from training.step import TrainStep
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Batch
+from feedline.training.config import Config
+from feedline.training.ranks import ALONE, Ranks
+from feedline.training.report import Progress
+from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
 SMOOTHED_OVER = 30  # the loss is averaged over a thirtieth of the steps to either side

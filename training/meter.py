@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torchvision
 
-from pipeline import compiled
-from pipeline.loader import Batch
+from feedline.pipeline import compiled
+from feedline.pipeline.loader import Batch
 
 
 class StallMeter:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.config import RunConfig
+from feedline.training.config import RunConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from pipeline.errors import InputError
+from feedline.pipeline.errors import InputError
 
 T = TypeVar("T")
 

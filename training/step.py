@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.config import Config
-from training.optim import make_optimizer
-from training.precision import Precision
-from training.ranks import ALONE, Ranks
-from training.sync_norm import synchronised
+from feedline.training.config import Config
+from feedline.training.optim import make_optimizer
+from feedline.training.precision import Precision
+from feedline.training.ranks import ALONE, Ranks
+from feedline.training.sync_norm import synchronised
 
 
 class TrainStep:

@@ -21,8 +21,8 @@ from bench.ladder.feed import run as run_feed
 from bench.ladder.runs import run_accuracy, run_correct
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
-from convert import build
-from pipeline import Dataset, InputError
+from feedline.convert import build
+from feedline.pipeline import Dataset, InputError
 
 RUNGS: dict[str, Callable[[Settings], None]] = {
     "correct": run_correct,

@@ -13,14 +13,14 @@ from torchvision.transforms import v2
 
 from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
-from pipeline import Dataset
-from pipeline.engine import ENGINES, dali_problem
-from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
-from pipeline.stores import STORES
-from training.bench import endless, measure_round
-from training.config import Config
-from training.meter import StallMeter
-from training.modes.common import make_loader
+from feedline.pipeline import Dataset
+from feedline.pipeline.engine import ENGINES, dali_problem
+from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
+from feedline.pipeline.stores import STORES
+from feedline.training.bench import endless, measure_round
+from feedline.training.config import Config
+from feedline.training.meter import StallMeter
+from feedline.training.modes.common import make_loader
 
 
 def run(settings: Settings) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from training.bench import measure_round
-from training.meter import StallMeter
+from feedline.training.bench import measure_round
+from feedline.training.meter import StallMeter
 
 FORWARD_GFLOP = 4.45  # an image of 64x64 through this ResNet18; a training step is about three of that
 

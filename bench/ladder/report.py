@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import InputError
-from training.meter import hardware, versions
-from training.report import write_json
+from feedline.pipeline.errors import InputError
+from feedline.training.meter import hardware, versions
+from feedline.training.report import write_json
 
 
 class Report:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from bench.ladder.report import Report
-from pipeline import Dataset
-from training.config import Config, read_recipe
-from training.modes.common import choose_device
+from feedline.pipeline import Dataset
+from feedline.training.config import Config, read_recipe
+from feedline.training.modes.common import choose_device
 
 
 @dataclass(frozen=True)

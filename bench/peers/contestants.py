@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 
 FFCV_INSTALL = (
     "apt install libopencv-dev libturbojpeg0-dev pkg-config gcc g++ && pip install -e '.[bench-ffcv]'  (FFCV is built)"
@@ -344,7 +344,7 @@ def _dali(**reader: Any) -> Make:
 
 def _ours(store: Any, engine: Any) -> Make:
     def make(job: Job) -> Batches:
-        from pipeline import Dataset, Loader
+        from feedline.pipeline import Dataset, Loader
 
         plain: dict[str, Any] = {"dtype": torch.uint8, "crop": "center", "flip": False}
         data = Dataset(job.data)
@@ -366,7 +366,7 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
     def make(job: Job) -> Batches:
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        from pipeline import Dataset
+        from feedline.pipeline import Dataset
 
         torch.set_num_threads(1)
         count, rng = Dataset(job.data).count, np.random.default_rng(0)
@@ -399,7 +399,7 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
 def _decode_floor(job: Job) -> Callable[[np.ndarray], None]:
     import simplejpeg
 
-    from pipeline import Dataset
+    from feedline.pipeline import Dataset
 
     pack = Dataset(job.data).pack("jpeg")
 
@@ -412,7 +412,7 @@ def _decode_floor(job: Job) -> Callable[[np.ndarray], None]:
 
 
 def _gather_floor(job: Job) -> Callable[[np.ndarray], None]:
-    from pipeline import Dataset
+    from feedline.pipeline import Dataset
 
     data = Dataset(job.data)
     pack, nbytes = data.pack("raw"), job.size * job.size * 3

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline import Dataset
+from feedline.pipeline import Dataset
 
 Samples = list[tuple[Path, int]]
 

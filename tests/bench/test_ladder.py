@@ -14,10 +14,10 @@ from bench.ladder import compute, runs
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from bench.ladder.tables import table, write_tables
-from pipeline import Dataset
-from pipeline.stores import STORES
+from feedline.pipeline import Dataset
+from feedline.pipeline.stores import STORES
+from feedline.training.config import read_recipe
 from tests.training.conftest import small_model
-from training.config import read_recipe
 
 
 @pytest.fixture

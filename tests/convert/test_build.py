@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from convert import build
-from pipeline import Dataset, Loader
-from pipeline.decode import decode
+from feedline.convert import build
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.decode import decode
 from tests.conftest import convert
 from tests.convert.server import serve
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from convert.download import Remote, download
-from pipeline import InputError
+from feedline.convert.download import Remote, download
+from feedline.pipeline import InputError
 from tests.convert.server import serve
 
 CONTENT = bytes(range(256)) * 20000

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from convert import build, folder, images, space
-from convert.sources import FolderTree, open_source
-from pipeline import Dataset
+from feedline.convert import build, folder, images, space
+from feedline.convert.sources import FolderTree, open_source
+from feedline.pipeline import Dataset
 from tests.conftest import convert
 from tests.soak import conversions
 
@@ -40,7 +40,7 @@ def small_file_system(options: str) -> list[str]:
 
 CONVERT = """
 import sys
-from convert import build, space
+from feedline.convert import build, space
 if {blind}: space.require = lambda *_: None
 sys.exit(build.main(["--source", sys.argv[1], "--out", "/mnt/out", "--workers", "2"]))
 """

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from bench.memory import held_mib
-from convert import build
-from convert.download import Remote, download
-from convert.sources import ZipTree
-from pipeline import InputError
-from pipeline.decode import DecodeError, decode
+from feedline.convert import build
+from feedline.convert.download import Remote, download
+from feedline.convert.sources import ZipTree
+from feedline.pipeline import InputError
+from feedline.pipeline.decode import DecodeError, decode
 from tests.conftest import convert
 from tests.convert.server import serve
 
@@ -232,7 +232,7 @@ def test_a_bomb_is_not_unpacked(
 def test_a_file_too_large_for_an_image_is_not_read(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convert.images.MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr("feedline.convert.images.MAX_FILE_BYTES", 100_000)
     (source / "a/large.bmp").write_bytes(b"\0" * 200_000)
     dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
     (left_out,) = json.loads((dataset.root / "doctor.json").read_text())["left_out"]

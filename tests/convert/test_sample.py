@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convert.sample import SHAPES, draw_sample
+from feedline.convert.sample import SHAPES, draw_sample
 from tests.conftest import convert
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from model import layer_table, resnet18
-from model.summary import layers
+from feedline.model import layer_table, resnet18
+from feedline.model.summary import layers
 
 
 def test_it_has_the_parameters_of_the_assignment() -> None:

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline import Dataset, InputError
-from pipeline.dataset import Pack, PackWriter
-from pipeline.stores import choose_store
+from feedline.pipeline import Dataset, InputError
+from feedline.pipeline.dataset import Pack, PackWriter
+from feedline.pipeline.stores import choose_store
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "raw"])

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import Dataset, InputError, Loader
-from pipeline.dataset import PACK_INDEX, PARTS
-from pipeline.stores import STORES
+from feedline.pipeline import Dataset, InputError, Loader
+from feedline.pipeline.dataset import PACK_INDEX, PARTS
+from feedline.pipeline.stores import STORES
 
 
 @pytest.fixture

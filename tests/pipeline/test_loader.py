@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline import Dataset, InputError, Loader, compiled
-from pipeline.buffers import BufferPool
-from pipeline.crops import Cropper, crop
-from pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.plan import PlanBatch
-from pipeline.stores import STORES
+from feedline.pipeline import Dataset, InputError, Loader, compiled
+from feedline.pipeline.buffers import BufferPool
+from feedline.pipeline.crops import Cropper, crop
+from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import STORES
 from tests.conftest import convert
 
 ENGINES = ["dali", "torch"]
@@ -195,7 +195,7 @@ def test_no_thread_is_left_behind(dataset: Dataset) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_program_may_end_in_mid_epoch(dataset: Dataset, engine: str) -> None:
     program = (
-        "from pipeline import Dataset, Loader\n"
+        "from feedline.pipeline import Dataset, Loader\n"
         f"loader = Loader(Dataset({str(dataset.root)!r}), engine={engine!r}, batch_size=8, split='official')\n"
         "batches = iter(loader)\n"
         "next(batches)\n"
@@ -404,7 +404,7 @@ def test_what_cannot_be_met_is_refused(dataset: Dataset, changes: dict[str, Any]
 def test_auto_falls_back_to_torch_and_says_so(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pipeline.dali_engine", None)
+    monkeypatch.setitem(sys.modules, "feedline.pipeline.dali_engine", None)
     loader = make(dataset, engine="auto", device="cuda")
     assert loader.engine_name == "torch"
     assert len(caplog.messages) == 1
@@ -412,7 +412,7 @@ def test_auto_falls_back_to_torch_and_says_so(
 
 
 def test_dali_that_is_not_there_is_said(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pipeline.dali_engine", None)
+    monkeypatch.setitem(sys.modules, "feedline.pipeline.dali_engine", None)
     assert make(dataset, engine="auto").engine_name == "torch"
     with pytest.raises(InputError, match="use --engine torch"):
         make(dataset, engine="dali")

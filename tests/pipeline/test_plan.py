@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import compiled
-from pipeline.errors import InputError
-from pipeline.permutation import BlockPermutation, Permutation
-from pipeline.philox import philox
-from pipeline.plan import Augment, Blocks, Plan
+from feedline.pipeline import compiled
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.permutation import BlockPermutation, Permutation
+from feedline.pipeline.philox import philox
+from feedline.pipeline.plan import Augment, Blocks, Plan
 
 Ids = NDArray[np.int64]
 

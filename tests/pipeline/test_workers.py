@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import Dataset, Loader
-from pipeline.plan import PlanBatch
-from pipeline.torch_engine import TorchEngine
-from pipeline.workers import Task, Workers
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.torch_engine import TorchEngine
+from feedline.pipeline.workers import Task, Workers
 
 BOUND = 300.0  # seconds for what only must not last for ever
 
@@ -34,7 +34,7 @@ def gate(workers: Workers) -> Iterator[threading.Event]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that workers read; it stands still."""
     now = [0.0]
-    monkeypatch.setattr("pipeline.workers.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+    monkeypatch.setattr("feedline.pipeline.workers.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
     return now
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from convert import build
-from convert.sample import draw_sample
-from pipeline import Dataset
-from training.meter import hardware, versions
-from training.report import write_json
+from feedline.convert import build
+from feedline.convert.sample import draw_sample
+from feedline.pipeline import Dataset
+from feedline.training.meter import hardware, versions
+from feedline.training.report import write_json
 
 
 def parser() -> argparse.ArgumentParser:

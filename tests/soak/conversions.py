@@ -63,9 +63,10 @@ def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, A
 
 
 def _build(source: Path, out: Path, *flags: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "convert.build", "--source", str(source), "--out", str(out), "--workers", "2"]
+    command = [sys.executable, "-m", "feedline.convert.build", "--source", str(source), "--out", str(out)]
+    command += ["--workers", "2", *flags]
     quiet = subprocess.DEVNULL
-    return subprocess.Popen([*command, *flags], cwd=ROOT, start_new_session=True, stdout=quiet, stderr=quiet)
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=quiet, stderr=quiet)
 
 
 def _afterwards(source: Path, out: Path) -> dict[str, str]:

@@ -13,11 +13,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import Dataset, InputError
-from pipeline.decode import DecodeError, decode
-from training import checkpoint
-from training.config import Config
-from training.modes.common import saved_config
+from feedline.pipeline import Dataset, InputError
+from feedline.pipeline.decode import DecodeError, decode
+from feedline.training import checkpoint
+from feedline.training.config import Config
+from feedline.training.modes.common import saved_config
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.sampled_from([-1, 0, 1, 2**31, 2**63, 10**400])
 TEXTS = st.text(max_size=8) | st.sampled_from(["../..", "/etc/passwd", "\0", "raw", "train"])

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from training import checkpoint
+from feedline.training import checkpoint
 
 FLAGS = [
     "--recipe", "demo", "--device", "cpu", "--classes", "2", "--batch-size", "16", "--image-size", "16",
@@ -34,8 +34,8 @@ def _train(argv: list[str], folder: str, small: bool) -> None:
     sys.stdout = sys.stderr = Path("output.txt").open("a")  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import train
+    from feedline.training.modes import common
     from tests.training.conftest import small_model
-    from training.modes import common
 
     if small:
         common.resnet18 = small_model  # type: ignore[attr-defined, assignment]

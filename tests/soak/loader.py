@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from bench.memory import held_mib
-from pipeline import Dataset, Loader
-from pipeline.engine import ENGINES, EngineName
-from pipeline.stores import STORES, StoreName
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.engine import ENGINES, EngineName
+from feedline.pipeline.stores import STORES, StoreName
 
 ROW = 20  # of pixels, by which an image is known
 CLOSE = 6.0  # of 255: mean distance that decoders of JPEG may differ by in it

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import Dataset
-from training.config import Config
-from training.loop import Trainer
-from training.modes.common import choose_device, make_loader
+from feedline.pipeline import Dataset
+from feedline.training.config import Config
+from feedline.training.loop import Trainer
+from feedline.training.modes.common import choose_device, make_loader
 
 SMALL: dict[str, Any] = {
     "split": "official",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import InputError
-from training.config import RECIPES, Config, add_flags, from_flags, keys, read_recipe
+from feedline.pipeline import InputError
+from feedline.training.config import RECIPES, Config, add_flags, from_flags, keys, read_recipe
 
 
 def flags(*argv: str) -> dict[str, Any]:

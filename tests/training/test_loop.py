@@ -12,20 +12,20 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline import Dataset, InputError
-from pipeline.dataset import PARTS
-from pipeline.loader import Batch
+from feedline.pipeline import Dataset, InputError
+from feedline.pipeline.dataset import PARTS
+from feedline.pipeline.loader import Batch
+from feedline.training import checkpoint
+from feedline.training.config import Config
+from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
+from feedline.training.loop import Trainer
+from feedline.training.meter import StallMeter
+from feedline.training.modes.common import make_loader
+from feedline.training.precision import Precision
+from feedline.training.report import Log
+from feedline.training.step import TrainStep
+from feedline.training.stopping import Interrupted
 from tests.training.conftest import small_model
-from training import checkpoint
-from training.config import Config
-from training.evaluate import Evaluation, evaluate, most_confused, per_class
-from training.loop import Trainer
-from training.meter import StallMeter
-from training.modes.common import make_loader
-from training.precision import Precision
-from training.report import Log
-from training.step import TrainStep
-from training.stopping import Interrupted
 
 Build = Callable[..., Trainer]
 Make = Callable[..., Config]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import Dataset, InputError
+from feedline.pipeline import Dataset, InputError
+from feedline.training.config import Config
+from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
+from feedline.training.modes.common import make_loader
 from tests.training.conftest import small_model
-from training.config import Config
-from training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
-from training.modes.common import make_loader
 
 CPU = torch.device("cpu")
 

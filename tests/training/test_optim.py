@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from feedline.training.config import Config, from_flags
+from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
 from tests.training.conftest import small_model
-from training.config import Config, from_flags
-from training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
 
 
 def rates(config: Config, steps_per_epoch: int) -> list[float]:

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 import train
-from pipeline import Dataset
+from feedline.pipeline import Dataset
+from feedline.training import checkpoint
+from feedline.training.modes import common
+from feedline.training.ranks import Agreement, Ranks
+from feedline.training.sync_norm import HostSyncBatchNorm, synchronised
 from tests.training.conftest import small_model
-from training import checkpoint
-from training.modes import common
-from training.ranks import Agreement, Ranks
-from training.sync_norm import HostSyncBatchNorm, synchronised
 
 BOUND = 300.0  # seconds for what only must not last for ever
 FLAGS = [

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from training.modes import bench, evaluate, lrfind, summary, train
-from training.modes.common import Request
+from feedline.training.modes import bench, evaluate, lrfind, summary, train
+from feedline.training.modes.common import Request
 
 MODES: dict[str, Callable[[Request], int]] = {
     "lrfind": lrfind.run,

@@ -1,14 +1,14 @@
 """--mode bench: images/s of loader, model and both."""
 
-from pipeline import compiled
-from pipeline.dataset import Dataset
-from pipeline.engine import ENGINES, choose_engine, dali_problem
-from pipeline.stores import STORES, choose_store
-from training import bench, plots
-from training.meter import hardware, peak_memory, versions
-from training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
-from training.report import write_json
-from training.step import TrainStep
+from feedline.pipeline import compiled
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.engine import ENGINES, choose_engine, dali_problem
+from feedline.pipeline.stores import STORES, choose_store
+from feedline.training import bench, plots
+from feedline.training.meter import hardware, peak_memory, versions
+from feedline.training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
+from feedline.training.report import write_json
+from feedline.training.step import TrainStep
 
 
 def run(request: Request) -> int:

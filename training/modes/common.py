@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import torch
 
-from model import resnet18
-from pipeline.dataset import Dataset
-from pipeline.errors import InputError
-from pipeline.loader import Loader
-from training import checkpoint
-from training.config import Config, convert, from_flags, keys
-from training.precision import Precision
-from training.ranks import ALONE, Ranks
+from feedline.model import resnet18
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Loader
+from feedline.training import checkpoint
+from feedline.training.config import Config, convert, from_flags, keys
+from feedline.training.precision import Precision
+from feedline.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)

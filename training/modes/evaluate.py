@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from pipeline.dataset import Dataset
-from pipeline.errors import InputError
-from training import checkpoint
-from training.config import Config
-from training.evaluate import Evaluation, evaluate, most_confused, per_class
-from training.meter import hardware, versions
-from training.modes.common import (
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training import checkpoint
+from feedline.training.config import Config
+from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
+from feedline.training.meter import hardware, versions
+from feedline.training.modes.common import (
     Request,
     check_dataset,
     choose_device,
@@ -23,8 +23,8 @@ from training.modes.common import (
     saved_config,
     say_feed,
 )
-from training.precision import Precision
-from training.report import write_csv, write_json
+from feedline.training.precision import Precision
+from feedline.training.report import write_csv, write_json
 
 
 def run(request: Request) -> int:

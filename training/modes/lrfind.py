@@ -5,15 +5,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import Dataset
-from pipeline.errors import InputError
-from training import plots
-from training.config import Config
-from training.lr_range import LRRange, Sweep, lr_range_test
-from training.meter import hardware, versions
-from training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
-from training.precision import Precision
-from training.report import write_json
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training import plots
+from feedline.training.config import Config
+from feedline.training.lr_range import LRRange, Sweep, lr_range_test
+from feedline.training.meter import hardware, versions
+from feedline.training.modes.common import Request, choose_device, make_loader, make_model, memory_errors, say_feed
+from feedline.training.precision import Precision
+from feedline.training.report import write_json
 
 ENDS = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # beyond what any network trains with
 

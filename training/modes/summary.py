@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from model import layer_table, resnet18
-from pipeline.dataset import Dataset
-from training.modes.common import Request
+from feedline.model import layer_table, resnet18
+from feedline.pipeline.dataset import Dataset
+from feedline.training.modes.common import Request
 
 
 def run(request: Request) -> int:

@@ -4,12 +4,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import Dataset
-from pipeline.errors import InputError
-from training import checkpoint
-from training.config import Config
-from training.loop import Trainer
-from training.modes.common import (
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training import checkpoint
+from feedline.training.config import Config
+from feedline.training.loop import Trainer
+from feedline.training.modes.common import (
     Request,
     check_dataset,
     choose_device,
@@ -21,9 +21,9 @@ from training.modes.common import (
     saved_config,
     say_feed,
 )
-from training.modes.lrfind import resolve_max_lr
-from training.ranks import may_restart, restarted
-from training.stopping import Interrupted, stop_on_signal
+from feedline.training.modes.lrfind import resolve_max_lr
+from feedline.training.ranks import may_restart, restarted
+from feedline.training.stopping import Interrupted, stop_on_signal
 
 # What may change when a run goes on: none of it touches the result.
 FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every", "target"}
