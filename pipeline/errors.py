@@ -1,8 +1,55 @@
-"""The one exception that stands for wrong input rather than a bug."""
+"""What can go wrong outside the code: one parent, a class a kind."""
+
+import re
+
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
-class InputError(ValueError):
-    """What came from outside cannot be used.
+class FeedlineError(Exception):
+    """Something outside the code went wrong.
 
-    The message is one line that says what is wrong, where, and what to do. Commands print it and exit with status 2.
+    The message is one line that says what is wrong, where, and what to do. It names the library's arguments in
+    backticks, as `` `batch_size=1000` ``; `str` drops the backticks, `as_flags` turns arguments into flags. Commands
+    print the line and exit with status 2.
     """
+
+    @property
+    def message(self) -> str:
+        """The line with its backticks."""
+        return str(self.args[0]) if self.args else ""
+
+    def __str__(self) -> str:
+        return _ARGUMENT.sub(lambda match: match[0].strip("`"), self.message)
+
+
+class InputError(FeedlineError, ValueError):
+    """An argument, a file or a folder cannot be used."""
+
+
+class DivergedError(FeedlineError, ArithmeticError):
+    """The loss is no longer finite."""
+
+
+class OutOfMemoryError(FeedlineError, MemoryError):
+    """The memory of the GPU or of the host ran out."""
+
+
+class WorkerKilledError(FeedlineError, RuntimeError):
+    """A worker process was killed from outside."""
+
+
+def as_flags(error: FeedlineError) -> str:
+    """The message for a command line: `` `batch_size=8` `` as `--batch-size 8`, `` `flip=False` `` as `--no-flip`."""
+
+    def flag(match: "re.Match[str]") -> str:
+        name, value = match[1].replace("_", "-"), match[2]
+        if value in ("True", "False"):
+            return f"--{name}" if value == "True" else f"--no-{name}"
+        return f"--{name}" if value is None else f"--{name} {value}"
+
+    return _ARGUMENT.sub(flag, error.message)
+
+
+def first_line(error: BaseException, limit: int = 120) -> str:
+    """The first line of an exception's text, or the name of its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
