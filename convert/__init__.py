@@ -1,1 +1,1 @@
-"""From any image source to a dataset folder, once."""
+"""From images of any source to a dataset folder, once."""

@@ -1,4 +1,4 @@
-"""Looks at every image once: reads, decodes, counts; what worker processes run."""
+"""What a worker does with images: read, decode, measure, copy."""
 
 import hashlib
 import io
@@ -10,25 +10,47 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from feedline.convert.sources import Damaged, Item, Tree
+from feedline.convert.layouts import Item
+from feedline.convert.mean_std import VALUES, histogram
+from feedline.convert.trees import Damaged, Tree
 from feedline.pipeline.decode import DecodeError, decode
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, first_line
 
 MAX_FILE_BYTES = 256 << 20
+MAX_REASON = 1000  # characters
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one image turned out to be.
+class Job:
+    """Images for a worker.
+
+    Attributes:
+        tree: gives the bytes.
+        items: the images.
+        target: the dataset folder, with the folders of these images in it.
+        packs: kinds of packs to prepare.
+        max_size: limit of the shorter side in packs, in pixels.
+    """
+
+    tree: Tree
+    items: Sequence[Item]
+    target: Path
+    packs: tuple[str, ...]
+    max_size: int | None
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What is known of one image after reading it.
 
     Attributes:
         height, width: pixels, after the EXIF orientation is applied.
-        gray, plain: as `decode` found it.
+        gray, plain: as in `Decoded`.
         digest: of the file's bytes.
-        pack_size: height and width of what follows, which `max_size` may have made smaller.
-        encoded: the file's bytes, if they are wanted.
-        pixels: uint8 RGB rows, if they are wanted.
-        error: why it does not decode; then nothing else is set.
+        pack_size: height and width in packs, in pixels; `max_size` limits them.
+        encoded: the file for the jpeg pack; empty if there is none.
+        pixels: uint8 RGB rows for the raw pack; empty if there is none.
+        error: why the image does not decode; then nothing else is set.
     """
 
     height: int = 0
@@ -43,69 +65,68 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Some images for a worker.
+class JobResult:
+    """The result of a job.
 
     Attributes:
-        tree: gives the bytes.
-        items: the images.
-        target: folder to write the image files into.
-        packs: the packs to prepare.
-        max_size: limit of the shorter side in packs, in pixels.
+        images: one result per item.
+        histogram: int64 [VALUES], of the train images (see `mean_std`).
     """
 
-    tree: Tree
-    items: Sequence[Item]
-    target: Path
-    packs: tuple[str, ...]
-    max_size: int | None
+    images: list[ImageResult]
+    histogram: NDArray[np.int64]
 
 
-def run(job: Job) -> tuple[list[Seen], NDArray[np.int64]]:
-    """Reads, decodes and writes a job's images.
+def convert_images(job: Job) -> JobResult:
+    """Reads and decodes the images of a job and copies their files.
 
-    Returns:
-        What each image is, and int64 [768] the histogram of the train images' R, G and B values.
+    Raises:
+        InputError: if a file cannot be read or has changed.
+        OSError: if a file cannot be written.
     """
-    histogram = np.zeros(768, dtype=np.int64)
-    seen = []
+    total = np.zeros(VALUES, dtype=np.int64)
+    results = []
     for item in job.items:
-        result, counts = _look(job, item)
-        seen.append(result)
-        if counts is not None and item.part == "train":
-            histogram += counts
-    return seen, histogram
+        try:
+            data = _read(job.tree, item)
+            pixels, gray, plain = decode(data)
+        except (Damaged, DecodeError) as error:
+            results.append(ImageResult(error=first_line(error, MAX_REASON)))
+            continue
+        except OSError as error:
+            message = f"{item.name}: cannot be read ({error.strerror}); repair or remove it in the source"
+            raise InputError(message) from error
+        (job.target / item.path).write_bytes(data)
+        if item.part == "train":
+            total += histogram(pixels)
+        encoded, packed = _limit(data, pixels, job.max_size)
+        results.append(
+            ImageResult(
+                height=pixels.shape[0],
+                width=pixels.shape[1],
+                gray=gray,
+                plain=plain,
+                digest=hashlib.blake2b(data, digest_size=16).digest(),
+                pack_size=(packed.shape[0], packed.shape[1]),
+                encoded=encoded if "jpeg" in job.packs else b"",
+                pixels=packed.tobytes() if "raw" in job.packs else b"",
+            )
+        )
+    return JobResult(results, total)
 
 
-def _look(job: Job, item: Item) -> tuple[Seen, NDArray[np.int64] | None]:
-    try:
-        if item.size > MAX_FILE_BYTES:
-            raise DecodeError(f"{item.size / 2**20:,.0f} MiB, more than an image file has")
-        data = job.tree.read(item.name)
-        if len(data) != item.size:
-            raise InputError(f"{item.name}: was changed while it was read; convert the source when it is complete")
-        pixels, gray, plain = decode(data)
-    except (Damaged, DecodeError) as error:
-        return Seen(error=str(error) or type(error).__name__), None
-    except OSError as error:
-        raise InputError(f"{item.name}: cannot be read ({error.strerror}); mend or remove it in the source") from error
-    (job.target / item.path).write_bytes(data)
-    packed, small = _limit(data, pixels, job.max_size)
-    seen = Seen(
-        height=pixels.shape[0],
-        width=pixels.shape[1],
-        gray=gray,
-        plain=plain,
-        digest=hashlib.blake2b(data, digest_size=16).digest(),
-        pack_size=(small.shape[0], small.shape[1]),
-        encoded=packed if "jpeg" in job.packs else b"",
-        pixels=small.tobytes() if "raw" in job.packs else b"",
-    )
-    return seen, np.array(Image.fromarray(pixels).histogram(), dtype=np.int64)
+def _read(tree: Tree, item: Item) -> bytes:
+    """The bytes of an image file, as long as it was when listed."""
+    if item.size > MAX_FILE_BYTES:
+        raise DecodeError(f"{item.size / 2**20:,.0f} MiB, more than an image file has")
+    data = tree.read(item.name)
+    if len(data) != item.size:
+        raise InputError(f"{item.name}: was changed while it was read; convert the source when it is complete")
+    return data
 
 
 def _limit(data: bytes, pixels: NDArray[np.uint8], max_size: int | None) -> tuple[bytes, NDArray[np.uint8]]:
-    """An image file and its pixels with a shorter side of at most `max_size`; made smaller, it is a new JPEG."""
+    """An image file and its pixels with a shorter side of at most `max_size`. A resized image is a new JPEG."""
     height, width = pixels.shape[:2]
     if max_size is None or min(height, width) <= max_size:
         return data, pixels

@@ -1,8 +1,8 @@
-"""The built-in sample: a labelled image set drawn by code, in Tiny ImageNet's exact layout.
+"""The built-in sample: labelled images drawn by code, in Tiny ImageNet's exact layout.
 
-Ten classes of shapes. Place, size, tilt, colours and background say nothing about the class, and the shape may be
-lighter or darker than what surrounds it: so a linear classifier on pixels finds next to nothing, while a convolutional
-network learns it in minutes.
+Ten classes of shapes. Position, size, rotation, colours and background do not depend on the class, and a shape may be
+lighter or darker than its background. So a linear classifier on pixels learns almost nothing, while a convolutional
+network learns the classes in minutes.
 """
 
 import io
@@ -14,16 +14,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 64  # pixels, as Tiny ImageNet
-_SCALE = 4  # drawn so many times larger, then reduced: smooth edges
+_SCALE = 4  # shapes are drawn this many times larger and then reduced, for smooth edges
 _QUALITY = 92
-_GRAY_SHARE = 0.02  # about what Tiny ImageNet has of one-channel images
+_GRAY_SHARE = 0.02  # of images with one channel, about as in Tiny ImageNet
 
 Point = tuple[float, float]
 Painter = Callable[[ImageDraw.ImageDraw, float, float, float, float], None]
 
 
 def _polygon(points: list[Point]) -> Painter:
-    """A filled polygon given by points around (0, 0) of radius about 1."""
+    """A filled polygon.
+
+    Args:
+        points: its corners, at a distance of about 1 from (0, 0).
+    """
 
     def paint(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, tilt: float) -> None:
         cos, sin = math.cos(tilt), math.sin(tilt)
@@ -35,7 +39,7 @@ def _polygon(points: list[Point]) -> Painter:
 
 
 def _regular(corners: int, inner: float | None = None) -> Painter:
-    """A regular polygon, or a star if the radius of the inner corners is given."""
+    """A regular polygon; a star if `inner`, the radius of its inner corners, is given."""
     radii = [1.0] * corners if inner is None else [1.0, inner] * corners
     step = 2 * math.pi / len(radii)
     return _polygon([(r * math.sin(i * step), -r * math.cos(i * step)) for i, r in enumerate(radii)])
@@ -100,7 +104,7 @@ def draw_image(shape: str, rng: np.random.Generator) -> Image.Image:
 
 
 def _texture(rng: np.random.Generator) -> Image.Image:
-    """A soft random background of two colours with grain."""
+    """A random background: soft colours with noise."""
     cells = int(rng.integers(2, 5))
     coarse = Image.fromarray(rng.integers(70, 186, (cells, cells, 3), dtype=np.uint8), "RGB")
     soft = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.float32)
@@ -109,7 +113,7 @@ def _texture(rng: np.random.Generator) -> Image.Image:
 
 
 def _contrast(background: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """What fills the shape: another texture, lighter or darker than the background by a step that can be seen."""
+    """The inside of the shape: clearly lighter or darker than the background."""
     step = rng.uniform(70, 120) * rng.choice([-1, 1])
     blurred = np.asarray(background.filter(ImageFilter.GaussianBlur(3)), dtype=np.float32)
     tint = rng.uniform(-25, 25, 3)
@@ -118,14 +122,14 @@ def _contrast(background: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def draw_sample(root: Path, *, train: int = 240, val: int = 60, classes: int = len(SHAPES), seed: int = 0) -> Path:
-    """Draws the sample.
+    """Draws the sample into a folder.
 
     Args:
-        root: folder to make.
-        train: images a class.
-        val: images a class.
-        classes: the first so many shapes.
-        seed: the same seed gives the same bytes with the same Pillow.
+        root: folder to create.
+        train: train images per class.
+        val: val images per class.
+        classes: use only the first N shapes.
+        seed: of the drawing; the same seed gives the same bytes with the same Pillow.
 
     Returns:
         `root`, in the layout of the official download: wnids.txt, words.txt, train/<wnid>/images/ with

@@ -1,4 +1,4 @@
-"""How much room a dataset folder takes, before it is written."""
+"""Estimates the disk space that a dataset folder needs, before it is written."""
 
 import io
 import shutil
@@ -8,15 +8,29 @@ from pathlib import Path
 
 from PIL import Image
 
-from feedline.convert.sources import Damaged, Item, Listing
+from feedline.convert.layouts import Item, Listing
 from feedline.pipeline.errors import InputError
 
-PROBED = 64  # images whose size in pixels stands for all
-BLOCK = 4096  # bytes in which file systems give out room
-INDEX = 128  # bytes an image in lists and indexes
+PROBED = 64  # images whose size in pixels is read to estimate that of all
+BLOCK = 4096  # bytes; file systems allocate whole blocks
+INDEX = 128  # bytes per image in lists and indexes
 
 
-def needed(listing: Listing, packs: Sequence[str], max_size: int | None) -> int:
+def check_space(listing: Listing, out: Path, packs: Sequence[str], max_size: int | None) -> None:
+    """Checks that the disk has enough space for the dataset folder `out`.
+
+    Raises:
+        InputError: if it has not.
+    """
+    free, needed = shutil.disk_usage(out.parent).free, bytes_needed(listing, packs, max_size)
+    if needed > free:
+        raise InputError(
+            f"{out}: needs about {_size(needed)}, and {_size(free)} are free there; free some space, choose another "
+            "`out`, or write less with `packs=jpeg` or `max_size`"
+        )
+
+
+def bytes_needed(listing: Listing, packs: Sequence[str], max_size: int | None) -> int:
     """Bytes that the folder will take, to a few percent: copies of the files, packs, lists."""
     sizes = [item.size for item in listing.items]
     total = sum(-(-size // BLOCK) * BLOCK for size in sizes) + INDEX * len(sizes)
@@ -35,21 +49,11 @@ def _pixels(listing: Listing, item: Item, max_size: int | None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             width, height = Image.open(io.BytesIO(listing.tree.read(item.name))).size
-    except (Damaged, Exception):
+    except Exception:  # whatever is wrong is reported when the image is converted
         return 0
     scale = min(1.0, (max_size or min(width, height)) / min(width, height))
     return round(width * scale) * round(height * scale)
 
 
-def require(listing: Listing, out: Path, packs: Sequence[str], max_size: int | None) -> None:
-    """Raises InputError if there is not enough room for the folder at `out`."""
-    free, wanted = shutil.disk_usage(out.parent).free, needed(listing, packs, max_size)
-    if wanted > free:
-        raise InputError(
-            f"{out}: needs about {_gib(wanted)} and {_gib(free)} are free there; make room, choose another --out, or "
-            "write less with --packs jpeg or --max-size"
-        )
-
-
-def _gib(count: int) -> str:
+def _size(count: int) -> str:
     return f"{count / 2**30:,.2f} GiB" if count >= 2**27 else f"{count / 2**20:,.1f} MiB"

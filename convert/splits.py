@@ -1,78 +1,87 @@
-"""The two splits: the one that the source has, and a stratified one of everything."""
+"""The two splits: the source's (official), and a stratified one of all images."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from feedline.pipeline.dataset import Split
+from feedline.convert.duplicates import group_identical
+from feedline.pipeline.dataset import PARTS, Split
 from feedline.pipeline.errors import InputError
 
 
 def fraction_name(val_fraction: float) -> str:
-    """0.3 is `70-30`."""
+    """The name of a stratified split: 0.3 gives `70-30`."""
     val = round(100 * val_fraction, 4)
     return f"{100 - val:g}-{val:g}"
 
 
 def official(parts: Sequence[str]) -> Split | None:
-    """The source's own split, if it has one. `parts` says for each image where it was."""
-    ids = {part: np.array([i for i, p in enumerate(parts) if p == part], dtype=np.int64) for part in ("train", "val")}
+    """The source's split, or None if the source has no val images.
+
+    Args:
+        parts: of each image, `train` or `val`.
+    """
+    ids = {part: np.array([i for i, p in enumerate(parts) if p == part], dtype=np.int64) for part in PARTS}
     return Split("official", **ids) if len(ids["val"]) else None
 
 
 def stratified(labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int) -> Split:
-    """Splits all images, class by class, so that byte-identical ones stay on one side.
+    """Splits all images class by class, with byte-identical images on the same side.
 
-    Each class gives round(n * val_fraction) images to val. Groups of identical images are placed first, each on a side
-    drawn at random; single images then fill every class up to its share.
+    Each class gives round(n * val_fraction) images to val. Groups of identical images are placed first, each on a
+    randomly drawn side. Single images then fill up the classes.
 
     Args:
         labels: of each image.
         digests: of each image's bytes.
         val_fraction: in (0, 1).
-        seed: of the choice.
+        seed: of the random choices.
 
     Returns:
         The split, its ids ascending.
 
     Raises:
-        InputError: if a class is too small to have an image on both sides, or identical images leave no choice.
+        InputError: if a class is too small to have an image on both sides, or a group of identical images fits on
+            neither side.
     """
-    per_class = np.bincount(labels)
-    quota = np.rint(per_class * val_fraction).astype(int)
-    if small := np.flatnonzero((quota == 0) | (quota == per_class)).tolist():
-        raise InputError(
-            f"--val-fraction {val_fraction}: class {small[0]} has {per_class[small[0]]} images, too few for both sides"
-        )
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for image, digest in enumerate(digests):
-        groups[digest].append(image)
-
-    def draw(digest: bytes) -> float:
-        """In [0, 1), by the image's bytes and the seed: the same on every machine and with every numpy."""
-        return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=b"split %d" % seed).digest(), "big") / 2**64
-
+    val_quota, train_quota = _quotas(labels, val_fraction)
     in_val = np.zeros(len(labels), dtype=bool)
-    room = {True: quota.copy(), False: per_class - quota}  # by side, images that each class can still take
-    for digest, group in groups.items():
-        if len(group) == 1:
-            continue
-        wanted = draw(digest) < val_fraction
-        counts = np.bincount([labels[i] for i in group], minlength=len(quota))
-        side = next((s for s in (wanted, not wanted) if np.all(counts <= room[s])), None)
+    free = {True: val_quota, False: train_quota}  # {in val: int [classes], images that still fit}
+    groups = group_identical(digests)
+    for group in (group for group in groups if len(group) > 1):
+        prefer_val = _draw(digests[group[0]], seed) < val_fraction
+        counts = np.bincount([labels[i] for i in group], minlength=len(val_quota))
+        side = next((side for side in (prefer_val, not prefer_val) if np.all(counts <= free[side])), None)
         if side is None:
             raise InputError(
-                f"--val-fraction {val_fraction}: {len(group)} byte-identical images fit on neither side; "
+                f"`val_fraction={val_fraction}`: {len(group)} byte-identical images fit on neither side; "
                 "remove the duplicates from the source"
             )
-        room[side] -= counts
+        free[side] -= counts
         in_val[group] = side
     singles: dict[int, list[tuple[float, int]]] = defaultdict(list)
-    for digest, group in groups.items():
-        if len(group) == 1:
-            singles[labels[group[0]]].append((draw(digest), group[0]))
+    for image in (group[0] for group in groups if len(group) == 1):
+        singles[labels[image]].append((_draw(digests[image], seed), image))
     for label, drawn in singles.items():
-        in_val[[image for _, image in sorted(drawn)[: room[True][label]]]] = True
+        in_val[[image for _, image in sorted(drawn)[: free[True][label]]]] = True
     return Split(fraction_name(val_fraction), np.flatnonzero(~in_val), np.flatnonzero(in_val))
+
+
+def _quotas(labels: Sequence[int], val_fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Images of each class for val and for train, int64 [classes] each."""
+    per_class = np.bincount(labels)
+    val = np.rint(per_class * val_fraction).astype(int)
+    if too_small := np.flatnonzero((val == 0) | (val == per_class)).tolist():
+        label = too_small[0]
+        raise InputError(
+            f"`val_fraction={val_fraction}`: class {label} has {per_class[label]} images, too few for both sides"
+        )
+    return val, per_class - val
+
+
+def _draw(digest: bytes, seed: int) -> float:
+    """A number in [0, 1), by an image's bytes and the seed: the same on every machine and with every numpy."""
+    return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=b"split %d" % seed).digest(), "big") / 2**64

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from feedline.convert.download import Remote, download
-from feedline.pipeline import InputError
+from feedline.pipeline.errors import InputError
 from tests.convert.server import serve
 
 CONTENT = bytes(range(256)) * 20000
@@ -22,10 +22,10 @@ def test_a_file_arrives_checked(tmp_path: Path) -> None:
         assert path.read_bytes() == CONTENT
         assert list(tmp_path.iterdir()) == [path]
         assert download(Remote(server.url), tmp_path) == path
-        assert len(server.asked) == 1, "what is there is not brought again"
+        assert len(server.asked) == 1, "a file that is there is not downloaded again"
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_broken_transfer_is_resumed(tmp_path: Path) -> None:
     with serve(CONTENT) as server:
         server.break_after = [1_000_000, 2_000_000]
         path = download(Remote(server.url, digest=md5(CONTENT)), tmp_path, wait=0)
@@ -33,7 +33,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert server.asked == [None, "bytes=1000000-", "bytes=3000000-"]
 
 
-def test_it_goes_on_after_the_program_was_ended(tmp_path: Path) -> None:
+def test_a_download_is_resumed_by_the_next_run(tmp_path: Path) -> None:
     (tmp_path / "images.zip.part").write_bytes(CONTENT[:4321])
     with serve(CONTENT) as server:
         path = download(Remote(server.url, digest=md5(CONTENT)), tmp_path)
@@ -68,7 +68,7 @@ def test_a_wrong_size_is_refused(tmp_path: Path) -> None:
 def test_a_server_that_keeps_breaking_off_is_given_up_and_the_part_kept(tmp_path: Path) -> None:
     with serve(CONTENT) as server:
         server.break_after = [1000] + [0] * 10
-        with pytest.raises(InputError, match="go on from 1,000 bytes"):
+        with pytest.raises(InputError, match="resume from 1,000 bytes"):
             download(Remote(server.url), tmp_path, tries=3, wait=0)
         assert len(server.asked) == 4
     assert (tmp_path / "images.zip.part").read_bytes() == CONTENT[:1000]
@@ -96,3 +96,26 @@ def test_urls_carry_their_checksum() -> None:
     assert Remote.parse("http://host/a.zip").digest is None
     with pytest.raises(InputError, match="unknown checksum 'sha0'"):
         Remote.parse("http://host/a.zip#sha0=ab")
+
+
+def test_a_server_that_hangs_is_given_up(tmp_path: Path) -> None:
+    with serve(b"x" * 1000) as server:
+        server.hang_after = 400
+        with pytest.raises(InputError, match=r"timed out; run the same command again to resume from"):
+            download(Remote(server.url), tmp_path, tries=2, timeout=0.2, wait=0)
+
+
+def test_a_server_that_claims_less_than_there_is_is_found_out(tmp_path: Path) -> None:
+    with serve(b"x" * 1000) as server:
+        server.claim = 500
+        with pytest.raises(InputError, match=r"500 bytes, expected 1,000"):
+            download(Remote(server.url, size=1000), tmp_path, tries=2, wait=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_claims_more_than_there_is_cannot_pass_for_whole(tmp_path: Path) -> None:
+    with serve(b"x" * 1000) as server:
+        server.claim = 2000
+        with pytest.raises(InputError, match=r"1,000 bytes, expected 1,500"):
+            download(Remote(server.url, size=1500), tmp_path, tries=2, wait=0)
+        assert download(Remote(server.url, size=1000), tmp_path, tries=2, wait=0).read_bytes() == b"x" * 1000

@@ -1,4 +1,4 @@
-"""Kills the converter at random moments and looks at what is there afterwards."""
+"""Kills the converter at random moments and checks what is left."""
 
 import hashlib
 import os
@@ -18,48 +18,47 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Kills builds, first of nothing, then with `--force` of a folder that is there.
+    """Kills builds: new ones, and those that replace an existing folder (`--force`).
 
     Args:
-        source: of images.
+        source: of the images.
         folder: to work in.
-        kills: how many.
-        seed: of moments and signals.
+        kills: number of builds to kill.
+        seed: of the moments and signals.
 
     Returns:
         The counts.
 
     Raises:
-        AssertionError: if a folder is neither absent nor whole, a process is left, or the next build differs.
+        AssertionError: if a folder is neither absent nor whole, a process survives, or the next build differs.
     """
-    out, dice, begun = folder / "data", random.Random(seed), time.monotonic()
-    whole = _build(source, folder / "whole")
-    whole.wait()
-    wanted, took = _digests(folder / "whole"), time.monotonic() - begun
+    out, rng, started = folder / "data", random.Random(seed), time.monotonic()
+    _build(source, folder / "whole").wait()
+    expected, duration = _digests(folder / "whole"), time.monotonic() - started
     counts: Counter[str] = Counter()
     while counts["kills"] < kills:
-        if dice.random() < 0.5:
+        if rng.random() < 0.5:
             shutil.rmtree(out, ignore_errors=True)
-        there = out.exists()
-        process = _build(source, out, *(["--force"] if there else []))
+        existed = out.exists()
+        process = _build(source, out, *(["--force"] if existed else []))
         try:
-            process.wait(dice.uniform(0, 1.1 * took))
+            process.wait(rng.uniform(0, 1.1 * duration))
         except subprocess.TimeoutExpired:
-            how = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-            process.send_signal(how)
+            sent = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+            process.send_signal(sent)
             process.wait(300)
-            counts.update(["kills", how.name, "with --force" if there else "of nothing"])
-        _nobody_is_left(process.pid)
+            counts.update(["kills", sent.name, "with --force" if existed else "of nothing"])
+        _check_all_ended(process.pid)
         counts["absent afterwards" if not out.exists() else "whole afterwards"] += 1
-        if there:
-            assert _afterwards(source, out) == wanted, "the folder that was there was lost"
+        if existed:
+            assert _digests_after_build(source, out) == expected, "the folder that was there was lost"
         elif out.exists():
-            assert _digests(out) == wanted
-        if dice.random() < 0.3:
-            assert _afterwards(source, out) == wanted
-    assert _afterwards(source, out) == wanted
+            assert _digests(out) == expected
+        if rng.random() < 0.3:
+            assert _digests_after_build(source, out) == expected
+    assert _digests_after_build(source, out) == expected
     assert sorted(p.name for p in folder.iterdir()) == ["data", "whole"]
-    return {"kills": counts.pop("kills"), **counts, "seconds": time.monotonic() - begun}
+    return {"kills": counts.pop("kills"), **counts, "seconds": time.monotonic() - started}
 
 
 def _build(source: Path, out: Path, *flags: str) -> "subprocess.Popen[bytes]":
@@ -69,8 +68,8 @@ def _build(source: Path, out: Path, *flags: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=quiet, stderr=quiet)
 
 
-def _afterwards(source: Path, out: Path) -> dict[str, str]:
-    """What a build that nobody disturbs leaves."""
+def _digests_after_build(source: Path, out: Path) -> dict[str, str]:
+    """The files after an undisturbed build."""
     assert _build(source, out).wait() == 0
     return _digests(out)
 
@@ -80,11 +79,11 @@ def _digests(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
 
 
-def _nobody_is_left(session: int) -> None:
-    """Workers end with the converter, however that ended."""
+def _check_all_ended(session: int) -> None:
+    """Workers end with the converter, however it ended."""
     deadline = time.monotonic() + 300
     while left := [p for p in psutil.pids() if _session(p) == session]:
-        assert time.monotonic() < deadline, f"processes {left} are left"
+        assert time.monotonic() < deadline, f"processes {left} are still running"
         time.sleep(0.05)
 
 

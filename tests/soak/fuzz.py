@@ -44,13 +44,13 @@ def damaged(data: bytes, damage: Damage) -> bytes:
 
 
 def replaced(value: Any, path: list[float], new: Any) -> Any:
-    """A copy of nested dicts and lists with one place, found by going down, replaced."""
+    """A copy of nested dicts and lists with one value replaced; `path` leads to it, each step a share of the length."""
     if not path or not isinstance(value, (dict, list)) or not value:
         return new
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
-    at = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
+    key = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
     changed = dict(value) if isinstance(value, dict) else list(value)
-    changed[at] = replaced(value[at], path[1:], new)
+    changed[key] = replaced(value[key], path[1:], new)
     return changed
 
 

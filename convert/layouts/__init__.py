@@ -1,0 +1,77 @@
+"""Layouts: what the names in a tree mean, part and class of every image. Every layout works on every tree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from feedline.convert.trees import Tree
+from feedline.pipeline.dataset import ClassInfo
+
+# What torchvision's ImageFolder accepts as an image.
+SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+MACOS_FOLDER = "__MACOSX"  # what macOS adds to a zip
+
+# {name without the folder that contains everything: name in the tree}
+Names = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a source.
+
+    Attributes:
+        name: its name in the tree.
+        path: its path in the dataset folder, `<part>/<class>/<file>`.
+        part: `train` or `val`, as the source has it.
+        label: index into the listing's classes.
+        size: bytes, as the tree lists it.
+    """
+
+    name: str
+    path: str
+    part: str
+    label: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a layout reads out of the names.
+
+    Attributes:
+        classes: in label order.
+        items: the images, in any order.
+        left_out: (name, reason) of every image that has no part or class.
+    """
+
+    classes: list[ClassInfo]
+    items: list[Item]
+    left_out: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source contains.
+
+    Attributes:
+        name: of the dataset.
+        tree: gives the bytes.
+        origin: where the source came from, with a checksum if there is one.
+        classes: in label order (sorted by folder).
+        items: sorted by path, train before val.
+        left_out: (name, reason) of every file that looks like an image and is not used.
+    """
+
+    name: str
+    tree: Tree
+    origin: dict[str, Any]
+    classes: list[ClassInfo]
+    items: list[Item]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image, by its name."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

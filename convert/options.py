@@ -1,0 +1,60 @@
+"""What to build."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feedline.convert.sources import default_name
+from feedline.pipeline.dataset import PACK_KINDS
+from feedline.pipeline.errors import InputError
+
+MIN_SIZE = 8  # pixels
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to build, checked.
+
+    Attributes:
+        source: see `open_source`.
+        out: the dataset folder.
+        packs: kinds of packs.
+        val_fraction: share of val in the stratified split, in (0, 1).
+        seed: of the stratified split.
+        workers: processes that decode.
+        strict: stop at an image that cannot be used, instead of leaving it out.
+        max_size: limit of the shorter side in packs, in pixels; None for no limit.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    source: str
+    out: Path
+    packs: tuple[str, ...]
+    val_fraction: float
+    seed: int
+    workers: int
+    strict: bool
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.packs:
+            if kind not in PACK_KINDS:
+                raise InputError(f"`packs={kind}`: choose from {', '.join(PACK_KINDS)}")
+        if not 0 < self.val_fraction < 1:
+            raise InputError(f"`val_fraction={self.val_fraction}`: must lie between 0 and 1")
+        if self.max_size is not None and self.max_size < MIN_SIZE:
+            raise InputError(f"`max_size={self.max_size}`: must be at least {MIN_SIZE} pixels")
+        if self.workers < 1:
+            raise InputError(f"`workers={self.workers}`: must be at least 1")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that change the dataset, as dataset.json keeps them."""
+        return {
+            "source": default_name(self.source),
+            "packs": list(self.packs),
+            "val_fraction": self.val_fraction,
+            "seed": self.seed,
+            "max_size": self.max_size,
+        }

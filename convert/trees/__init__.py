@@ -1,0 +1,44 @@
+"""Trees: the names and bytes of a source, whether it is a folder or a zip."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a tree holds. Names are relative, with forward slashes.
+
+    Attributes:
+        files: {name: bytes}, sorted by name.
+        folders: names of folders, sorted, without a slash at the end.
+        left_out: (name, reason) of every entry that is not in `files`.
+    """
+
+    files: dict[str, int]
+    folders: list[str]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Tree(Protocol):
+    """Names and bytes. Can be pickled for another process."""
+
+    @property
+    def contents(self) -> Contents:
+        """Lists the tree.
+
+        Raises:
+            InputError: if it cannot be listed, or must not be used.
+        """
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of a file.
+
+        Raises:
+            Damaged: if this file is damaged; the others may be whole.
+            OSError: if the file cannot be read.
+            InputError: if the tree has changed since it was opened.
+        """
+
+
+class Damaged(ValueError):
+    """One file of a tree is damaged."""

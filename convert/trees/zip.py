@@ -1,0 +1,113 @@
+"""A zip as a tree."""
+
+import lzma
+import os
+import stat
+import zipfile
+import zlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from feedline.convert.trees import Contents, Damaged
+from feedline.pipeline.errors import InputError
+
+
+@dataclass
+class ZipTree:
+    """The files in a zip. Names are checked before any of them is used as a path.
+
+    Args:
+        path: the zip.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+
+    path: Path
+
+    # A zip may unpack to ALWAYS_ALLOWED bytes, and beyond that to MAX_RATIO times its size: images hardly compress.
+    ALWAYS_ALLOWED = 1 << 30
+    MAX_RATIO = 200
+
+    def __post_init__(self) -> None:
+        self._opened_as = self._size_and_time()
+
+    @cached_property
+    def contents(self) -> Contents:
+        """See `Tree.contents`. Links and encrypted files are left out.
+
+        Raises:
+            InputError: if the zip cannot be read, has unsafe or repeated names, or is a zip bomb.
+        """
+        files: dict[str, int] = {}
+        folders: list[str] = []
+        left_out: list[tuple[str, str]] = []
+        for entry in self._zip.infolist():
+            name = entry.filename
+            self._check_name(name, files)
+            if name.endswith("/"):
+                folders.append(name.rstrip("/"))
+            elif stat.S_ISLNK(entry.external_attr >> 16):
+                left_out.append((name, "a link"))
+            elif entry.flag_bits & 1:
+                left_out.append((name, "encrypted"))
+            else:
+                files[name] = entry.file_size
+        self._check_size(sum(files.values()))
+        return Contents(dict(sorted(files.items())), sorted(folders), left_out)
+
+    def read(self, name: str) -> bytes:
+        """See `Tree.read`."""
+        archive = self._zip
+        try:
+            return archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+            raise Damaged(f"damaged in the zip ({error})") from error
+
+    @property
+    def _zip(self) -> zipfile.ZipFile:
+        if (now := self._size_and_time()) != self._opened_as:
+            raise InputError(f"{self.path}: was changed while it was read; convert it when it is complete")
+        return _open_zip(self.path, now[1], os.getpid())
+
+    def _size_and_time(self) -> tuple[int, int]:
+        """Bytes, and the time of the last change in ns."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}; give a zip that can be read") from error
+        return status.st_size, status.st_mtime_ns
+
+    def _check_name(self, name: str, earlier: dict[str, int]) -> None:
+        parts = name.replace("\\", "/").split("/")
+        if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+            raise InputError(f"{self.path}: contains the unsafe name {name!r}; do not trust this zip")
+        if name in earlier:
+            raise InputError(f"{self.path}: contains {name!r} twice; do not trust this zip")
+
+    def _check_size(self, unpacked: int) -> None:
+        packed = self._opened_as[0]
+        if unpacked > max(self.ALWAYS_ALLOWED, self.MAX_RATIO * packed):
+            raise InputError(
+                f"{self.path}: would unpack from {packed / 2**20:,.1f} MiB to {unpacked / 2**30:,.1f} GiB; images do "
+                "not compress like that, this is a zip bomb"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the cached list of names, which workers do not need.
+        return {"path": self.path, "_opened_as": self._opened_as}
+
+
+@lru_cache(maxsize=2)
+def _open_zip(path: Path, changed: int, process: int) -> zipfile.ZipFile:
+    """Opens a zip once per process: this reads the whole directory, a second for 110,000 names.
+
+    Forked processes need one each, because they would share the file position.
+    """
+    del changed, process  # part of the cache key only
+    try:
+        return zipfile.ZipFile(path)
+    except Exception as error:  # zipfile raises anything for damaged bytes
+        raise InputError(f"{path}: not a readable zip ({error}); download it again") from error

@@ -1,0 +1,66 @@
+"""What several tests of the converter use."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from feedline.convert import build
+from feedline.pipeline import Dataset
+
+
+def jpeg(seed: int = 0, size: tuple[int, int] = (20, 20), mode: str = "RGB", **options: object) -> bytes:
+    """A JPEG of noise."""
+    rng = np.random.default_rng(seed)
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def save_noise(path: Path, seed: int, mode: str = "RGB", **options: Any) -> bytes:
+    """Saves an image of noise, 30x20 pixels, in the format of the suffix, and returns the file's bytes."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).convert(mode).save(path, **options)
+    return path.read_bytes()
+
+
+def zipped(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], None] | None = None) -> Path:
+    """Zips what is in a folder; `change` may add to it."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+        if change is not None:
+            change(archive)
+    return target
+
+
+def file_digests(dataset: Dataset) -> dict[str, str]:
+    """The digest of every file of a dataset folder except dataset.json, which names the source."""
+    files = (p for p in dataset.root.rglob("*") if p.is_file() and p.name != "dataset.json")
+    return {str(p.relative_to(dataset.root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
+
+
+def refusal(
+    capsys: pytest.CaptureFixture[str], source: Path | str, out: Path, *flags: str, left: Sequence[str] = ()
+) -> str:
+    """The one line of a command that ends with status 2. It neither creates nor removes `out`.
+
+    Args:
+        capsys: pytest's.
+        source, out, flags: of the command.
+        left: names of temporary folders that stay.
+    """
+    existed = out.exists()
+    assert build.main(["--source", str(source), "--out", str(out), "--workers", "1", *flags]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert out.exists() == existed
+    assert [p.name for p in out.parent.glob(f".{out.name}*")] == list(left)
+    return lines[0]

@@ -1,0 +1,166 @@
+"""Images of all kinds: each is converted, or named in doctor.json with the reason why it is left out."""
+
+import io
+import json
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.memory import held_mib
+from feedline.convert import images
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.decode import DecodeError, decode
+from tests.conftest import convert
+from tests.convert.helpers import jpeg, save_noise
+
+
+def huge() -> bytes:
+    """A small JPEG whose header claims 30,000 x 30,000 pixels: 2.5 GiB when decoded."""
+    data = jpeg()
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + struct.pack(">HH", 30_000, 30_000) + data[start + 4 :]
+
+
+def png(array: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def noise() -> bytes:
+    return png(np.random.default_rng(0).integers(0, 65536, (30, 30), dtype=np.uint16))
+
+
+def animated(kind: str) -> bytes:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "green")]
+    file = io.BytesIO()
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("cut.jpg", jpeg(9)[:300], "does not decode"),
+        ("head.jpg", jpeg(9)[:30], "does not decode"),
+        ("nothing.jpg", b"", "does not decode: not an image"),
+        ("huge.jpg", huge(), "does not decode: 30000x30000 pixels, more than 89,478,485"),
+        ("text.jpg", b"My holidays.\n", "does not decode: not an image"),
+        ("archive.png", b"PK\x03\x04" + b"\0" * 100, "does not decode: not an image"),
+        ("cut.png", noise()[:900], "does not decode"),
+    ],
+)
+def test_files_that_are_no_images_are_named(source: Path, tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+    before = held_mib()
+    (source / "a" / name).write_bytes(data)
+    dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
+    assert held_mib() - before < 150
+    (left_out,) = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
+    assert left_out["path"] == f"a/{name}"
+    assert left_out["reason"].startswith(reason)
+    assert dataset.count == 8
+    assert not (dataset.root / "train/a" / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "pixel"),
+    [
+        ("cmyk.jpg", jpeg(1, mode="CMYK"), None),
+        ("gray.jpg", jpeg(1, mode="L"), None),
+        ("deep.png", png(np.full((20, 20), 0x80FF, dtype=np.uint16)), (0x80, 0x80, 0x80)),
+        ("white.png", png(np.full((20, 20), 0xFFFF, dtype=np.uint16)), (255, 255, 255)),
+        ("moving.webp", animated("WEBP"), (255, 0, 0)),
+        ("moving.png", animated("PNG"), (255, 0, 0)),
+    ],
+)
+def test_unusual_images_are_taken(
+    source: Path, tmp_path: Path, name: str, data: bytes, pixel: tuple[int, int, int] | None
+) -> None:
+    (source / "a" / name).write_bytes(data)
+    dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
+    assert dataset.count == 9
+    (image,) = (i for i in range(9) if dataset.path(i).endswith(name))
+    pixels = dataset.pack("raw").pixels(np.array([image]))[0]
+    assert pixels.shape == (20, 20, 3)
+    if pixel is not None:
+        assert np.abs(pixels.reshape(-1, 3).mean(axis=0) - pixel).max() < 3
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = Image.open(io.BytesIO(data)).convert("RGB")
+        assert np.array_equal(pixels, np.asarray(wanted))
+
+
+def test_pixels_of_32_bits_are_refused() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(file, "TIFF")
+    with pytest.raises(DecodeError, match="pixels of 32 bits"):
+        decode(file.getvalue())
+
+
+def test_a_file_too_large_for_an_image_is_not_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 100_000)
+    (source / "a/large.bmp").write_bytes(b"\0" * 200_000)
+    dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
+    (left_out,) = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
+    assert "more than an image file has" in left_out["reason"]
+
+
+def test_images_of_all_sizes(varied: Dataset) -> None:
+    assert varied.image_size is None
+    assert len({tuple(s) for s in varied.sizes.tolist()}) > 10
+    assert [c.folder for c in varied.classes] == ["cat food", "dogs"]
+    for i in (0, 3, 20):
+        pixels = np.asarray(Image.open(varied.root / varied.path(i)).convert("RGB"))
+        assert varied.sizes[i].tolist() == list(pixels.shape[:2])
+        assert np.array_equal(varied.pack("raw").pixels(np.array([i]))[0], pixels)
+
+
+def test_max_size_makes_packs_smaller(photos: Path, varied: Dataset, tmp_path: Path) -> None:
+    """The shorter side is limited, the shape kept, smaller images are left as they are; the files too."""
+    small = convert(photos, tmp_path / "small", "--max-size", "64")
+    ids = np.arange(small.count)
+    raw, encoded = small.pack("raw"), small.pack("jpeg")
+    limited = 0
+    for (h, w), (ph, pw), pixels, data in zip(
+        small.sizes.tolist(), raw.sizes(ids).tolist(), raw.pixels(ids), encoded.encoded(ids), strict=True
+    ):
+        assert (ph, pw) == ((h, w) if min(h, w) <= 64 else (round(h * 64 / min(h, w)), round(w * 64 / min(h, w))))
+        again = decode(data).pixels
+        assert again.shape == pixels.shape == (ph, pw, 3)
+        assert np.abs(again.astype(int) - pixels).mean() < 6
+        limited += min(h, w) > 64
+    assert 0 < limited < small.count
+    assert small.fingerprint != varied.fingerprint
+    assert (small.root / small.path(3)).read_bytes() == (varied.root / varied.path(3)).read_bytes()
+    for store in ("jpeg", "raw"):
+        loader = Loader(small, store=store, batch_size=4, image_size=48)
+        assert next(iter(loader))[0].shape == (4, 3, 48, 48)
+
+
+def test_max_size_may_make_all_images_one_size(tmp_path: Path) -> None:
+    for name, side in (("a", 40), ("b", 60), ("b2", 33)):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (side, side), (9 * i, side, 0)).save(tmp_path / "in" / name / f"{i}.png")
+    small = convert(tmp_path / "in", tmp_path / "out", "--max-size", "32")
+    assert small.image_size is None
+    assert small.packs["raw"]["image_size"] == [32, 32]
+    images, _ = next(iter(Loader(small, store="resident", batch_size=4, image_size=32)))
+    assert images.shape == (4, 3, 32, 32)
+
+
+def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
+    for folder in "ab":
+        for i in range(4):
+            exif = Image.Exif()
+            exif[0x0112] = 6  # to be turned by 90 degrees
+            save_noise(tmp_path / "src" / folder / f"{i}.jpg", ord(folder) + i, exif=exif, quality=95)
+    dataset = convert(tmp_path / "src", tmp_path / "out", "--val-fraction", "0.5")
+    assert dataset.image_size == (30, 20)

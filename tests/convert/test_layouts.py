@@ -1,0 +1,71 @@
+"""What the names in a source mean."""
+
+import filecmp
+import json
+import os
+from pathlib import Path
+
+import pytest
+from torchvision.datasets import ImageFolder
+
+from feedline.pipeline import Dataset
+from tests.conftest import convert
+from tests.convert.helpers import refusal, save_noise
+
+
+def test_tiny_imagenets_layout_becomes_image_folders(dataset: Dataset, tiny_source: Path) -> None:
+    for part, count in (("train", 96), ("val", 32)):
+        folder = ImageFolder(dataset.root / part)
+        assert folder.classes == [c.folder for c in dataset.classes]
+        assert len(folder) == count
+        ours = {dataset.path(i): int(dataset.labels[i]) for i in dataset.ids("official", part).tolist()}
+        theirs = {str(Path(path).relative_to(dataset.root)): label for path, label in folder.samples}
+        assert ours == theirs
+    annotations = (tiny_source / "val/val_annotations.txt").read_text().splitlines()
+    for name, wnid in (line.split("\t")[:2] for line in annotations):
+        assert filecmp.cmp(tiny_source / "val/images" / name, dataset.root / "val" / wnid / name, shallow=False)
+    assert [c.words for c in dataset.classes] == ["disc", "ring", "crescent", "triangle"]
+
+
+def test_val_is_held_to_the_classes_of_train(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_noise(odd / "val/c/0.png", 7)
+    line = refusal(capsys, odd, tmp_path / "out")
+    assert "val has the class 'c', which train lacks" in line
+
+
+def test_a_folder_without_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "--source empty: no images found in at least two class folders" in refusal(
+        capsys, tmp_path / "empty", tmp_path / "out"
+    )
+
+
+@pytest.mark.parametrize("folder", ["with space", "größe", "日本", "a'b\"c", "100%", "-x", "#"])
+def test_class_folders_of_any_name(source: Path, tmp_path: Path, folder: str) -> None:
+    (source / "a").rename(source / folder)
+    dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
+    assert folder in [c.folder for c in dataset.classes]
+    line = next(li for li in (dataset.root / "lists/50-50/train.txt").read_text().splitlines() if folder in li)
+    path, _, label = line.rpartition(" ")
+    assert (dataset.root / path).exists()
+    assert dataset.classes[int(label)].folder == folder
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("new\nline", "cannot contain control characters"), (os.fsdecode(b"\xff\xfe"), "names that are not UTF-8")],
+)
+def test_class_folders_that_no_list_can_contain(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str
+) -> None:
+    (source / "a").rename(source / folder)
+    assert message in refusal(capsys, source, tmp_path / "out")
+
+
+def test_an_empty_class_folder_is_named(source: Path, tmp_path: Path) -> None:
+    (source / "nobody").mkdir()
+    (source / "a/below").mkdir()
+    dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
+    assert [c.folder for c in dataset.classes] == ["a", "b"]
+    left_out = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
+    assert left_out == [{"path": "nobody/", "reason": "a class folder without images"}]

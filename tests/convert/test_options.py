@@ -1,0 +1,34 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedline.convert.options import Options
+from feedline.pipeline import InputError
+
+
+def options(**changed: Any) -> Options:
+    values: dict[str, Any] = {"source": "photos", "out": Path("out"), "packs": ("raw",), "val_fraction": 0.3}
+    return Options(**{**values, "seed": 0, "workers": 1, "strict": False, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"packs": ("jpeg", "tar")}, "`packs=tar`: choose from jpeg, raw"),
+        ({"val_fraction": 0.0}, "`val_fraction=0.0`: must lie between 0 and 1"),
+        ({"workers": 0}, "`workers=0`: must be at least 1"),
+        ({"max_size": 7}, "`max_size=7`: must be at least 8 pixels"),
+    ],
+)
+def test_errors_name_the_argument(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        options(**changed)
+    assert caught.value.message == message
+
+
+def test_only_what_changes_the_dataset_is_its_identity() -> None:
+    identity = options().identity()
+    assert options(out=Path("elsewhere"), workers=9, strict=True).identity() == identity
+    for changed in ({"source": "other"}, {"packs": ()}, {"val_fraction": 0.5}, {"seed": 1}, {"max_size": 64}):
+        assert options(**changed).identity() != identity
