@@ -23,11 +23,11 @@ import torch
 from bench.memory import held_mib
 from feedline.pipeline import Dataset, InputError, Loader
 from feedline.pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, machine_memory, write_meta
+from feedline.pipeline.files import write_json
 from feedline.pipeline.permutation import BlockPermutation, Permutation
 from feedline.pipeline.plan import Augment, Plan
 from feedline.training import plots
 from feedline.training.meter import hardware, versions
-from feedline.training.report import write_json
 
 SIDE = 64
 IMAGE = SIDE * SIDE * 3

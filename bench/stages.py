@@ -20,10 +20,10 @@ from feedline.pipeline import Dataset, InputError, Loader, compiled
 from feedline.pipeline.buffers import aligned
 from feedline.pipeline.crops import Cropper
 from feedline.pipeline.engine import dali_problem
+from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
 from feedline.pipeline.plan import PlanBatch
 from feedline.training.meter import hardware, versions
-from feedline.training.report import write_json
 
 Stage = Callable[[PlanBatch], Any]
 

@@ -15,13 +15,15 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from feedline.pipeline import Dataset, InputError, Loader
+from feedline.cli.build import choose_device, make_loader, make_model
+from feedline.cli.main import parser
+from feedline.cli.request import Request
+from feedline.pipeline import Dataset, Loader
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Batch
-from feedline.training.config import keys
+from feedline.training.keys import keys
 from feedline.training.loop import Trainer
-from feedline.training.modes.common import Request, choose_device, make_loader, make_model
-from feedline.training.report import write_json
-from train import parser
 
 
 class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):
@@ -90,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         return run(request)
-    except InputError as error:
-        print(f"bench.torchvision_accuracy: {error}", file=sys.stderr)
+    except FeedlineError as error:
+        print(f"bench.torchvision_accuracy: {as_flags(error)}", file=sys.stderr)
         return 2
 
 
@@ -102,7 +104,7 @@ def run(request: Request) -> int:
     if train.plan.augment.crop != "pad" or train.spec.resize:
         raise InputError("this comparison covers pad-and-crop at the images' own size only")
     twin = TorchvisionLoader.like(train, config.data.padding, config.run.seed)
-    result = Trainer(config, make_model(config, dataset), twin, val, out).fit()
+    result = Trainer(config, make_model(config, dataset, request.network), twin, val, out).fit()
     write_json(out / "summary.json", {"command": request.command, **result})
     print(f"best val top-1 {result['best']['val_top1']:.2f} %  {result['images_per_s']:,.0f} images/s")
     return 0

@@ -11,20 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-import train
 from feedline.pipeline import Dataset, Loader
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
-from feedline.training.modes import common
+from tests.cli.commands import QUICK, refused, run, train
 from tests.conftest import convert
 from tests.soak import fuzz, kills, loader
-from tests.test_train import QUICK, refused, run
-from tests.training.conftest import small_model
 
 
 @pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(common, "resnet18", small_model)
+def in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,7 +29,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     """Sends Ctrl-C to this process just before a loader of a part gives its batch k."""
     iterate = Loader.__iter__
 
-    def at(part: str, k: int) -> None:
+    def interrupt_at(part: str, k: int) -> None:
         def interrupted(self: Loader) -> Iterator[Batch]:
             for number, batch in enumerate(iterate(self)):
                 if self.part == part and number == k:
@@ -42,28 +38,28 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
 
         monkeypatch.setattr(Loader, "__iter__", interrupted)
 
-    return at
+    return interrupt_at
 
 
 def children() -> set[psutil.Process]:
     return set(psutil.Process().children())
 
 
-@pytest.mark.parametrize(("part", "k", "at"), [("train", 0, (0, 1)), ("val", 1, (0, 12)), ("val", 3, (0, 12))])
+@pytest.mark.parametrize(("part", "k", "position"), [("train", 0, (0, 1)), ("val", 1, (0, 12)), ("val", 3, (0, 12))])
 def test_ctrl_c_in_the_first_batch_and_in_the_evaluation(
     dataset: Dataset,
     capsys: pytest.CaptureFixture[str],
     interrupt: Callable[[str, int], None],
     part: str,
     k: int,
-    at: tuple[int, int],
+    position: tuple[int, int],
 ) -> None:
     before = children()
     interrupt(part, k)
     assert run("train", dataset, "--out", "runs/a") == 128 + signal.SIGINT
-    assert "go on with:\n  python train.py --mode train --resume runs/a" in capsys.readouterr().out
-    position = checkpoint.load(Path("runs/a/last.pt"))["position"]
-    assert (position["epoch"], position["step"]) == at
+    assert "resume it with:\n  python train.py --mode train --resume runs/a" in capsys.readouterr().out
+    saved = checkpoint.load(Path("runs/a/last.pt")).position
+    assert (saved.epoch, saved.step) == position
     assert not children() - before
 
 
@@ -120,30 +116,28 @@ def test_memory_that_runs_out_is_a_line_with_a_batch_size(
     error: Exception,
     message: str,
 ) -> None:
-    monkeypatch.setattr(common, "resnet18", lambda _: Hungry(error))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 80 * 2**30))
     flags = ["--store", "raw", "--engine", "torch", "--no-amp"]
-    line = refused(capsys, "--mode", mode, "--data", str(dataset.root), *QUICK, *flags)
+    line = refused(capsys, "--mode", mode, "--data", str(dataset.root), *QUICK, *flags, network=lambda _: Hungry(error))
     assert f"--batch-size 8: {message}" in line
     assert "has no memory left; try --batch-size 4 or --amp" in line
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "resnet18", lambda _: Hungry(RuntimeError("a bug")))
+def test_other_errors_are_not_taken_for_a_lack_of_memory(dataset: Dataset) -> None:
     with pytest.raises(RuntimeError, match="a bug"):
-        run("train", dataset)
+        run("train", dataset, network=lambda _: Hungry(RuntimeError("a bug")))
 
 
-def test_an_earlier_checkpoint_can_be_gone_on_with(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    """As a damaged last one says it."""
+def test_an_earlier_checkpoint_can_be_resumed(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the message about a damaged last one says."""
     assert run("train", dataset, "--out", "runs/whole") == 0
     last = Path("runs/whole/last.pt")
-    before = checkpoint.load(last)["model"]
+    before = checkpoint.load(last).model
     last.write_bytes(last.read_bytes()[:-7])
     line = refused(capsys, "--mode", "train", "--resume", "runs/whole")
-    assert line.endswith("go on from there with --resume runs/whole/previous.pt")
-    assert train.main(["--mode", "train", "--resume", "runs/whole/previous.pt"]) == 0
-    after = checkpoint.load(last)["model"]
+    assert line.endswith("resume it with --resume runs/whole/previous.pt")
+    assert train("--mode", "train", "--resume", "runs/whole/previous.pt") == 0
+    after = checkpoint.load(last).model
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 

@@ -1,1 +1,1 @@
-"""What happens with the batches: the loop, the LR range test, evaluation, checkpoints, benchmarks, reports."""
+"""Trains on the batches: loop, state, checkpoints, evaluation, LR range test, benchmark, reports."""

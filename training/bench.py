@@ -1,4 +1,4 @@
-"""The benchmark: the loader alone, the model alone, both together; and who is the limit."""
+"""The benchmark: the loader alone, the model alone, both together; and which of them is the limit."""
 
 import itertools
 import math
@@ -18,13 +18,13 @@ from feedline.training.step import TrainStep
 
 @dataclass
 class Measured:
-    """Rounds of one contestant.
+    """The rounds of one measurement.
 
     Attributes:
         name: e.g. `loader raw dali`.
         images_per_s: one value a round.
-        cpu_us: CPU microseconds of the whole process an image, one value a round.
-        stall: share of the time in which the model waited, one value a round; only where there is a model.
+        cpu_us: CPU microseconds of the whole process per image, one value a round.
+        stall: share of the time in which the model waited, one value a round; only for `together`.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Measured:
         return statistics.median(self.images_per_s)
 
     def summary(self) -> dict[str, Any]:
-        """For JSON: medians, spread and all rounds."""
+        """Median, spread and all rounds, for JSON."""
         return {
             "name": self.name,
             "images_per_s": round(self.median, 2),
@@ -49,17 +49,17 @@ class Measured:
         }
 
 
-Work = Callable[[], int]  # does a piece of work, returns how many images it took
+Work = Callable[[], int]  # processes a batch and returns its number of images
 
 
 def endless(loader: Loader) -> Iterator[Batch]:
-    """Epoch after epoch."""
+    """Yields the batches of epoch after epoch."""
     while True:
         yield from loader
 
 
-def synchronise(device: torch.device) -> None:
-    """Waits for what the device has to do."""
+def synchronize(device: torch.device) -> None:
+    """Waits until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -67,25 +67,34 @@ def synchronise(device: torch.device) -> None:
 def measure_round(
     work: Work, device: torch.device, seconds: float, warm_up: int, meter: StallMeter, ranks: Ranks = ALONE
 ) -> tuple[float, float, float]:
-    """At least `seconds` of work after `warm_up` pieces: images/s, CPU microseconds an image, stall's share.
+    """Measures one round.
 
-    Several ranks do the same number of pieces: rank 0 looks at the clock for all.
+    Args:
+        work: what to measure.
+        device: to wait for before the clock is read.
+        seconds: the least length of the round.
+        warm_up: calls before the round.
+        meter: of the stall.
+        ranks: the processes that take part; rank 0's clock decides when all of them stop.
+
+    Returns:
+        Images/s, CPU microseconds per image, and the share of the time in which the model waited.
     """
     for _ in range(warm_up):
         work()
-    synchronise(device)
+    synchronize(device)
     stalled, cpu, started, images = meter.seconds(), time.process_time(), time.perf_counter(), 0
-    pieces, more = 0, 1
+    calls, more = 0, 1
     while more:
         for _ in range(more):
             images += work()
-        pieces += more
-        synchronise(device)
+        calls += more
+        synchronize(device)
         elapsed = time.perf_counter() - started
-        missing = math.ceil((seconds - elapsed) * pieces / elapsed)
-        more = ranks.first_says(max(0, min(missing, pieces)))
+        missing = math.ceil((seconds - elapsed) * calls / elapsed)
+        more = ranks.broadcast(max(0, min(missing, calls)))
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
-    images, cpu = ranks.sum_(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
+    images, cpu = ranks.all_reduce(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
     return images / took, cpu / images * 1e6, (meter.seconds() - stalled) / took
 
 
@@ -96,18 +105,18 @@ def measure(
 
     Args:
         loaders: by name.
-        chosen: the one that is measured together with the model.
+        chosen: the loader that is measured together with the model.
         step: trains on a batch.
-        rounds: how often each is measured.
+        rounds: measurements of each.
         seconds: the least length of a round.
-        ranks: who measures along; images and CPU time are added up, time and stall are rank 0's.
+        ranks: the processes that take part; images and CPU time are summed over them, time and stall are rank 0's.
 
     Returns:
         The loaders in their order, then `model`, then `together`.
     """
     device = loaders[chosen].device
     sources = {name: endless(loader) for name, loader in loaders.items()}
-    resident = next(sources[chosen])
+    one_batch = next(sources[chosen])
     meter = StallMeter(device)
     fed = meter.watch(sources[chosen])
 
@@ -115,16 +124,16 @@ def measure(
         step(*batch)
         return len(batch[1])
 
-    contestants: dict[str, tuple[Work, int]] = {
-        # What was made ahead while others were measured does not count: it is used up before a round.
+    works: dict[str, tuple[Work, int]] = {
+        # The warm-up uses up the batches that were made while something else was measured.
         f"loader {name}": (lambda source=source: len(next(source)[1]), 2 * loaders[name].prefetch + 2)  # type: ignore[misc]
         for name, source in sources.items()
     }
-    contestants["model"] = (lambda: train_on(resident), 1)
-    contestants["together"] = (lambda: train_on(next(fed)), 1)
-    results = {name: Measured(name) for name in contestants}
-    train_on(resident)  # the first step of all allocates, and compiles if asked to
-    for _, (name, (work, warm_up)) in itertools.product(range(rounds), contestants.items()):
+    works["model"] = (lambda: train_on(one_batch), 1)
+    works["together"] = (lambda: train_on(next(fed)), 1)
+    results = {name: Measured(name) for name in works}
+    train_on(one_batch)  # the first step allocates, and compiles with --compile
+    for _, (name, (work, warm_up)) in itertools.product(range(rounds), works.items()):
         speed, cpu, stall = measure_round(work, device, seconds, warm_up, meter, ranks)
         results[name].images_per_s.append(speed)
         results[name].cpu_us.append(cpu)
@@ -136,20 +145,35 @@ def measure(
 
 
 def advice(results: list[Measured], auto: str, reason: str) -> str:
-    """Which store to use here: one sentence."""
+    """One sentence: which store to use on this machine.
+
+    Args:
+        results: of `measure`.
+        auto: the store that `--store auto` takes.
+        reason: why it takes it.
+    """
     loaders = [r for r in results if r.name.startswith("loader ")]
     best = max(loaders, key=lambda r: r.median)
-    own = max((r for r in loaders if r.name.split()[1] == auto), key=lambda r: r.median, default=None)
-    said = f"Store to use here: {auto} (what --store auto takes), because {reason}"
-    if own is None:
-        return f"{said}; it was not measured."
-    if own is best:
-        return f"{said}; it is also the fastest measured."
-    return f"{said}; {' '.join(best.name.split()[1:])} measured {best.median / own.median:.2f} times its speed."
+    automatic = max((r for r in loaders if r.name.split()[1] == auto), key=lambda r: r.median, default=None)
+    sentence = f"Store to use here: {auto} (what --store auto takes), because {reason}"
+    if automatic is None:
+        return f"{sentence}; it was not measured."
+    if automatic is best:
+        return f"{sentence}; it is also the fastest measured."
+    return (
+        f"{sentence}; {' '.join(best.name.split()[1:])} measured {best.median / automatic.median:.2f} times its speed."
+    )
 
 
 def verdict(results: list[Measured], chosen: str, device: torch.device, batch_size: int) -> str:
-    """Who is the limit, by what factor, and what to try: one sentence."""
+    """One sentence: what is the limit, by what factor, and what to try.
+
+    Args:
+        results: of `measure`.
+        chosen: the loader that was measured together with the model.
+        device: of the model.
+        batch_size: images in a batch.
+    """
     by_name = {result.name: result for result in results}
     loader, model, together = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
     factor = loader.median / model.median

@@ -1,30 +1,17 @@
 """Configuration: one frozen dataclass a concern, checked when built.
 
 Every field is a flag of train.py and a key of a recipe: `label_smoothing` is `--label-smoothing` on the command line
-and `label-smoothing` in TOML. A flag beats the recipe, the recipe beats the default here.
+and `label-smoothing` in TOML. A flag overrides the recipe, the recipe overrides the default here.
 """
 
-import argparse
 import dataclasses
-import difflib
 import re
-import sys
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
 def _key(default: Any, help: str) -> Any:
@@ -33,7 +20,7 @@ def _key(default: Any, help: str) -> Any:
 
 def _require(ok: bool, field: str, value: object, wanted: str) -> None:
     if not ok:
-        raise InputError(f"--{field.replace('_', '-')} {value}: must be {wanted}")
+        raise InputError(f"`{field}={value}`: must be {wanted}")
 
 
 @dataclass(frozen=True)
@@ -73,24 +60,24 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How the weights follow the loss, and how the learning rate moves."""
+    """The optimizer, and the learning rate over the run."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = _key("sgd", "sgd has Nesterov momentum")
-    max_lr: float | Literal["auto"] = _key(0.1, "peak of the learning rate; auto takes the last LR range test's")
-    momentum: float = _key(0.9, "of sgd; the first beta of adam and adamw")
-    weight_decay: float = _key(5e-4, "not on norms and biases")
-    label_smoothing: float = _key(0.0, "share of the target spread over all classes")
-    clip_grad: float = _key(0.0, "largest norm of the gradient; 0 for no limit")
-    ema: float = _key(
-        0.0, "decay a step of an exponential moving average of the weights, which is evaluated; 0 for none"
+    max_lr: float | Literal["auto"] = _key(
+        0.1, "peak of the learning rate; auto: what the last LR range test recommends"
     )
+    momentum: float = _key(0.9, "of sgd; for adam and adamw the first beta")
+    weight_decay: float = _key(5e-4, "not on norms and biases")
+    label_smoothing: float = _key(0.0, "share of the target that is spread over all classes")
+    clip_grad: float = _key(0.0, "largest norm of the gradient; 0 for no limit")
+    ema: float = _key(0.0, "evaluate an exponential moving average of the weights, with this decay a step; 0 for none")
     epochs: int = _key(50, "passes over the training images")
     pct_start: float = _key(0.3, "share of the run in which the learning rate rises")
-    peak_epoch: float | None = _key(None, "the same in epochs; beats --pct-start")
+    peak_epoch: float | None = _key(None, "the epoch of the peak; overrides --pct-start")
     div_factor: float = _key(25.0, "peak / start of the learning rate")
     final_div_factor: float = _key(1e4, "start / end of the learning rate; 1 for no annihilation")
     anneal: Literal["cos", "linear"] = _key("cos", "shape of the rise and fall")
-    cycle_momentum: bool = _key(False, "momentum falls to 0.85 at the peak and comes back to 0.95")
+    cycle_momentum: bool = _key(False, "momentum falls to 0.85 at the peak and rises to 0.95 again")
 
     def __post_init__(self) -> None:
         _require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
@@ -109,22 +96,22 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How the run is carried out."""
+    """Device, precision, evaluation, logging and checkpoints."""
 
-    device: Literal["auto", "cpu", "cuda"] = _key("auto", "cuda where there is one")
+    device: Literal["auto", "cpu", "cuda"] = _key("auto", "auto: cuda if there is a GPU")
     amp: bool = _key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")
-    amp_dtype: Literal["auto", "bf16", "fp16"] = _key("auto", "overrules the choice of --amp")
-    channels_last: bool = _key(True, "weights and activations in NHWC memory")
+    amp_dtype: Literal["auto", "bf16", "fp16"] = _key("auto", "overrides the dtype that --amp chooses")
+    channels_last: bool = _key(True, "keep weights and activations in NHWC memory")
     compile: bool = _key(False, "torch.compile the network")
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = _key(
-        "default", "of --compile; the others use CUDA graphs"
+        "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
-    tta: bool = _key(False, "evaluate the mean over each image and its mirror image")
+    tta: bool = _key(False, "evaluate the mean of the logits of each image and its mirror image")
     target: float | None = _key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = _key(0, "of weights, order, windows and flips")
-    log_every: int = _key(20, "steps between log lines; the device is waited for only then")
-    save_every: int | str = _key(0, "between checkpoints in mid-epoch: steps, or minutes as 10m; 0 for one an epoch")
-    sync_bn: bool = _key(True, "several ranks: batch norm over all of them, so that their number changes nothing")
+    log_every: int = _key(20, "steps between log lines; training waits for the device only there")
+    save_every: int | str = _key(0, "checkpoints in mid-epoch: every N steps, or minutes as 10m; 0 for none")
+    sync_bn: bool = _key(True, "with several ranks: batch norm over the batches of all, as one process would do it")
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
@@ -149,7 +136,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration. `recipe` is the name of the recipe it started from."""
+    """All sections. `recipe` is the name of the recipe that the configuration started from."""
 
     recipe: str
     data: DataConfig
@@ -158,141 +145,24 @@ class Config:
 
     @classmethod
     def build(cls, recipe: str, values: Mapping[str, Any]) -> "Config":
-        """Sorts flat values by concern. Raises InputError as the dataclasses do."""
+        """Sorts flat values into sections.
+
+        Raises:
+            InputError: if a value is out of range.
+        """
         sections = {}
-        for name, section in _SECTIONS.items():
-            own = {f.name for f in dataclasses.fields(section)}
-            sections[name] = section(**{k: v for k, v in values.items() if k in own})
+        for name, section in SECTIONS.items():
+            names = {f.name for f in dataclasses.fields(section)}
+            sections[name] = section(**{k: v for k, v in values.items() if k in names})
         return cls(recipe, **sections)
 
     def flat(self) -> dict[str, Any]:
         """All keys and values in one dict, as `build` takes them."""
-        return {k: v for name in _SECTIONS for k, v in dataclasses.asdict(getattr(self, name)).items()}
+        return {k: v for name in SECTIONS for k, v in dataclasses.asdict(getattr(self, name)).items()}
 
     def replace(self, **values: Any) -> "Config":
+        """A copy with other values. Raises InputError as `build`."""
         return Config.build(self.recipe, {**self.flat(), **values})
 
 
-_SECTIONS: dict[str, Any] = {"data": DataConfig, "optim": OptimConfig, "run": RunConfig}
-
-
-def keys() -> Iterator[tuple[str, Any, "dataclasses.Field[Any]"]]:
-    """Every key: section, type, field."""
-    for section, config in _SECTIONS.items():
-        hints = typing.get_type_hints(config)
-        for field in dataclasses.fields(config):
-            yield section, hints[field.name], field
-
-
-def _alternatives(hint: Any) -> tuple[list[Any], list[str]]:
-    """The plain types and the literal words that a key takes."""
-    if typing.get_origin(hint) is Literal:
-        return [], list(typing.get_args(hint))
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        plain: list[Any] = []
-        words: list[str] = []
-        for part in typing.get_args(hint):
-            more_plain, more_words = _alternatives(part)
-            plain, words = plain + more_plain, words + more_words
-        return plain, words
-    return [hint], []
-
-
-def convert(name: str, hint: Any, value: Any) -> Any:
-    """A value from TOML or the command line to a key's type.
-
-    Raises:
-        InputError: if it is of another type.
-    """
-    plain, words = _alternatives(hint)
-    if (isinstance(value, str) and value in words) or (value is None and type(None) in plain):
-        return value
-    for kind in plain:
-        if kind is type(None):
-            continue
-        if kind is bool:
-            if isinstance(value, bool):
-                return value
-        elif typing.get_origin(kind) is tuple:
-            parts = value.split(",") if isinstance(value, str) else value
-            try:
-                return tuple(float(part) for part in parts)
-            except (TypeError, ValueError):
-                continue
-        elif not isinstance(value, bool) and isinstance(value, (str, int, float)):
-            try:
-                converted = kind(value)
-            except ValueError:
-                continue
-            if converted == value or isinstance(value, str):
-                return converted
-    kinds = ["three numbers" if typing.get_origin(k) is tuple else k.__name__ for k in plain if k is not type(None)]
-    raise InputError(f"--{name.replace('_', '-')} {value}: expected {' or '.join([*words, *kinds])}")
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every key, its help ending with the default recipe's value; only those given are parsed."""
-    titles = {"data": "data", "optim": "optimisation", "run": "run"}
-    defaults = Config.build("default", read_recipe("default")).flat()
-    groups = {section: parser.add_argument_group(title) for section, title in titles.items()}
-    for section, hint, field in keys():
-        flag = "--" + field.name.replace("_", "-")
-        default = defaults[field.name]
-        shown = (
-            "" if default is None else f" ({','.join(map(str, default)) if isinstance(default, tuple) else default})"
-        )
-        help = field.metadata["help"].replace("%", "%%") + shown
-        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
-        plain, words = _alternatives(hint)
-        if plain == [bool]:
-            groups[section].add_argument(flag, action=argparse.BooleanOptionalAction, **options)
-        elif words and not plain:
-            groups[section].add_argument(flag, choices=words, **options)
-        else:
-            groups[section].add_argument(flag, metavar=field.name.upper(), **options)
-
-
-def read_recipe(name: str) -> dict[str, Any]:
-    """The values of a recipe: a file, or the name of one in recipes/.
-
-    Raises:
-        InputError: if there is none, it is not TOML, or it has an unknown key or a wrong value.
-    """
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise InputError(f"--recipe {name}: no such recipe; there are {known}, or give a .toml file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"--recipe {name}: {path} cannot be read ({error})") from error
-    hints = {field.name: hint for _, hint, field in keys()}
-    values = {}
-    for key, value in content.items():
-        field = key.replace("-", "_")
-        if field not in hints or "_" in key:
-            near = difflib.get_close_matches(field, hints, n=1)
-            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else "; see python train.py --help"
-            raise InputError(f"{path}: unknown key {key!r}{hint}")
-        try:
-            values[field] = convert(field, hints[field], value)
-        except InputError as error:
-            raise InputError(f"{path}: {str(error).removeprefix('--')}") from error
-    return values
-
-
-def from_flags(recipe: str, flags: Mapping[str, Any]) -> Config:
-    """A recipe with flags on top.
-
-    Args:
-        recipe: name or file.
-        flags: what `add_flags` parsed; words of the command line or booleans.
-
-    Raises:
-        InputError: if a value cannot be used.
-    """
-    values = read_recipe(recipe)
-    for _, hint, field in keys():
-        if field.name in flags:
-            values[field.name] = convert(field.name, hint, flags[field.name])
-    return Config.build(Path(recipe).stem if recipe.endswith(".toml") else recipe, values)
+SECTIONS: dict[str, Any] = {"data": DataConfig, "optim": OptimConfig, "run": RunConfig}

@@ -1,21 +1,22 @@
-"""What an epoch counts on the device: nothing here waits for it but `read`."""
+"""Loss and accuracy of the current epoch, counted on the device. Only `read` waits for it."""
 
 import math
 from dataclasses import dataclass
 
 import torch
+from torch.distributed import ReduceOp
 
 from feedline.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What the epoch under way came to so far, over all ranks.
+    """The current epoch so far, over all ranks.
 
     Attributes:
         loss: mean over the images whose loss was finite (nan if there is none).
         top1: in percent, over all images.
-        images: how many were trained on.
+        images: number of images trained on.
         first_bad: the first step of the epoch whose loss was not finite, counted from 1; None if there is none.
     """
 
@@ -26,7 +27,7 @@ class Counted:
 
 
 class Counts:
-    """Sums over the epoch under way, of this rank.
+    """Sums over the current epoch, of this rank.
 
     Attributes:
         sums: float64 [4] on the device: loss, hits, images whose loss was finite, images.
@@ -39,7 +40,7 @@ class Counts:
         self._ranks = ranks
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, step: int) -> None:
-        """Counts a step: its mean loss, logits [B, classes] and labels [B]."""
+        """Adds a step: its mean loss, logits [B, classes], labels [B] and its number in the epoch, from 1."""
         images, finite = len(labels), loss.isfinite()
         hits = (logits.argmax(1) == labels).sum()
         kept = torch.where(finite, loss, 0.0)
@@ -47,11 +48,11 @@ class Counts:
         self.first_bad.clamp_(max=torch.where(finite, math.inf, step).to(torch.float64))
 
     def over_all_ranks(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies of `sums` and `first_bad` over all ranks. Every rank must call it."""
-        return self._ranks.sum_(self.sums.clone()), self._ranks.min_(self.first_bad.clone())
+        """Returns `sums` and `first_bad` over all ranks, as copies. Every rank must call it."""
+        return self._ranks.all_reduce(self.sums.clone()), self._ranks.all_reduce(self.first_bad.clone(), ReduceOp.MIN)
 
     def read(self) -> Counted:
-        """Waits for the device. Every rank must call it."""
+        """Returns the numbers so far. Waits for the device. Every rank must call it."""
         sums, first_bad = self.over_all_ranks()
         loss, hits, finite, images, bad = [*sums.tolist(), first_bad.item()]
         return Counted(
@@ -62,11 +63,12 @@ class Counts:
         )
 
     def clear(self) -> None:
+        """Starts a new epoch."""
         self.sums.zero_()
         self.first_bad.fill_(math.inf)
 
     def restore(self, sums: torch.Tensor) -> None:
-        """Goes on from the sums over all ranks of a checkpoint: rank 0 takes them, the others begin at 0."""
+        """Continues from a checkpoint's sums over all ranks: rank 0 takes them, the others start at 0."""
         self.clear()
-        if self._ranks.first:
+        if self._ranks.is_first:
             self.sums.copy_(sums)

@@ -1,4 +1,4 @@
-"""Evaluation over exactly the images of a list."""
+"""Evaluation: every image of a list, once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from feedline.training.ranks import ALONE, Ranks
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation counted.
+    """The result of an evaluation.
 
     Attributes:
-        images: how many were seen.
+        images: number of images.
         loss: mean cross entropy, without label smoothing.
-        top1, top5: share of images, in percent; top5 is over as many classes as there are, if fewer.
-        confusion: int64 [classes, classes]: images of a class (row) by what was predicted (column).
+        top1, top5: in percent; with fewer than five classes, top5 is over all of them.
+        confusion: int64 [classes, classes]: images by class (row) and predicted class (column).
     """
 
     images: int
@@ -40,20 +40,20 @@ def evaluate(
     ranks: Ranks = ALONE,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Evaluates a model on every image of a loader, once; over all ranks, each with its share.
+    """Evaluates a model on every image of a loader. Each rank takes its share; all get the result.
 
     Args:
-        model: logits from images; left in the mode that it was in.
+        model: logits from images; its train or eval mode is left unchanged.
         loader: of a val part.
-        precision: the policy of training.
-        tta: mean of the logits of each image and its mirror image.
-        ranks: who evaluates along.
-        after_batch: called after every batch of all ranks; what it raises ends the evaluation.
+        precision: as in training.
+        tta: average the logits of each image and its mirror image.
+        ranks: the processes that share the work.
+        after_batch: called after every global batch, equally often on all ranks; an exception ends the evaluation.
     """
     was_training = model.training
     model.eval()
     classes = loader.classes
-    # Sums stay on the device until the end; in float64, so that their order hardly matters.
+    # Sums stay on the device until the end. float64, so that their order hardly matters.
     loss = torch.zeros(1, dtype=torch.float64, device=loader.device)
     hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
@@ -70,19 +70,19 @@ def evaluate(
             hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
             confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
             after_batch()
-        for _ in range(loader.batches - len(loader)):  # other ranks' batches, of which this one has no share
+        for _ in range(loader.batches - len(loader)):  # batches too short to give this rank a share
             after_batch()
     finally:
         model.train(was_training)
         loader.close()
     for sums in (loss, hits, confusion):
-        ranks.sum_(sums)
-    first, five, images = hits.tolist()
+        ranks.all_reduce(sums)
+    top1, top5, images = hits.tolist()
     return Evaluation(
         images=images,
         loss=loss.item() / images,
-        top1=100 * first / images,
-        top5=100 * five / images,
+        top1=100 * top1 / images,
+        top5=100 * top5 / images,
         confusion=confusion.view(classes, classes).cpu(),
     )
 
@@ -94,9 +94,9 @@ def per_class(evaluation: Evaluation) -> list[float]:
 
 
 def most_confused(evaluation: Evaluation, limit: int = 10) -> list[tuple[int, int, int]]:
-    """The pairs (class, predicted instead, images) that were confused most, largest first."""
+    """The pairs (class, predicted class, images) with most wrong predictions, largest first."""
     wrong = evaluation.confusion.clone()
     wrong.fill_diagonal_(0)
-    counts, places = wrong.flatten().topk(min(limit, wrong.numel()))
+    counts, indices = wrong.flatten().topk(min(limit, wrong.numel()))
     classes = len(wrong)
-    return [(p // classes, p % classes, n) for n, p in zip(counts.tolist(), places.tolist(), strict=True) if n]
+    return [(i // classes, i % classes, n) for n, i in zip(counts.tolist(), indices.tolist(), strict=True) if n]

@@ -1,7 +1,7 @@
 """The LR range test: how high may the learning rate go?
 
-Smith, "Cyclical learning rates for training neural networks", WACV 2017: train with a learning rate that grows from
-step to step and look at the loss.
+Smith, "Cyclical learning rates for training neural networks", WACV 2017: train while the learning rate grows with each
+step, and watch the loss.
 """
 
 import copy
@@ -20,25 +20,25 @@ from torch.optim.lr_scheduler import StepLR
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.training.config import Config
+from feedline.training.progress import Progress
 from feedline.training.ranks import ALONE, Ranks
-from feedline.training.report import Progress
 from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
-SMOOTHED_OVER = 30  # the loss is averaged over a thirtieth of the steps to either side
+SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps to either side
 RECOMMENDED = "steepest"
-BLOWN_UP = 1.5  # times the loss of the first steps: no need to go on
+BLOWN_UP = 1.5  # the test ends when the loss is this many times that of the first steps
 
 
 @dataclass(frozen=True)
 class LRRange:
-    """The curve and what it suggests.
+    """The curve and the learning rates that it suggests.
 
     Attributes:
         lr, loss, smoothed: one value a step.
-        suggestions: `minimum` (where the smoothed loss is least: the assignment's rule), `steepest` (where it falls
-            fastest in the decade before that) and `valley` (the middle of its longest fall).
-        recommended: the suggestion to take.
+        suggestions: `minimum` (lowest smoothed loss: the assignment's rule), `steepest` (fastest fall in the decade
+            below the minimum) and `valley` (middle of the longest fall).
+        recommended: the suggestion to use.
         stopped: why the test ended.
     """
 
@@ -52,7 +52,7 @@ class LRRange:
 
 @contextmanager
 def unchanged(model: nn.Module, *others: Any) -> Iterator[None]:
-    """Puts back every weight, buffer, gradient, mode, random state, and the state of the other objects, afterwards.
+    """Afterwards restores every weight, buffer, gradient and mode, the random states, and the state of other objects.
 
     Args:
         model: any module.
@@ -85,7 +85,7 @@ def unchanged(model: nn.Module, *others: Any) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Learning rates to go through: `start`, times `factor` each step, `steps` of them."""
+    """The learning rates of a test: `steps` of them, from `start`, each `factor` times the one before."""
 
     start: float
     factor: float
@@ -93,9 +93,13 @@ class Sweep:
 
     @classmethod
     def plan(cls, batches: int, *, start: float, end: float) -> "Sweep":
-        """From `start` to `end` by 1.069 a step; by more where one epoch has too few batches for that."""
+        """From `start` to `end` by a factor of 1.069; by a larger one if an epoch has too few batches for that.
+
+        Raises:
+            InputError: if `start` is not between 0 and `end`.
+        """
         if not 0 < start < end:
-            raise InputError(f"--start-lr {start:g}: must lie between 0 and --end-lr {end:g}")
+            raise InputError(f"`start_lr={start:g}`: must be above 0 and below `end_lr={end:g}`")
         needed = math.ceil(math.log(end / start) / math.log(GAMMA)) + 1
         if batches >= needed:
             return cls(start, GAMMA, needed)
@@ -110,30 +114,30 @@ def lr_range_test(
     sweep: Sweep,
     ranks: Ranks = ALONE,
 ) -> LRRange:
-    """Runs the test and leaves the model as it was.
+    """Runs the test. The model is unchanged afterwards.
 
     Args:
         config: optimizer, loss and precision, as in training.
         model: moved to the device.
-        batches: the test ends with them, if not before.
+        batches: the test ends with the last of them at the latest.
         device: of the batches.
         sweep: the learning rates.
-        ranks: who trains along; all see the same losses.
+        ranks: the processes that take part; all get the same losses.
 
     Raises:
-        InputError: if there were too few steps to see anything.
+        InputError: if there were fewer than twelve steps.
     """
     lrs: list[float] = []
     losses: list[float] = []
-    average, stopped = 0.0, "the steps were done"
-    progress = Progress(sweep.steps, 0, "LR range test", quiet=not ranks.first)
+    average, stopped = 0.0, "all steps were done"
+    progress = Progress(sweep.steps, 0, "LR range test", quiet=not ranks.is_first)
     with unchanged(model):
         step = TrainStep(config, model.train(), device, sweep.start, ranks)
         schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
         for _, (images, labels) in zip(range(sweep.steps), batches, strict=False):
             loss, _ = step(images, labels)
-            # The loss decides whether to go on, so this loop waits for every step; it is the one that may.
-            value = ranks.sum_(loss.clone()).item() / ranks.world_size
+            # The loss decides whether to continue, so this loop, unlike all others, waits for the device at every step.
+            value = ranks.all_reduce(loss.clone()).item() / ranks.world_size
             average = 0.8 * average + 0.2 * value if losses else value
             if not math.isfinite(value) or average > BLOWN_UP * np.mean(losses[:5] or value):
                 stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
@@ -145,37 +149,37 @@ def lr_range_test(
             progress.show(f"LR {lrs[-1]:.2e}  loss {value:.3f}")
     progress.close()
     if len(lrs) < 12:
-        raise InputError(f"LR range test: {len(lrs)} steps are too few ({stopped}); use a smaller --batch-size")
+        raise InputError(f"LR range test: {len(lrs)} steps are too few ({stopped}); use a smaller `batch_size`")
     smoothed = smooth(losses, sweep.steps / SMOOTHED_OVER)
     return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed), RECOMMENDED, stopped)
 
 
 def smooth(losses: Sequence[float], width: float) -> list[float]:
-    """A Gaussian average of `width` steps to either side; unlike a moving average it does not lag behind the curve."""
-    place = np.arange(len(losses))
-    weights = np.exp(-0.5 * ((place[:, None] - place) / max(width, 1.5)) ** 2)
+    """A Gaussian average over `width` steps to either side. It does not lag behind as a moving average does."""
+    index = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((index[:, None] - index) / max(width, 1.5)) ** 2)
     averaged: list[float] = ((weights @ np.asarray(losses)) / weights.sum(axis=1)).tolist()
     return averaged
 
 
 def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]:
-    """The learning rates that a curve suggests.
+    """The learning rates that a curve suggests, by name (see `LRRange`).
 
     Args:
-        lrs: rising by a constant factor.
+        lrs: each a constant factor above the one before.
         smoothed: the loss at each.
     """
     loss = np.asarray(smoothed)
-    least = int(loss.argmin())
-    # Far below the minimum the curve is nearly flat and its steepest place is where the noise is.
-    first = min(int(np.searchsorted(lrs, lrs[least] / 10)), max(least - 1, 0))
-    slopes = np.gradient(loss)[first : least + 1]
-    steepest, valley = first + int(slopes.argmin()), _valley(loss[: least + 1])
-    return {"minimum": lrs[least], "steepest": lrs[steepest], "valley": lrs[valley]}
+    minimum = int(loss.argmin())
+    # Far below the minimum the curve is nearly flat: there the steepest slope would be noise.
+    first = min(int(np.searchsorted(lrs, lrs[minimum] / 10)), max(minimum - 1, 0))
+    slopes = np.gradient(loss)[first : minimum + 1]
+    steepest, valley = first + int(slopes.argmin()), _valley(loss[: minimum + 1])
+    return {"minimum": lrs[minimum], "steepest": lrs[steepest], "valley": lrs[valley]}
 
 
 def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
-    """The middle of the longest falling subsequence, as fastai's `valley`."""
+    """The index of the middle of the longest falling subsequence, as in fastai's `valley`."""
     n = len(loss)
     longest = np.ones(n, dtype=int)
     first = np.arange(n)

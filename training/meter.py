@@ -1,4 +1,4 @@
-"""Measures a loop without slowing it: how long the model waited for the loader, and what it used."""
+"""Measures a loop without slowing it down: stall, time, memory; and describes the machine."""
 
 import contextlib
 import os
@@ -22,16 +22,17 @@ class StallMeter:
     """Seconds in which the model waited for the loader.
 
     On the CPU that is the time inside `next()`. On a GPU the host runs ahead, so waiting in `next()` costs nothing
-    while the GPU still has work: there it is the time between the end of a step and the start of the next as the GPU
-    itself saw it, by events, read only when `seconds` is called.
+    while the GPU still has work. There it is the time between the end of a step and the start of the next, measured on
+    the GPU with events, which are read only when `seconds` is called.
 
     Args:
-        device: that the model is on.
-        clock: seconds; only read on the CPU.
+        device: of the model.
+        clock: returns seconds; for the time inside `next()`.
     """
 
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._cuda, self._clock = device.type == "cuda", clock
+        self._cuda = device.type == "cuda"
+        self._clock = clock
         self._host = 0.0
         self._ended: torch.cuda.Event | None = None
         self._gaps: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -60,7 +61,7 @@ class StallMeter:
         return event
 
     def seconds(self) -> float:
-        """The sum so far. Waits for the GPU."""
+        """Returns the sum so far. Waits for the GPU."""
         if self._gaps:
             self._gaps[-1][1].synchronize()
             self._host += sum(before.elapsed_time(after) for before, after in self._gaps) / 1000
@@ -68,8 +69,27 @@ class StallMeter:
         return self._host
 
 
+class LapTimer:
+    """Seconds between two moments, and the stall in them.
+
+    Args:
+        meter: measures the stall.
+    """
+
+    def __init__(self, meter: StallMeter) -> None:
+        self._meter = meter
+        self._last, self._stalled = time.perf_counter(), 0.0
+
+    def lap(self) -> tuple[float, float]:
+        """Returns the seconds since the last call, and those of stall among them. Waits for the GPU."""
+        now, stalled = time.perf_counter(), self._meter.seconds()
+        lap = now - self._last, stalled - self._stalled
+        self._last, self._stalled = now, stalled
+        return lap
+
+
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """MiB: the most that this process had in host memory, and that torch had allocated on the GPU."""
+    """Peak memory in MiB: of this process on the host, and as torch allocated it on the GPU."""
     scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
     memory = {"host_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
     if device.type == "cuda":
@@ -78,8 +98,8 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """What the figures of a run were measured on."""
-    found: dict[str, Any] = {
+    """Describes the machine, for the files that runs leave."""
+    machine: dict[str, Any] = {
         "device": device.type,
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -88,8 +108,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        found |= {"gpu": properties.name, "gpu_gib": round(properties.total_memory / 2**30, 1)}
-    return found
+        machine |= {"gpu": properties.name, "gpu_gib": round(properties.total_memory / 2**30, 1)}
+    return machine
 
 
 def _cpu_name() -> str:
@@ -101,8 +121,8 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
-    found = {
+    """Versions of everything that a result depends on."""
+    installed = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -110,7 +130,7 @@ def versions() -> dict[str, str]:
         "kernels": "numpy and torch" if compiled.kernels is None else "compiled",
     }
     with contextlib.suppress(PackageNotFoundError):
-        found["dali"] = version("nvidia-dali-cuda130")
+        installed["dali"] = version("nvidia-dali-cuda130")
     if torch.version.cuda:
-        found["cuda"] = torch.version.cuda
-    return found
+        installed["cuda"] = torch.version.cuda
+    return installed

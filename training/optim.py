@@ -1,4 +1,4 @@
-"""Optimizer, schedule and weight average, built from the configuration."""
+"""Optimizer, learning rate schedule and moving average of the weights."""
 
 import copy
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from feedline.training.config import OptimConfig
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: weights with decay; norms and biases (all of one dimension) without."""
+    """Two groups: weights with decay, and norms and biases (all of one dimension) without."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -20,13 +20,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: bool) -> torch.optim.Optimizer:
-    """The optimizer of a configuration, at a learning rate.
+    """Builds the optimizer.
 
     Args:
-        config: what to build.
+        config: kind, momentum, decay.
         model: whose parameters.
         lr: learning rate at the start.
-        fused: one kernel a step; not with a gradient scaler, whose skipped steps a fused optimizer does not show.
+        fused: one kernel a step; False with a gradient scaler, because a fused optimizer does not show skipped steps.
     """
     groups = parameter_groups(model, config.weight_decay)
     if config.optimizer == "sgd":
@@ -36,12 +36,12 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
 
 
 def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> OneCycleLR:
-    """One cycle over all epochs, a step a batch (Smith and Topin, "Super-convergence", 2018).
+    """Builds one cycle over all epochs, a step a batch (Smith and Topin, "Super-convergence", 2018).
 
     The peak is reached at the last batch of epoch `peak_epoch`.
     """
     if config.max_lr == "auto":
-        raise ValueError("max_lr must be resolved before the schedule is made")
+        raise ValueError("max_lr must be a number here")
     share = config.pct_start if config.peak_epoch is None else config.peak_epoch / config.epochs
     return OneCycleLR(
         optimizer,
@@ -61,27 +61,27 @@ class WeightAverage:
     torch's AveragedModel does the same, but reads a counter from the device at every step, which waits for the GPU.
 
     Args:
-        model: what to follow; it is copied.
-        decay: share of the average that a step keeps. Early steps keep less, min(decay, (1 + n) / (10 + n)), so that
-            the random start is soon forgotten.
+        model: the model to average; it is copied.
+        decay: share of the average that a step keeps. Step n keeps min(decay, (1 + n) / (10 + n)), so that the random
+            initial weights fade quickly.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
-        averaged, followed = self._tensors(self.model), self._tensors(model)
-        pairs = list(zip(averaged, followed, strict=True))
-        self._floats = [(a, f) for a, f in pairs if a.is_floating_point()]
-        self._counters = [(a, f) for a, f in pairs if not a.is_floating_point()]
+        pairs = list(zip(self._tensors(self.model), self._tensors(model), strict=True))
+        self._floats = [(a, m) for a, m in pairs if a.is_floating_point()]
+        self._counters = [(a, m) for a, m in pairs if not a.is_floating_point()]
 
     @staticmethod
     def _tensors(model: nn.Module) -> Iterable[torch.Tensor]:
         return [t.detach() for t in (*model.parameters(), *model.buffers())]
 
     def update(self) -> None:
+        """Adds the model's current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_([a for a, _ in self._floats], [f for _, f in self._floats], 1 - decay)
-        for average, followed in self._counters:
-            average.copy_(followed)
+        torch._foreach_lerp_([a for a, _ in self._floats], [m for _, m in self._floats], 1 - decay)
+        for average, current in self._counters:
+            average.copy_(current)

@@ -1,4 +1,4 @@
-"""The pictures that runs leave."""
+"""The pictures that runs and benchmarks write."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     epochs = [row["epoch"] for row in history]
     best = max(history, key=lambda row: row["val_top1"])
     names = {"top1": f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})", "loss": "val"}
-    # The loss of training is the one that was minimised: augmented images and, where asked for, smoothed labels.
+    # The training loss is the minimised one: on augmented images and, with label smoothing, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
         axis.plot(
             epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (as optimised)"
@@ -67,7 +67,7 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
     axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
     low, high = min(result["smoothed"]), result["smoothed"][0]
-    fall = max(high - low, 0.05 * abs(high))  # nothing at all where no rate helped
+    fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
     axis.set_ylim(low - 0.15 * fall, high + 0.6 * fall)
     markers = {"minimum": ("v", ORANGE), "steepest": ("o", GREEN), "valley": ("s", "#d62728")}
     for name, lr in result["suggestions"].items():
@@ -88,7 +88,14 @@ def bars(
     title: str,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Horizontal bars with the spread: rows of (name, median, lowest, highest), on a logarithmic scale."""
+    """Horizontal bars on a logarithmic scale.
+
+    Args:
+        path: the PNG to write.
+        rows: (name, median, lowest, highest).
+        xlabel, title: texts.
+        colours: of the bars.
+    """
     figure, (axis,) = _figure(1, title)
     figure.set_size_inches(8.5, 1.6 + 0.42 * len(rows))
     names, medians, lows, highs = zip(*rows[::-1], strict=True)
@@ -106,15 +113,21 @@ def bars(
     )
     axis.set(xscale="log", xlabel=xlabel, xlim=(min(lows) / 2, max(highs) * 3))
     axis.grid(axis="y", visible=False)
-    for place, (median, high) in enumerate(zip(medians, highs, strict=True)):
-        axis.text(high * 1.08, place, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
+    for row, (median, high) in enumerate(zip(medians, highs, strict=True)):
+        axis.text(high * 1.08, row, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
     _save(figure, path)
 
 
 def loglog(
     path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str
 ) -> None:
-    """Lines by name, both axes logarithmic."""
+    """Lines on two logarithmic axes.
+
+    Args:
+        path: the PNG to write.
+        lines: (x, y) points by name.
+        xlabel, ylabel, title: texts.
+    """
     figure, (axis,) = _figure(1, title)
     for name, points in lines.items():
         x, y = zip(*points, strict=True)

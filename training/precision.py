@@ -10,7 +10,7 @@ from feedline.training.config import RunConfig
 
 @dataclass(frozen=True)
 class Precision:
-    """Which dtype autocast uses on a device; None is float32 throughout."""
+    """The dtype that autocast uses on a device; None: float32 everywhere."""
 
     device: torch.device
     dtype: torch.dtype | None
@@ -19,8 +19,8 @@ class Precision:
     def choose(cls, run: RunConfig, device: torch.device) -> "Precision":
         """bf16 where the hardware has it, else fp16.
 
-        A CPU always gets bf16: without instructions for it torch computes in float32 and rounds, while fp16 would gain
-        nothing and risk overflow.
+        A CPU always gets bf16: without bf16 instructions torch computes in float32 and rounds; fp16 would not be faster
+        and could overflow.
         """
         if not run.amp:
             return cls(device, None)
@@ -31,16 +31,19 @@ class Precision:
         return cls(device, torch.bfloat16)
 
     def autocast(self) -> AbstractContextManager[None]:
+        """The context in which the model runs."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
 
     @property
     def scales(self) -> bool:
-        """Gradients in fp16 need a scaler, those in bf16 have float32's range."""
+        """Whether gradients need a scaler: those in fp16 do; bf16 has float32's range."""
         return self.dtype is torch.float16
 
     def scaler(self) -> torch.amp.GradScaler:
+        """A gradient scaler; it does nothing where none is needed."""
         return torch.amp.GradScaler(self.device.type, enabled=self.scales)
 
     @property
     def name(self) -> str:
+        """`float32`, `bf16` or `fp16`."""
         return {None: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]

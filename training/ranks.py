@@ -1,6 +1,6 @@
-"""Several processes that train one model: who this one is, and what all of them know.
+"""Several processes that train one model: the rank of this one, and what they exchange.
 
-torchrun starts the processes and says who is who in the environment; without it there is one.
+torchrun starts the processes and describes them in the environment; without it there is one.
 """
 
 import atexit
@@ -18,13 +18,13 @@ from torch import distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import FeedlineError, InputError
 
 T = TypeVar("T")
 
 
-class SaidByFirst(InputError):
-    """Rank 0 could not go on and says why; the others end with it, silently."""
+class FirstRankError(FeedlineError):
+    """Rank 0 raised an error. Rank 0 prints it; the others end without a word."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ranks:
     """This process among those of the run.
 
     Attributes:
-        rank: of this process, 0 to world_size - 1; rank 0 is the one that writes and speaks.
+        rank: of this process, 0 to world_size - 1; only rank 0 writes files and prints.
         world_size: processes of the run.
         local_rank, local_size: the same on this machine.
     """
@@ -43,58 +43,55 @@ class Ranks:
     local_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         return self.rank == 0
 
     @property
-    def several(self) -> bool:
+    def is_distributed(self) -> bool:
         return self.world_size > 1
 
-    def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Adds up a tensor over all ranks, in place."""
-        if self.several:
-            distributed.all_reduce(tensor)
+    def all_reduce(
+        self, tensor: torch.Tensor, op: distributed.ReduceOp.RedOpType = distributed.ReduceOp.SUM
+    ) -> torch.Tensor:
+        """Reduces a tensor over all ranks, in place, and returns it. Every rank must call it."""
+        if self.is_distributed:
+            distributed.all_reduce(tensor, op)
         return tensor
 
-    def min_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The least over all ranks, in place."""
-        if self.several:
-            distributed.all_reduce(tensor, distributed.ReduceOp.MIN)
-        return tensor
+    def broadcast(self, value: T) -> T:
+        """Returns rank 0's value on every rank. Every rank must call it."""
+        return self.on_first(lambda: value)
 
-    def share(self, make: Callable[[], T]) -> T:
-        """What rank 0 makes, on every rank; for what only one may do, or what need not lie on every machine.
+    def on_first(self, function: Callable[[], T]) -> T:
+        """Calls a function on rank 0 only and returns its result on every rank. Every rank must call it.
 
         Raises:
-            InputError: on all ranks, if rank 0 raised it.
+            FeedlineError: on all ranks, if the function raised it.
         """
-        if not self.several:
-            return make()
-        made: list[Any] = [None, None]
-        if self.first:
+        if not self.is_distributed:
+            return function()
+        result: list[Any] = [None, None]  # value, error
+        if self.is_first:
             try:
-                made[0] = make()
-            except InputError as error:
-                made[1] = error
-        distributed.broadcast_object_list(made)
-        if made[1] is not None:
-            raise made[1] if self.first else SaidByFirst(str(made[1]))
-        result: T = made[0]
-        return result
-
-    def first_says(self, value: T) -> T:
-        """Rank 0's value, on every rank."""
-        return self.share(lambda: value)
+                result[0] = function()
+            except FeedlineError as error:
+                result[1] = error
+        distributed.broadcast_object_list(result)
+        value, raised = result
+        if raised is not None:
+            raise raised if self.is_first else FirstRankError(raised.message)
+        returned: T = value
+        return returned
 
 
 ALONE = Ranks()
 
 
 class Agreement:
-    """Lets all ranks act on a signal at the same step.
+    """Lets all ranks react to a signal after the same step.
 
-    Each rank asks once a step, with what it wants; the answer is what any rank wanted at the step before. The sum goes
-    round while the step is computed, so nobody waits for it. A process alone is answered at once.
+    Each rank asks once a step and says what it wants; the answer is what any rank wanted at the step before. The
+    all-reduce runs while the step is computed, so no rank waits for it. A single process gets its answer at once.
     """
 
     def __init__(self, ranks: Ranks) -> None:
@@ -103,8 +100,8 @@ class Agreement:
         self._work: Any = None
 
     def ask(self, stop: bool, save: bool) -> tuple[bool, bool]:
-        """Whether to stop, whether to save."""
-        if not self._ranks.several:
+        """Returns whether to stop and whether to save. Every rank must call it."""
+        if not self._ranks.is_distributed:
             return stop, save
         if self._work is not None:
             self._work.wait()
@@ -114,18 +111,12 @@ class Agreement:
         return answer
 
 
-def program(name: str) -> str:
-    """How a program calls itself in what it has to say: with its rank, if that is not 0."""
-    rank = os.environ.get("RANK", "0")
-    return name if rank == "0" else f"{name} (rank {rank})"
-
-
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Joins the processes that torchrun started; afterwards only rank 0 has a standard output.
+    """Joins the processes that torchrun started. Only rank 0 keeps its standard output.
 
     Raises:
-        InputError: if there are more processes than GPUs on a machine that has some.
+        InputError: if torchrun's environment is incomplete.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -134,19 +125,21 @@ def joined() -> Iterator[Ranks]:
     try:
         ranks = Ranks(*(int(os.environ[name]) for name in names))
     except (KeyError, ValueError) as error:
-        raise InputError(f"WORLD_SIZE is set, but not what torchrun sets beside it ({error}); use torchrun") from error
+        raise InputError(
+            f"WORLD_SIZE is set, but torchrun's other variables are not ({error}); use torchrun"
+        ) from error
     _connect(ranks)
     stdout = sys.stdout
     try:
-        if not ranks.first:
+        if not ranks.is_first:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         yield ranks
     except BaseException as error:
-        # Others may wait for this rank in a collective, so its own threads in there cannot be waited for.
+        # Other ranks may wait for this one in a collective, so it cannot wait for its threads that take part in it.
         atexit.register(_exit_at_once, _status(error))
         raise
     finally:
-        if not ranks.first:
+        if not ranks.is_first:
             sys.stdout.close()
         sys.stdout = stdout
     _leave()
@@ -155,16 +148,15 @@ def joined() -> Iterator[Ranks]:
 def _leave() -> None:
     """Ends the process group and waits for its threads.
 
-    A thread of gloo's that drops the last reference to something of Python's while the interpreter ends aborts the
-    process (SIGABRT). Destroying the group joins the threads only if nobody else holds it: a DistributedDataParallel
-    that is still there does.
+    A gloo thread that drops the last reference to a Python object while the interpreter ends aborts the process
+    (SIGABRT). Destroying the group joins the threads only if nothing else holds it; a DistributedDataParallel does.
     """
     gc.collect()
     distributed.destroy_process_group()
 
 
 def _exit_at_once(status: int) -> None:
-    """Ends the process without ending the interpreter, whose end gloo's threads might not survive."""
+    """Ends the process but not the interpreter: gloo's threads might not survive its end."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -172,25 +164,25 @@ def _exit_at_once(status: int) -> None:
 
 def _status(error: BaseException) -> int:
     """The exit status of a command that an error ends."""
-    if isinstance(error, InputError):
+    if isinstance(error, FeedlineError):
         return 2
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _connect(ranks: Ranks) -> None:
-    """Finds the others through the store that torchrun holds.
+    """Connects the ranks through torchrun's store.
 
-    After a restart that store still has the addresses of the ranks that died, and a rank that reads them before they
-    are replaced cannot connect: each start has a room of its own. Agents on several machines count their restarts
-    apart; there it takes TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, with which torchrun makes a new store each time.
+    After a restart that store still holds the addresses of the dead ranks, and a rank that reads them before they are
+    replaced cannot connect: each restart uses its own key prefix. On several machines each agent counts its restarts
+    alone; there set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, so that torchrun makes a new store each time.
     """
-    # This module's functions have the default group as default argument. Imported later, as DistributedDataParallel
-    # does, they would hold the group for ever (see `_leave`).
+    # The functions of this module have the default group as default argument. Imported later, as
+    # DistributedDataParallel does, they would hold the group forever (see `_leave`).
     importlib.import_module("torch.distributed.nn.functional")
     store, rank, world_size = next(rendezvous("env://"))
     if ranks.local_size == ranks.world_size:
         store = PrefixStore(f"start-{_restarts()}", store)
-    # Tensors on the host go through gloo on every machine, those on GPUs through NCCL.
+    # gloo for tensors on the host, NCCL for those on GPUs.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
@@ -200,9 +192,10 @@ def _restarts() -> int:
 
 
 def restarted() -> bool:
-    """Whether torchrun started this process again after a failure (`--max-restarts`)."""
+    """Whether torchrun restarted this process after a failure (`--max-restarts`)."""
     return _restarts() > 0
 
 
 def may_restart() -> bool:
+    """Whether torchrun would restart this process after a failure."""
     return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0

@@ -1,4 +1,4 @@
-"""How a run is asked to stop."""
+"""Requests to stop a run: SIGTERM and Ctrl-C."""
 
 import signal
 import threading
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
+    """The run stopped on request; its state is saved."""
 
 
 class Stopping:
-    """Set when the run is asked to stop.
+    """A request to stop.
 
     Attributes:
-        signum: the signal that asked.
+        signum: the signal that requested it.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Stopping:
 
 @contextmanager
 def stop_on_signal(stopping: Stopping, *, patient: bool = False) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C let the step under way finish and save; a second Ctrl-C interrupts at once.
+    """SIGTERM and the first Ctrl-C finish the current step, then save; a second Ctrl-C interrupts at once.
 
     Args:
-        stopping: what is set.
-        patient: no second Ctrl-C: torchrun passes on the one that its processes may have got themselves.
+        stopping: the request to set.
+        patient: ignore a second Ctrl-C: under torchrun the processes get the first one twice.
     """
 
     def stop(signum: int, _: object) -> None:
@@ -43,9 +43,9 @@ def stop_on_signal(stopping: Stopping, *, patient: bool = False) -> Iterator[Non
             raise KeyboardInterrupt
         stopping.set(signum)
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for signum, handler in before.items():
+        for signum, handler in previous.items():
             signal.signal(signum, handler)

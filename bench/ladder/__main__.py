@@ -22,7 +22,8 @@ from bench.ladder.runs import run_accuracy, run_correct
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
 from feedline.convert import build
-from feedline.pipeline import Dataset, InputError
+from feedline.pipeline import Dataset
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 
 RUNGS: dict[str, Callable[[Settings], None]] = {
     "correct": run_correct,
@@ -58,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             RUNGS[args.only](_settings(args, args.minutes))
             return 0
         return climb(args)
-    except InputError as error:
-        print(f"bench.ladder: {error}", file=sys.stderr)
+    except FeedlineError as error:
+        print(f"bench.ladder: {as_flags(error)}", file=sys.stderr)
         return 2
 
 

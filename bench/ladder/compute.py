@@ -10,13 +10,13 @@ import torch
 from bench.ladder.feed import fed
 from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
+from feedline.cli.build import make_loader
 from feedline.model import resnet18
 from feedline.pipeline import Dataset
 from feedline.pipeline.engine import choose_engine
 from feedline.pipeline.stores import STORES
 from feedline.training.bench import measure as measure_rounds
 from feedline.training.config import Config
-from feedline.training.modes.common import make_loader
 from feedline.training.step import TrainStep
 
 DTYPES: dict[str, dict[str, object]] = {

@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
+from feedline.cli.build import make_loader
 from feedline.pipeline import Dataset
 from feedline.pipeline.engine import ENGINES, dali_problem
 from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
@@ -20,7 +21,6 @@ from feedline.pipeline.stores import STORES
 from feedline.training.bench import endless, measure_round
 from feedline.training.config import Config
 from feedline.training.meter import StallMeter
-from feedline.training.modes.common import make_loader
 
 
 def run(settings: Settings) -> None:

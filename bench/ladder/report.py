@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import FeedlineError, first_line
+from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
-from feedline.training.report import write_json
 
 
 class Report:
@@ -51,8 +51,8 @@ class Report:
         try:
             found = measure()
             line = {**what, **found}
-        except (InputError, RuntimeError, MemoryError) as error:  # out of memory, a kernel that does not exist
-            line = {**what, "problem": (str(error).strip().splitlines() or [type(error).__name__])[0][:300]}
+        except (FeedlineError, RuntimeError, MemoryError) as error:  # out of memory, a kernel that does not exist
+            line = {**what, "problem": first_line(error, 300)}
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         self.content["rows"].append(line)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ladder.settings import Settings
-from feedline.training.config import RECIPES, read_recipe
+from feedline.cli.recipes import RECIPES, read_recipe
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from bench.ladder.report import Report
+from feedline.cli.build import choose_device
+from feedline.cli.recipes import read_recipe
 from feedline.pipeline import Dataset
-from feedline.training.config import Config, read_recipe
-from feedline.training.modes.common import choose_device
+from feedline.training.config import Config
 
 
 @dataclass(frozen=True)

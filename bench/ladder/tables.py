@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.training.report import write_text
+from feedline.pipeline.files import write_text
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

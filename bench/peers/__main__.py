@@ -22,9 +22,9 @@ import torch
 from bench.peers.contestants import CONTESTANTS, WORKS, Contestant, cores
 from bench.peers.files import conversion, prepare, warm
 from feedline.pipeline import Dataset, InputError
+from feedline.pipeline.files import write_json
 from feedline.training import plots
 from feedline.training.meter import hardware, versions
-from feedline.training.report import write_json
 
 LIMIT = 180.0  # seconds to the first batch
 

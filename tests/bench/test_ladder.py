@@ -14,9 +14,9 @@ from bench.ladder import compute, runs
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from bench.ladder.tables import table, write_tables
+from feedline.cli.recipes import read_recipe
 from feedline.pipeline import Dataset
 from feedline.pipeline.stores import STORES
-from feedline.training.config import read_recipe
 from tests.training.conftest import small_model
 
 

@@ -34,7 +34,7 @@ def gate(workers: Workers) -> Iterator[threading.Event]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that workers read; it stands still."""
     now = [0.0]
-    monkeypatch.setattr("feedline.pipeline.workers.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
+    monkeypatch.setattr("pipeline.workers.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
     return now
 
 

@@ -12,8 +12,8 @@ import torch
 from feedline.convert import build
 from feedline.convert.sample import draw_sample
 from feedline.pipeline import Dataset
+from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
-from feedline.training.report import write_json
 
 
 def parser() -> argparse.ArgumentParser:

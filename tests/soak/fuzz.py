@@ -17,7 +17,7 @@ from feedline.pipeline import Dataset, InputError
 from feedline.pipeline.decode import DecodeError, decode
 from feedline.training import checkpoint
 from feedline.training.config import Config
-from feedline.training.modes.common import saved_config
+from feedline.training.snapshot import Position, Snapshot
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.sampled_from([-1, 0, 1, 2**31, 2**63, 10**400])
 TEXTS = st.text(max_size=8) | st.sampled_from(["../..", "/etc/passwd", "\0", "raw", "train"])
@@ -44,13 +44,13 @@ def damaged(data: bytes, damage: Damage) -> bytes:
 
 
 def replaced(value: Any, path: list[float], new: Any) -> Any:
-    """A copy of nested dicts and lists with one value replaced; `path` leads to it, each step a share of the length."""
+    """A copy of nested dicts and lists with one place, found by going down, replaced."""
     if not path or not isinstance(value, (dict, list)) or not value:
         return new
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
-    key = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
+    at = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
     changed = dict(value) if isinstance(value, dict) else list(value)
-    changed[key] = replaced(value[key], path[1:], new)
+    changed[at] = replaced(value[at], path[1:], new)
     return changed
 
 
@@ -67,7 +67,7 @@ class Fuzz:
         tried, refused: inputs by reader.
     """
 
-    def __init__(self, dataset: Dataset, folder: Path, state: dict[str, Any], examples: int) -> None:
+    def __init__(self, dataset: Dataset, folder: Path, state: Snapshot, examples: int) -> None:
         self.dataset, self.folder, self.state, self.examples = dataset, folder, state, examples
         self.tried: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -165,17 +165,15 @@ class Fuzz:
         checkpoint.save(path, self.state)
         data = path.read_bytes()
 
-        def read() -> Config:
-            return saved_config(checkpoint.load(path))
+        def read() -> Snapshot:
+            return checkpoint.load(path)
 
         def bytes_(damage: Damage) -> None:
             path.write_bytes(damaged(data, damage))
             self._try("checkpoints, bytes", read)
 
         def values(where: list[float], new: Any) -> None:
-            torch.save(
-                replaced({"format": checkpoint.FORMAT, "version": checkpoint.VERSION, **self.state}, where, new), path
-            )
+            torch.save(replaced(self.state.to_dict(), where, new), path)
             self._try("checkpoints, values", read)
 
         self._run(bytes_, DAMAGE)
@@ -203,7 +201,7 @@ def _fits(value: Any) -> bool:
     return not isinstance(value, int) or abs(value) < 10**300
 
 
-def run(dataset: Dataset, folder: Path, state: dict[str, Any], *, examples: int) -> dict[str, Any]:
+def run(dataset: Dataset, folder: Path, state: Snapshot, *, examples: int) -> dict[str, Any]:
     """All readers.
 
     Args:
@@ -227,17 +225,13 @@ def run(dataset: Dataset, folder: Path, state: dict[str, Any], *, examples: int)
     }
 
 
-def small_state() -> dict[str, Any]:
+def small_state() -> Snapshot:
     """A checkpoint's content, with a model of one layer."""
     model = torch.nn.Linear(3, 2)
-    config = Config.build("small", {}).flat()
-    return {
-        "fingerprint": "0" * 64, "classes": ["a", "b"], "image_size": [8, 8], "recipe": "small",
-        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()},
-        "model": model.state_dict(), "average": None, "average_updates": 0,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1).state_dict(), "schedule": {}, "scaler": {},
-        "sums": torch.zeros(4, dtype=torch.float64),
-        "position": {"epoch": 0, "step": 3, "train_seconds": 1.0, "stall_seconds": 0.0, "eval_seconds": 0.0,
-                     "history": [], "lrs": [[0.1, 0.01]]},
-        "rng": torch.get_rng_state(), "rng_cuda": [], "val_top1": None,
-    }  # fmt: skip
+    return Snapshot(
+        fingerprint="0" * 64, classes=["a", "b"], image_size=[8, 8], config=Config.build("small", {}),
+        model=model.state_dict(), average=None, average_updates=0,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1).state_dict(), schedule={}, scaler={},
+        sums=torch.zeros(4, dtype=torch.float64), position=Position(step=3, train_seconds=1.0, lrs=[(0.1, 0.01)]),
+        rng=torch.get_rng_state(), rng_cuda=[],
+    )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Kills training at random moments, goes on, and holds the end to that of a run that was never touched.
+"""Kills training at random moments, resumes it, and compares the result with that of an undisturbed run.
 
-A process that has imported everything once is forked for each start, so that a kill costs a second and not ten.
+Each start is forked from a process that has imported everything, so that a kill costs a second and not ten.
 """
 
 import itertools
@@ -24,28 +24,26 @@ FLAGS = [
     "--recipe", "demo", "--device", "cpu", "--classes", "2", "--batch-size", "16", "--image-size", "16",
     "--epochs", "2", "--ema", "0.9", "--log-every", "1", "--save-every", "2",
 ]  # fmt: skip
-MOST = 30  # kills of a run, then it is left alone: on a machine too busy for it, it would never get on
+KILLS_PER_RUN = 30  # then the run is left alone: a busy machine would never finish it
 UNTIMED = ("step", "epoch", "loss", "top1", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
 
 
 def _train(argv: list[str], folder: str, small: bool) -> None:
-    """What a forked process does."""
+    """Trains in a forked process."""
     os.chdir(folder)
     sys.stdout = sys.stderr = Path("output.txt").open("a")  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    import train
-    from feedline.training.modes import common
+    from feedline.cli.main import main
+    from feedline.model import resnet18
     from tests.training.conftest import small_model
 
-    if small:
-        common.resnet18 = small_model  # type: ignore[attr-defined, assignment]
-    status = train.main(["--mode", "train", *argv])
+    status = main(["--mode", "train", *argv], network=small_model if small else resnet18)
     sys.stdout.flush()
     os._exit(status)
 
 
 def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = False) -> dict[str, Any]:
-    """Kills runs until there were enough kills and every run came to its end.
+    """Kills runs until there were enough kills and every run was complete.
 
     Args:
         data: a dataset folder.
@@ -58,10 +56,10 @@ def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = Fa
         The counts.
 
     Raises:
-        AssertionError: if a killed run ends otherwise than the one that was left alone.
+        AssertionError: if a killed run ends with another result than the undisturbed one.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["train", "tests.training.conftest", "matplotlib.pyplot"])
+    context.set_forkserver_preload(["feedline.cli.main", "tests.training.conftest", "matplotlib.pyplot"])
     dice = random.Random(seed)
 
     def start(out: str, resume: bool) -> BaseProcess:
@@ -81,20 +79,20 @@ def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = Fa
         for number in itertools.count():
             resume = (out / checkpoint.LAST).exists()
             process = start(out.name, resume)
-            killed = _kill(process, out, dice, took) if number < MOST else Counter[str]()
+            killed = _kill(process, out, dice, took) if number < KILLS_PER_RUN else Counter[str]()
             counts.update(killed)
             if not killed:
                 process.join()
                 assert process.exitcode == 0, (folder / "output.txt").read_text()
                 break
-            _still_whole(out, counts)
+            _check_last(out, counts)
         counts["runs"] += 1
-        _the_same(out, folder / "whole")
+        _check_same(out, folder / "whole")
     return {"kills": counts.pop("kills"), "runs": counts.pop("runs"), **counts, "seconds": time.monotonic() - begun}
 
 
 def _kill(process: BaseProcess, out: Path, dice: random.Random, took: float) -> Counter[str]:
-    """Ends a process at a random moment, or while a checkpoint is being written; nothing if it ends by itself."""
+    """Kills a process at a random moment, or while it writes a checkpoint. Returns no counts if it ended by itself."""
     how = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     while_writing = how == signal.SIGKILL and dice.random() < 0.5
     process.join(dice.uniform(0, min(took / 3, 5)))
@@ -108,25 +106,27 @@ def _kill(process: BaseProcess, out: Path, dice: random.Random, took: float) -> 
     os.kill(process.pid, how)
     process.join(300)
     assert process.exitcode is not None, "it did not end within five minutes"
-    if process.exitcode == 0:  # it had just come to its end
+    if process.exitcode == 0:  # it was just complete
         return Counter()
     return Counter({"kills": 1, how.name: 1, "while writing a checkpoint": int(writing.exists())})
 
 
-def _still_whole(out: Path, counts: Counter[str]) -> None:
-    """After any kill the last checkpoint can be read, if there is one."""
+def _check_last(out: Path, counts: Counter[str]) -> None:
+    """Checks that the last checkpoint can be read, if there is one."""
     if (out / checkpoint.LAST).exists():
         checkpoint.load(out / checkpoint.LAST)
     else:
         counts["before the first checkpoint"] += 1
 
 
-def _the_same(run: Path, whole: Path) -> None:
-    """Weights, average, optimizer and schedule bit for bit; the log without gaps or repeats; the same best epoch."""
+def _check_same(run: Path, whole: Path) -> None:
+    """Checks that weights, optimizer and schedule are equal to the bit, the log has no gaps or repeats, and the best
+    epoch is the same.
+    """
     for name in (checkpoint.LAST, checkpoint.BEST):
         mine, theirs = checkpoint.load(run / name), checkpoint.load(whole / name)
         for key in ("model", "average", "optimizer", "schedule", "rng", "average_updates", "val_top1"):
-            assert _equal(mine[key], theirs[key]), f"{name}: {key} differs"
+            assert _equal(getattr(mine, key), getattr(theirs, key)), f"{name}: {key} differs"
     logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (run, whole)]
     mine_log, their_log = [[{k: r[k] for k in UNTIMED if k in r} for r in log] for log in logs]
     assert mine_log == their_log

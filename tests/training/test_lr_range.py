@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from feedline.cli.build import make_loader
 from feedline.pipeline import Dataset, InputError
 from feedline.training.config import Config
 from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
-from feedline.training.modes.common import make_loader
 from tests.training.conftest import small_model
 
 CPU = torch.device("cpu")
@@ -29,9 +29,9 @@ def test_the_test_leaves_everything_as_it_was(dataset: Dataset, config: Callable
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
     loader = make_loader(c, dataset, "train", CPU)
     sweep = Sweep.plan(len(loader), start=1e-4, end=10)
-    found = lr_range_test(c, model, loader, CPU, sweep)
+    result = lr_range_test(c, model, loader, CPU, sweep)
     loader.close()
-    assert len(found.lr) > 15
+    assert len(result.lr) > 15
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(model[8].weight.grad, torch.ones(4, 16))  # type: ignore[index]
@@ -68,25 +68,25 @@ def test_the_rate_grows_by_1_069_a_step_where_an_epoch_has_room() -> None:
     short = Sweep.plan(50, start=1e-5, end=1.0)
     assert short.steps == 50
     assert 1e-5 * short.factor**49 == pytest.approx(1.0)
-    with pytest.raises(InputError, match="--start-lr 2"):
+    with pytest.raises(InputError, match="start_lr=2"):
         Sweep.plan(100, start=2, end=1)
 
 
 def test_the_rates_are_those_of_step_lr(dataset: Dataset, config: Callable[..., Config]) -> None:
     c = config(batch_size=4)
     loader = make_loader(c, dataset, "train", CPU)
-    found = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-6, GAMMA, 15))
-    assert found.lr == pytest.approx([1e-6 * 1.069**i for i in range(15)])
-    assert found.stopped == "the steps were done"
+    result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-6, GAMMA, 15))
+    assert result.lr == pytest.approx([1e-6 * 1.069**i for i in range(15)])
+    assert result.stopped == "all steps were done"
 
 
 def test_it_stops_when_the_loss_has_blown_up(dataset: Dataset, config: Callable[..., Config]) -> None:
     c = config(batch_size=4)
     loader = make_loader(c, dataset, "train", CPU)
-    found = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 24))
-    assert "blew up" in found.stopped
-    assert len(found.lr) < 24
-    assert all(math.isfinite(loss) for loss in found.loss)
+    result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 24))
+    assert "blew up" in result.stopped
+    assert len(result.lr) < 24
+    assert all(math.isfinite(loss) for loss in result.loss)
 
 
 def test_too_few_steps_are_refused(dataset: Dataset, config: Callable[..., Config]) -> None:
@@ -100,10 +100,10 @@ def test_suggestions_on_a_known_curve() -> None:
     """Flat, then a fall whose steepest place is known, then a rise."""
     exponents = np.linspace(-6, 0, 121)
     loss = 3 - 2 / (1 + np.exp(-8 * (exponents + 3))) + np.where(exponents > -2.3, 20 * (exponents + 2.3) ** 2, 0)
-    found = suggest((10**exponents).tolist(), loss.tolist())
-    assert math.log10(found["steepest"]) == pytest.approx(-3, abs=0.1)
-    assert math.log10(found["minimum"]) == pytest.approx(-2.3, abs=0.1)
-    assert found["valley"] < found["steepest"] < found["minimum"]
+    result = suggest((10**exponents).tolist(), loss.tolist())
+    assert math.log10(result["steepest"]) == pytest.approx(-3, abs=0.1)
+    assert math.log10(result["minimum"]) == pytest.approx(-2.3, abs=0.1)
+    assert result["valley"] < result["steepest"] < result["minimum"]
 
 
 def test_smoothing_does_not_lag_and_keeps_the_ends() -> None:

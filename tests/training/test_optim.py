@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from feedline.training.config import Config, from_flags
+from feedline.cli.recipes import configure
+from feedline.training.config import Config
 from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
 from tests.training.conftest import small_model
 
@@ -21,7 +22,7 @@ def rates(config: Config, steps_per_epoch: int) -> list[float]:
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 100, 390])
 def test_the_assignments_cycle_peaks_at_epoch_4_and_is_not_annihilated(steps_per_epoch: int) -> None:
-    used = rates(from_flags("assignment", {}), steps_per_epoch)
+    used = rates(configure("assignment", {}), steps_per_epoch)
     peak = 4 * steps_per_epoch - 1
     assert used[peak] == pytest.approx(0.00203, rel=1e-9)
     assert max(used) <= 0.00203 * (1 + 1e-9)

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
-import train
+from feedline.cli.main import main
 from feedline.pipeline import Dataset
 from feedline.training import checkpoint
-from feedline.training.modes import common
 from feedline.training.ranks import Agreement, Ranks
-from feedline.training.sync_norm import HostSyncBatchNorm, synchronised
 from tests.training.conftest import small_model
 
-BOUND = 300.0  # seconds for what only must not last for ever
+BOUND = 300.0  # seconds after which a test gives up
 FLAGS = [
     "--recipe", "demo", "--batch-size", "16", "--image-size", "16", "--epochs", "2", "--device", "cpu",
     "--split", "70-30", "--log-every", "1", "--ema", "0.9", "--threads", "1",
@@ -99,8 +95,8 @@ def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: flo
             assert mine[key] == pytest.approx(theirs[key], rel=rel)
 
 
-def test_a_run_is_gone_on_with_on_another_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
-    """SIGTERM to torchrun: the ranks stop at one step, save and say how to go on; one process does the rest."""
+def test_a_run_is_resumed_on_another_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
+    """SIGTERM to torchrun: the ranks stop at one step, save and say how to resume; one process does the rest."""
     run, held = tmp_path / "run", tmp_path / "held"
     held.mkdir()
     process = start(2, "--data", str(dataset.root), *FLAGS, "--out", str(run), SMALL_HOLD=f"3:{held}")
@@ -110,18 +106,18 @@ def test_a_run_is_gone_on_with_on_another_number_of_ranks(dataset: Dataset, alon
     out, _ = process.communicate(timeout=BOUND)
     assert process.returncode != 0
     assert out.count(f"--resume {run}") == 1
-    at = checkpoint.load(run / "last.pt")["position"]
-    assert (at["epoch"], at["step"]) == (0, 4), "what is wanted in a step is done in the next one"
-    assert "going on with" in finish(start(0, "--resume", str(run)))[0]
+    position = checkpoint.load(run / "last.pt").position
+    assert (position.epoch, position.step) == (0, 4), "a rank's request in a step takes effect in the next one"
+    assert f"resuming {run}" in finish(start(0, "--resume", str(run)))[0]
     same_losses(log_of(run), log_of(alone / "run"), 1e-5)
 
 
 def test_a_rank_that_dies_takes_the_others_down_and_is_restarted(dataset: Dataset, tmp_path: Path) -> None:
-    """Its own error is shown; torchrun starts all again, and they go on from the last checkpoint."""
+    """Its own error is shown; torchrun restarts all ranks, and they resume from the last checkpoint."""
     argv = ["--data", str(dataset.root), *FLAGS, "--save-every", "2", "--out", str(tmp_path)]
     out, err = finish(start(2, *argv, torchrun=("--max-restarts=1",), SMALL_DIE="1:4"))
     assert "RuntimeError: this rank was told to die" in err
-    assert f"going on with {tmp_path} at epoch 1, step 2 of 5" in out
+    assert f"resuming {tmp_path} at epoch 1, step 2 of 5" in out
     assert [r["step"] for r in log_of(tmp_path)] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
 
 
@@ -129,18 +125,14 @@ def test_a_restart_needs_a_named_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    assert train.main(["--mode", "train", "--data", str(dataset.root), *FLAGS]) == 2
+    assert main(["--mode", "train", "--data", str(dataset.root), *FLAGS]) == 2
     assert "torchrun --max-restarts: name the run with --out" in capsys.readouterr().err
 
 
-def test_the_other_modes_run_on_several_ranks(
-    dataset: Dataset, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(common, "resnet18", small_model)
-
+def test_the_other_modes_run_on_several_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
     def both(mode: str, *argv: str) -> None:
         argv = ("--data", str(dataset.root), *FLAGS, *argv)
-        assert train.main(["--mode", mode, *argv, "--out", str(tmp_path / f"{mode}-1")]) == 0
+        assert main(["--mode", mode, *argv, "--out", str(tmp_path / f"{mode}-1")], network=small_model) == 0
         out, _ = finish(start(2, *argv, "--out", str(tmp_path / f"{mode}-2"), mode=mode))
         assert out.count("2 ranks; recipe demo") == 1
 
@@ -165,31 +157,7 @@ def test_wrong_input_is_said_once(tmp_path: Path) -> None:
     assert err.count("no such checkpoint") == 1
 
 
-def test_norms_on_the_host_agree_with_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone (an all-reduce over one) it is BatchNorm2d: output, gradients and running statistics."""
-    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
-    torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
-    twin = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
-    twin.load_state_dict(plain.state_dict())
-    twin = synchronised(twin, torch.device("cpu"))  # type: ignore[assignment]
-    assert isinstance(twin[1], HostSyncBatchNorm)
-    for _ in range(3):
-        x = torch.randn(4, 3, 8, 8) * 3 + 1
-        a, b = plain(x), twin(x)
-        torch.testing.assert_close(a, b)
-        (a**3).sum().backward()
-        (b**3).sum().backward()
-    for (name, p), q in zip(plain.named_parameters(), twin.parameters(), strict=True):
-        assert p.grad is not None
-        torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-2, msg=name)
-    for one, two in zip(plain.buffers(), twin.buffers(), strict=True):
-        torch.testing.assert_close(one, two)
-    torch.testing.assert_close(plain.eval()(x), twin.eval()(x))
-
-
-def test_a_process_alone_is_answered_at_once() -> None:
+def test_a_single_process_gets_its_answer_at_once() -> None:
     agreement = Agreement(Ranks())
     assert agreement.ask(True, False) == (True, False)
     assert agreement.ask(False, True) == (False, True)

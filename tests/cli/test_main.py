@@ -7,30 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-import train
+from feedline.model import resnet18
 from feedline.pipeline import Dataset, compiled
-from feedline.training.modes import common
-from tests.conftest import convert
-from tests.training.conftest import small_model
-
-QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """ResNet18 takes a CPU minutes; here the commands train a small network, in a folder of their own."""
-
-    def build(classes: int) -> nn.Module:
-        return small_model(classes)
-
-    monkeypatch.setattr(common, "resnet18", build)
-    monkeypatch.chdir(tmp_path)
-
-
-def run(mode: str, dataset: Dataset, *argv: str) -> int:
-    return train.main(["--mode", mode, "--data", str(dataset.root), *QUICK, *argv])
+from tests.cli.commands import QUICK, refused, run, train
 
 
 def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,8 +26,8 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     assert "--amp" in command
     assert float(command[command.index("--max-lr") + 1]) == pytest.approx(result["suggestions"]["steepest"], rel=0.01)
 
-    assert train.main([*command[2:], "--out", "runs/first"]) == 0
-    assert train.main([*command[2:], "--max-lr", "auto", "--out", "runs/second"]) == 0
+    assert train(*command[2:], "--out", "runs/first") == 0
+    assert train(*command[2:], "--max-lr", "auto", "--out", "runs/second") == 0
     assert f"steepest of {found}/lr_range.json" in capsys.readouterr().out
     lrs = [json.loads(Path(f"runs/{r}/summary.json").read_text())["config"]["max_lr"] for r in ("first", "second")]
     assert lrs[0] == pytest.approx(lrs[1], rel=0.01)
@@ -91,21 +71,12 @@ def test_bench_measures_only_what_was_asked_for(
 
 
 def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], dataset: Dataset) -> None:
-    assert train.main(["--mode", "summary", "--image-size", "224"]) == 0
+    assert train("--mode", "summary", "--image-size", "224", network=resnet18) == 0
     out = capsys.readouterr().out
     assert "Linear-49                  [-1, 200]         102,600" in out
     assert "Total params: 11,271,432" in out
-    assert train.main(["--mode", "summary", "--data", str(dataset.root)]) == 0
+    assert train("--mode", "summary", "--data", str(dataset.root), network=resnet18) == 0
     assert "[-1, 64, 64, 64]" in capsys.readouterr().out
-
-
-def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """The one line of a command that ends with status 2."""
-    capsys.readouterr()
-    assert train.main(list(argv)) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +99,7 @@ def test_wrong_input_is_one_clear_line(
     start = ["--mode", "train", "--data", str(dataset.root), *QUICK]
     if message is None:  # argparse's own
         with pytest.raises(SystemExit, match="2"):
-            train.main([*start, *argv])
+            train(*start, *argv)
         return
     assert message in refused(capsys, *start, *argv)
     assert not Path("runs").exists()
@@ -138,33 +109,3 @@ def test_wrong_input_is_one_clear_line(
 def test_a_gpu_that_is_not_there(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--device", "cuda")
     assert "--device cuda: torch finds no CUDA GPU here; use --device cpu" in line
-
-
-def test_a_checkpoint_of_another_dataset(
-    dataset: Dataset, varied: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
-    other = convert(varied.root / "train", tmp_path / "other", "--packs", "")
-    line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "runs/a/best.pt")
-    assert "runs/a/best.pt: was trained on another dataset (4 classes" in line
-    line = refused(capsys, "--mode", "eval", "--data", str(other.root))
-    assert "no run with a best.pt in runs" in line
-
-
-def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
-    assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a")
-    line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--epochs", "5")
-    assert "--epochs 5: the run was started with 1" in line
-    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
-    assert "holds a run already; go on with --resume runs/a" in line
-
-
-def test_the_latest_checkpoint_that_can_be_read_is_evaluated(
-    dataset: Dataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
-    Path("runs/b").mkdir()
-    Path("runs/b/best.pt").write_bytes(b"cut off")
-    assert run("eval", dataset) == 0
-    assert "runs/a/best.pt: top-1" in capsys.readouterr().out

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from feedline.model import layer_table, resnet18
+from feedline.cli.request import Request
+from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
-from feedline.training.modes.common import Request
 
 
 def run(request: Request) -> int:
-    """Prints the layer table, for the dataset's classes where there is one, else Tiny ImageNet's 200."""
+    """Prints the layer table, for the dataset's classes and size, or Tiny ImageNet's if there is no dataset."""
     config = request.config()
     classes, size = config.data.classes or 200, config.data.image_size
     if (Path(config.data.data) / "dataset.json").exists():
@@ -16,6 +16,6 @@ def run(request: Request) -> int:
         classes = config.data.classes or len(dataset.classes)
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
-        Dataset(config.data.data)  # says what is wrong
-    print(layer_table(resnet18(classes), (3, size or 224, size or 224)))
+        Dataset(config.data.data)  # raises: this was asked for
+    print(layer_table(request.network(classes), (3, size or 224, size or 224)))
     return 0

@@ -1,0 +1,1 @@
+"""The command line of training: flags and recipes become a configuration, a mode runs it."""

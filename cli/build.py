@@ -1,0 +1,92 @@
+"""What a configuration builds: device, loaders, model."""
+
+import os
+from typing import Literal
+
+import torch
+from torch import nn
+
+from feedline.cli.request import Network
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Loader
+from feedline.training.config import Config
+from feedline.training.precision import Precision
+from feedline.training.ranks import ALONE, Ranks
+
+
+def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device of this process; on a machine with several ranks each uses its own GPU.
+
+    Args:
+        name: `auto`, `cpu` or `cuda`.
+        ranks: this process among the others.
+
+    Raises:
+        InputError: if a GPU is asked for and there is none, or there are more ranks than GPUs.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("`device=cuda`: torch finds no CUDA GPU here; use `device=cpu`, or check the driver")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    gpus = torch.cuda.device_count()
+    if ranks.local_rank >= gpus:
+        raise InputError(
+            f"rank {ranks.rank}: this machine has {gpus} GPU(s) for {ranks.local_size} ranks; use "
+            f"--nproc-per-node {gpus}, or `device=cpu`"
+        )
+    torch.backends.cudnn.benchmark = True  # all inputs have one size: search for the fastest convolutions once
+    if ranks.is_distributed:
+        torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def make_loader(
+    config: Config, dataset: Dataset, part: Literal["train", "val"], device: torch.device, ranks: Ranks = ALONE
+) -> Loader:
+    """Builds the loader of one part of the split. The ranks of a machine share its cores."""
+    data = config.data
+    half = device.type == "cuda" and config.run.amp  # autocast rounds further; until then half the bytes
+    return Loader(
+        dataset,
+        split=data.split,
+        part=part,
+        batch_size=data.batch_size,
+        store=data.store,
+        engine=data.engine,
+        device=device,
+        seed=config.run.seed,
+        threads=data.threads or max((os.cpu_count() or 1) // ranks.local_size, 1),
+        image_size=data.image_size,
+        shuffle=data.shuffle,
+        shuffle_block=data.shuffle_block,
+        shuffle_group=data.shuffle_group,
+        crop=data.crop,
+        padding=data.padding,
+        flip=data.flip,
+        mean=data.mean,
+        std=data.std,
+        dtype=torch.float16 if half else torch.float32,
+        decode=data.decode,
+        classes=data.classes,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+
+
+def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
+    """Builds the model, with weights drawn from the seed."""
+    torch.manual_seed(config.run.seed)
+    return network(config.data.classes or len(dataset.classes))
+
+
+def print_loader(loader: Loader, config: Config) -> None:
+    """Prints what a loader feeds, and how."""
+    height, width = loader.spec.output
+    precision = Precision.choose(config.run, loader.device).name
+    print(
+        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {height}x{width}, batches of "
+        f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
+        f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
+        flush=True,
+    )

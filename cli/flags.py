@@ -1,0 +1,55 @@
+"""Flags: one for every key of a configuration."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from feedline.cli.recipes import configure
+from feedline.training.keys import alternatives, convert_known, keys
+
+TITLES = {"data": "data", "optim": "optimisation", "run": "run"}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for every key. Flags that are not given do not appear in what is parsed."""
+    defaults = configure("default", {}).flat()
+    groups = {section: parser.add_argument_group(title) for section, title in TITLES.items()}
+    for section, hint, field in keys():
+        help = field.metadata["help"].replace("%", "%%") + _shown(defaults[field.name])
+        options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
+        kinds, words = alternatives(hint)
+        if kinds == [bool]:
+            options["action"] = argparse.BooleanOptionalAction
+        elif words and not kinds:
+            options["choices"] = words
+        else:
+            options["metavar"] = field.name.upper()
+        groups[section].add_argument(flag(field.name), **options)
+
+
+def _shown(default: Any) -> str:
+    """The default recipe's value, as the help shows it."""
+    if default is None:
+        return ""
+    return f" ({','.join(map(str, default)) if isinstance(default, tuple) else default})"
+
+
+def flag(name: str) -> str:
+    """The flag of a key: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def given_values(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that were given, converted. Raises InputError if a value is of another type."""
+    return convert_known(flags)
+
+
+def as_words(flags: Mapping[str, Any]) -> list[str]:
+    """Writes flags as on a command line."""
+    words = []
+    for name, value in flags.items():
+        if isinstance(value, bool):
+            words.append(flag(name) if value else flag(f"no_{name}"))
+        else:
+            words += [flag(name), str(value)]
+    return words

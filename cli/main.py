@@ -1,0 +1,80 @@
+"""The command: parses, runs a mode, prints errors in one line."""
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from feedline.cli.flags import add_flags
+from feedline.cli.modes import MODES
+from feedline.cli.request import Network, Request
+from feedline.model import resnet18
+from feedline.pipeline.errors import FeedlineError, as_flags
+from feedline.program import command_line, short_name
+from feedline.training.ranks import FirstRankError, joined
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: the mode and its options, then a flag for every key of a recipe."""
+    p = argparse.ArgumentParser(
+        prog=command_line("train"),
+        description="Train an image classifier on a dataset that convert/build.py wrote. Values in parentheses are "
+        "those of recipes/default.toml. Another --recipe may have others; a flag overrides any recipe.",
+    )
+    p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
+    p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
+    p.add_argument("--out", help="folder for the results (default: runs/<mode>-<time>)")
+    p.add_argument(
+        "--resume", nargs="?", const="latest", metavar="RUN", help="train: resume a run (default: the latest one)"
+    )
+    p.add_argument(
+        "--checkpoint", metavar="FILE", help="eval: the checkpoint (default: best.pt of the latest run on this dataset)"
+    )
+    p.add_argument("--start-lr", type=float, help="lrfind: the first learning rate (default: --end-lr / 100,000)")
+    p.add_argument(
+        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10, or 0.1 for adam and adamw)"
+    )
+    p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
+    p.add_argument("--seconds", type=float, default=2.0, help="bench: least length of a round (default: 2)")
+    add_flags(p)
+    return p
+
+
+OPTIONS = ("recipe", "out", "resume", "checkpoint", "start_lr", "end_lr", "rounds", "seconds")
+
+
+def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> int:
+    """Runs the command.
+
+    Args:
+        argv: the arguments (default: the process's).
+        network: builds the model: number of classes -> float [B, 3, height, width] to logits [B, classes].
+
+    Returns:
+        The exit status: 0; 2 after an error that was printed in one line; 128 + the signal for a run that was stopped.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = vars(parser().parse_args(argv))
+    mode, options = args.pop("mode"), {name: args.pop(name) for name in OPTIONS}
+    command = f"{command_line('train')} {shlex.join(argv)}"
+    try:
+        with joined() as ranks:
+            request = Request(mode=mode, flags=args, command=command, network=network, ranks=ranks, **options)
+            return MODES[mode](request)
+    except FirstRankError:
+        return 2
+    except FeedlineError as error:
+        print(f"{_speaker()}: {as_flags(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{_speaker()}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _speaker() -> str:
+    """What error lines start with: the program, and the rank if it is not 0."""
+    rank = os.environ.get("RANK", "0")
+    return short_name("train") if rank == "0" else f"{short_name('train')} (rank {rank})"

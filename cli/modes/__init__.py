@@ -1,0 +1,16 @@
+"""The modes: each builds what it needs from the configuration, runs it, and prints the result."""
+
+from collections.abc import Callable
+
+from feedline.cli.modes import bench, evaluate, lrfind, summary, train
+from feedline.cli.request import Request
+
+MODES: dict[str, Callable[[Request], int]] = {
+    "lrfind": lrfind.run,
+    "train": train.run,
+    "eval": evaluate.run,
+    "bench": bench.run,
+    "summary": summary.run,
+}
+
+__all__ = ["MODES"]

@@ -1,0 +1,109 @@
+"""--mode bench: images/s of the loader, the model and both."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.request import Request
+from feedline.pipeline import compiled
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.engine import ENGINES, choose_engine, dali_problem
+from feedline.pipeline.files import write_json
+from feedline.pipeline.loader import Loader
+from feedline.pipeline.stores import STORES, choose_store
+from feedline.training import bench, plots
+from feedline.training.config import Config
+from feedline.training.memory import memory_errors
+from feedline.training.meter import hardware, peak_memory, versions
+from feedline.training.step import TrainStep
+
+
+def run(request: Request) -> int:
+    """Measures the loaders, the model and both together; writes bench.json and bench.png."""
+    ranks, config = request.ranks, request.config()
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
+    auto_store, reason = choose_store(dataset, device)
+    store = auto_store if config.data.store == "auto" else config.data.store
+    engine = choose_engine(device) if config.data.engine == "auto" else config.data.engine
+    loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
+    print_loader(loaders[chosen], config)
+    lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
+    with memory_errors(config, ranks):
+        step = TrainStep(config, make_model(config, dataset, request.network), device, lr, ranks)
+        results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
+    if not ranks.is_first:
+        return 0
+    sentences = [bench.verdict(results, chosen, device, config.data.batch_size)]
+    sentences.append(bench.advice(results, auto_store, reason))
+    if compiled.kernels is None:
+        sentences.append(compiled.ADVICE)
+    content = {
+        "command": request.command,
+        "verdict": "\n".join(sentences),
+        "results": [r.summary() for r in results],
+        "together_with": chosen,
+        "rounds": request.rounds,
+        "ranks": ranks.world_size,
+        "memory": peak_memory(device),
+        "precision": step.precision.name,
+        "hardware": hardware(device),
+        "versions": versions(),
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "config": config.flat(),
+    }
+    out = request.folder()
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "bench.json", content)
+    _plot(out / "bench.png", results, content)
+    _print(results, content)
+    print(f"picture: {out / 'bench.png'}")
+    return 0
+
+
+def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.device) -> dict[str, Loader]:
+    """A loader for each combination of store and engine that was asked for and is possible here."""
+    stores = STORES if config.data.store == "auto" else (config.data.store,)
+    engines = ENGINES if config.data.engine == "auto" else (config.data.engine,)
+    return {
+        f"{store} {engine}": make_loader(
+            config.replace(store=store, engine=engine), dataset, "train", device, request.ranks
+        )
+        for store in stores
+        for engine in engines
+        if _is_possible(store, engine, dataset)
+    }
+
+
+def _is_possible(store: str, engine: str, dataset: Dataset) -> bool:
+    """Whether the dataset and this machine have what a combination needs."""
+    if engine == "dali" and dali_problem():
+        return False
+    if store == "resident":
+        return "raw" in dataset.packs and dataset.packs["raw"]["image_size"] is not None
+    return store == "files" or store in dataset.packs
+
+
+def _plot(path: Path, results: list[bench.Measured], content: dict[str, Any]) -> None:
+    colours = {"model": plots.GREEN, "together": plots.ORANGE}
+    rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
+    where = content["hardware"]
+    machine = where.get("gpu", f"{where['cores']} cores of {where['cpu']}")
+    batches = f"batches of {content['config']['batch_size']}, {content['precision']}"
+    title = f"{content['dataset']['name']}, {batches}, {machine}"
+    plots.bars(path, rows, "images/s (median and range)", title, [colours.get(r.name, plots.BLUE) for r in results])
+
+
+def _print(results: list[bench.Measured], content: dict[str, Any]) -> None:
+    """Prints the table, the memory and the verdict."""
+    print(f"{'':<24}{'images/s':>12}{'lowest':>12}{'highest':>12}{'CPU us/image':>14}{'stall':>8}")
+    for r in results:
+        line = r.summary()
+        stall = f"{100 * line['stall']:.1f} %" if r.stall else ""
+        print(
+            f"{r.name:<24}{r.median:>12,.1f}{line['lowest']:>12,.1f}{line['highest']:>12,.1f}"
+            f"{line['cpu_us_per_image']:>14,.1f}{stall:>8}"
+        )
+    memory = "  ".join(f"{name.split('_')[0]} {mib:,.0f} MiB" for name, mib in content["memory"].items())
+    print(f"peak memory: {memory}; medians of {content['rounds']} rounds\n{content['verdict']}")

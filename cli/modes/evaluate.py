@@ -1,0 +1,115 @@
+"""--mode eval: a checkpoint on a split."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.flags import given_values
+from feedline.cli.request import Request
+from feedline.cli.runs import latest_checkpoint
+from feedline.pipeline.dataset import ClassInfo, Dataset
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.files import write_json
+from feedline.training import checkpoint
+from feedline.training.config import Config
+from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
+from feedline.training.memory import memory_errors
+from feedline.training.meter import hardware, versions
+from feedline.training.precision import Precision
+from feedline.training.records import write_csv
+from feedline.training.snapshot import Snapshot
+
+
+def run(request: Request) -> int:
+    """Evaluates a checkpoint; writes eval.json and per_class.csv."""
+    ranks, data = request.ranks, request.config().data.data
+    dataset = Dataset(data)
+    path, snapshot = ranks.on_first(lambda: _load(request, dataset))
+    snapshot.check_dataset(dataset, path)
+    # The settings of the run; the flags of this command override them.
+    values = {**snapshot.config.flat(), "data": data, **given_values(request.flags)}
+    config = Config.build(snapshot.config.recipe, values)
+    device = choose_device(config.run.device, ranks)
+    model = make_model(config, dataset, request.network)
+    _load_weights(model, snapshot, path)
+    memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
+    with memory_errors(config, ranks):
+        model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
+        loader = make_loader(config, dataset, "val", device, ranks)
+        print_loader(loader, config)
+        precision = Precision.choose(config.run, device)
+        evaluation = evaluate(model, loader, precision, tta=config.run.tta, ranks=ranks)
+    if ranks.is_first:
+        _report(request.folder(), config, dataset, device, path, evaluation)
+    return 0
+
+
+def _load(request: Request, dataset: Dataset) -> tuple[Path, Snapshot]:
+    """The checkpoint that was named, or the newest one of this dataset."""
+    named = Path(request.checkpoint) if request.checkpoint else None
+    path = named or latest_checkpoint(request.runs(), checkpoint.BEST, dataset.fingerprint)
+    return path, checkpoint.load(path)
+
+
+def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:
+    try:
+        model.load_state_dict(snapshot.weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
+        raise InputError(f"{path}: its weights do not fit this model ({reason})") from error
+
+
+def _report(
+    out: Path, config: Config, dataset: Dataset, device: torch.device, path: Path, evaluation: Evaluation
+) -> None:
+    """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most."""
+    classes, accuracy = dataset.classes[: config.data.classes], per_class(evaluation)
+    pairs = _confused(classes, evaluation)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_per_class(out / "per_class.csv", classes, evaluation)
+    result = {
+        "checkpoint": str(path),
+        "split": config.data.split,
+        "images": evaluation.images,
+        "top1": round(evaluation.top1, 4),
+        "top5": round(evaluation.top5, 4),
+        "loss": round(evaluation.loss, 5),
+        "tta": config.run.tta,
+        "confused": pairs,
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "hardware": hardware(device),
+        "versions": versions(),
+    }
+    write_json(out / "eval.json", result)
+    print(
+        f"{path}: top-1 {evaluation.top1:.2f} %  top-5 {evaluation.top5:.2f} %  loss {evaluation.loss:.4f}  on "
+        f"{evaluation.images:,} images"
+    )
+    ranked = sorted(zip(accuracy, classes, strict=True), key=lambda pair: pair[0])
+    print("hardest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:5]))
+    print("easiest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:-6:-1]))
+    for pair in pairs[:5]:
+        print(f"confused: {_short(pair['words'])} taken for {_short(pair['predicted_words'])}: {pair['images']} images")
+    print(f"each class: {out / 'per_class.csv'}  all: {out / 'eval.json'}")
+
+
+def _write_per_class(path: Path, classes: list[ClassInfo], evaluation: Evaluation) -> None:
+    rows = zip(classes, per_class(evaluation), evaluation.confusion.sum(1).tolist(), strict=True)
+    write_csv(path, [{"class": c.folder, "words": c.words, "images": n, "top1": round(a, 3)} for c, a, n in rows])
+
+
+def _confused(classes: list[ClassInfo], evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The twenty pairs of classes with most wrong predictions."""
+    totals = evaluation.confusion.sum(1).tolist()
+    return [
+        {"class": classes[a].folder, "words": classes[a].words, "predicted": classes[b].folder,
+         "predicted_words": classes[b].words, "images": n, "share": round(100 * n / totals[a], 2)}
+        for a, b, n in most_confused(evaluation, 20)
+    ]  # fmt: skip
+
+
+def _short(words: str) -> str:
+    return words.split(",")[0]

@@ -1,0 +1,80 @@
+"""--mode lrfind: the LR range test."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.flags import as_words
+from feedline.cli.request import Request
+from feedline.cli.runs import lr_range_key
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.files import write_json
+from feedline.program import command_line
+from feedline.training import plots
+from feedline.training.lr_range import LRRange, Sweep, lr_range_test
+from feedline.training.memory import memory_errors
+from feedline.training.meter import hardware, versions
+from feedline.training.precision import Precision
+
+END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # higher than any network trains with
+MEANING = {
+    "minimum": "lowest loss (the rule of the assignment); often too high for a long run",
+    "steepest": "fastest fall of the loss in the decade before that",
+    "valley": "middle of its longest fall; the careful choice",
+}
+
+
+def run(request: Request) -> int:
+    """Runs the LR range test; writes lr_range.json and lr_range.png."""
+    ranks, config = request.ranks, request.config()
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
+    loader = make_loader(config, dataset, "train", device, ranks)
+    print_loader(loader, config)
+    end = request.end_lr or END_LR[config.optim.optimizer]
+    sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)
+    try:
+        with memory_errors(config, ranks):
+            model = make_model(config, dataset, request.network)
+            test = lr_range_test(config, model, loader, device, sweep, ranks)
+    finally:
+        loader.close()
+    if not ranks.is_first:
+        return 0
+    result = {
+        **lr_range_key(config, dataset),
+        **vars(test),
+        "command": request.command,
+        "images": loader.images,
+        "precision": Precision.choose(config.run, device).name,
+        "hardware": hardware(device),
+        "versions": versions(),
+        "config": config.flat(),
+    }
+    title = f"LR range test: {dataset.name} {config.data.split}, recipe {config.recipe}, {config.optim.optimizer}"
+    out = request.folder()
+    _write(out, result, title)
+    _print_suggestions(test, out)
+    print("train with it:\n  " + _train_command(request, test.suggestions[test.recommended]))
+    return 0
+
+
+def _write(out: Path, result: dict[str, Any], title: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "lr_range.json", result)
+    plots.lr_range(out / "lr_range.png", result, title)
+
+
+def _print_suggestions(test: LRRange, out: Path) -> None:
+    print(f"{len(test.lr)} steps, LR {test.lr[0]:.2e} to {test.lr[-1]:.2e}; ended because {test.stopped}")
+    for name, lr in test.suggestions.items():
+        mark = "->" if name == test.recommended else "  "
+        print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
+    print(f"curve: {out / 'lr_range.png'}")
+
+
+def _train_command(request: Request, lr: float) -> str:
+    """The command that trains with a learning rate and the flags of this command."""
+    words = ["--mode", "train", *(["--recipe", request.recipe] if request.recipe else [])]
+    words += as_words({**request.flags, "max_lr": f"{lr:.3g}"})
+    return f"{command_line('train')} {shlex.join(words)}"

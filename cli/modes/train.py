@@ -1,0 +1,67 @@
+"""--mode train: starts a run or resumes one."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.request import Request
+from feedline.cli.resume import Start, choose_start
+from feedline.pipeline.dataset import Dataset
+from feedline.program import command_line
+from feedline.training import checkpoint
+from feedline.training.loop import Trainer
+from feedline.training.memory import memory_errors
+from feedline.training.stopping import Interrupted, stop_on_signal
+
+
+def run(request: Request) -> int:
+    """Trains to the end, or until the run is asked to stop."""
+    ranks = request.ranks
+    start = ranks.on_first(lambda: choose_start(request))
+    config, dataset = start.config, Dataset(start.config.data.data)
+    if start.snapshot is not None:
+        start.snapshot.check_dataset(dataset, start.out)
+    device = choose_device(config.run.device, ranks)
+    with memory_errors(config, ranks):
+        train = make_loader(config, dataset, "train", device, ranks)
+        val = make_loader(config, dataset, "val", device, ranks)
+        print_loader(train, config)
+        model = make_model(config, dataset, request.network)
+        trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
+        _prepare_resumed(start, trainer)
+        try:
+            with stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
+                summary = trainer.fit()
+        except Interrupted:
+            command = f"{command_line('train')} --mode train --resume {shlex.quote(str(start.out))}"
+            print(f"stopped and saved; resume it with:\n  {command}")
+            return 128 + trainer.stopping.signum
+    _print_summary(summary, start.out)
+    return 0
+
+
+def _prepare_resumed(start: Start, trainer: Trainer) -> None:
+    """Prints where a resumed run continues, and makes its checkpoint the last one."""
+    if start.snapshot is None:
+        return
+    if trainer.ranks.is_first and start.earlier is not None:
+        checkpoint.put_back(start.earlier)
+    position = trainer.state.position
+    print(
+        f"resuming {start.out} at epoch {position.epoch + 1}, step {position.step} of {len(trainer.train)}", flush=True
+    )
+
+
+def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    best, target, reached = summary["best"], summary["target"], summary["target_reached"]
+    if target is not None and reached:
+        print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {reached['seconds']:,.0f} s")
+    elif target is not None:
+        print(f"did not reach the target of {target} % top-1")
+    print(
+        f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) in epoch {best['epoch']}; "
+        f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
+        f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
+    )

@@ -1,0 +1,69 @@
+"""Recipes: TOML files with a value for some of the keys."""
+
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.errors import InputError, as_flags
+from feedline.program import command_line
+from feedline.training.config import Config
+from feedline.training.keys import convert, convert_known, keys
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Reads the values of a recipe.
+
+    Args:
+        name: of a file in recipes/, or a .toml file.
+
+    Raises:
+        InputError: if there is no such file, it is not TOML, or it has an unknown key or a wrong value.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise InputError(f"`recipe={name}`: no such recipe; there are {known}, or give a .toml file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"`recipe={name}`: {path} cannot be read ({error})") from error
+    hints = {field.name: hint for _, hint, field in keys()}
+    values = {}
+    for key, value in content.items():
+        field = key.replace("-", "_")
+        if field not in hints or "_" in key:
+            raise InputError(f"{path}: unknown key {key!r}{_hint(field, hints)}")
+        try:
+            values[field] = convert(field, hints[field], value)
+        except InputError as error:
+            raise InputError(f"{path}: {as_flags(error).removeprefix('--')}") from error
+    return values
+
+
+def _hint(field: str, known: Mapping[str, Any]) -> str:
+    """The end of the message about an unknown key."""
+    near = difflib.get_close_matches(field, known, n=1)
+    return f"; did you mean {near[0].replace('_', '-')}?" if near else f"; see {command_line('train')} --help"
+
+
+def configure(recipe: str, flags: Mapping[str, Any]) -> Config:
+    """A recipe with flags on top.
+
+    Args:
+        recipe: name or file.
+        flags: values by key; text as on the command line is parsed.
+
+    Raises:
+        InputError: if a value cannot be used.
+    """
+    values = {**read_recipe(recipe), **convert_known(flags)}
+    return Config.build(Path(recipe).stem if recipe.endswith(".toml") else recipe, values)

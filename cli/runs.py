@@ -1,0 +1,72 @@
+"""Runs on the disk: their checkpoints and the results of LR range tests."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training import checkpoint
+from feedline.training.config import Config
+
+
+def latest_checkpoint(runs: Path, name: str, fingerprint: str | None = None) -> Path:
+    """The newest checkpoint.
+
+    Args:
+        runs: the folder that holds the runs.
+        name: `last.pt` or `best.pt`.
+        fingerprint: of a dataset: skips checkpoints of others and those that cannot be read.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for path in _newest_first(runs, name):
+        if fingerprint is None:
+            return path
+        with suppress(InputError):
+            if checkpoint.load(path).fingerprint == fingerprint:
+                return path
+    raise InputError(f"no run with a {name} in {runs}; train one with --mode train, or name it")
+
+
+def _newest_first(runs: Path, name: str) -> Iterator[Path]:
+    yield from sorted(runs.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """What the result of an LR range test holds for."""
+    return {
+        "dataset": dataset.fingerprint,
+        "recipe": config.recipe,
+        "optimizer": config.optim.optimizer,
+        "batch_size": config.data.batch_size,
+        "classes": config.data.classes,
+        "image_size": config.data.image_size,
+    }
+
+
+def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> Config:
+    """Replaces `max_lr=auto` by the recommendation of the last LR range test.
+
+    Raises:
+        InputError: if there was no test with this dataset, recipe and batch size.
+    """
+    if config.optim.max_lr != "auto":
+        return config
+    key = lr_range_key(config, dataset)
+    for path in _newest_first(runs, "lr_range.json"):
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            if all(result.get(name) == value for name, value in key.items()):
+                lr = float(result["suggestions"][result["recommended"]])
+                print(f"max LR {lr:.3g}, {result['recommended']} of {path}")
+                return config.replace(max_lr=lr)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # another program's file, or one that was cut off
+    raise InputError(
+        f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
+        f"batches of {config.data.batch_size} in {runs}; run --mode lrfind with the same flags first"
+    )

@@ -1,0 +1,43 @@
+"""feedline, or python -m feedline: the commands of an installed Feedline."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from feedline import __version__
+
+COMMANDS = {
+    "convert": "write a dataset folder: download, check, split, pack",
+    "train": "find a learning rate, train, evaluate, measure",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's name; the arguments after it are the command's."""
+    listing = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
+    p = argparse.ArgumentParser(
+        prog="feedline",
+        usage="feedline [--help] [--version] COMMAND ...",
+        description=f"commands (COMMAND --help lists its flags):\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--version", action="version", version=f"feedline {__version__}")
+    p.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `feedline COMMAND ...`. Only the command that is run is imported: --version needs no torch."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    command = parser().parse_args(words[:1]).command
+    if command == "convert":
+        from feedline.convert.build import main as convert
+
+        return convert(words[1:])
+    from feedline.cli.main import main as train
+
+    return train(words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

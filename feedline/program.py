@@ -1,0 +1,31 @@
+"""The name under which the user started a command."""
+
+import sys
+from pathlib import Path
+
+# In a checkout the commands are scripts.
+_SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
+
+
+def command_line(command: str) -> str:
+    """How to run a command again: `feedline train`, or `python train.py` in a checkout.
+
+    Args:
+        command: `train` or `convert`.
+    """
+    if not (started := _started_as()):
+        return f"python {_SCRIPTS[command]}"
+    return f"{started} {command}"
+
+
+def short_name(command: str) -> str:
+    """What error lines start with: `feedline train`, or `train.py` in a checkout."""
+    return f"feedline {command}" if _started_as() else Path(_SCRIPTS[command]).name
+
+
+def _started_as() -> str:
+    """`feedline`, `python -m feedline`, or nothing for a script of the checkout."""
+    path = Path(sys.argv[0])
+    if path.name == "__main__.py" and path.parent.name == "feedline":
+        return "python -m feedline"
+    return "feedline" if path.stem == "feedline" else ""

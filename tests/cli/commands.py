@@ -1,0 +1,31 @@
+"""Commands with a small network: ResNet18 takes a CPU minutes."""
+
+from collections.abc import Callable
+
+import pytest
+from torch import nn
+
+from feedline.cli.main import main
+from feedline.pipeline import Dataset
+from tests.training.conftest import small_model
+
+QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]
+
+
+def train(*argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
+    """`python train.py ...`; returns the exit status."""
+    return main(argv, network=network)
+
+
+def run(mode: str, dataset: Dataset, *argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
+    """A mode on a dataset, at sizes that take no time."""
+    return train("--mode", mode, "--data", str(dataset.root), *QUICK, *argv, network=network)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str, network: Callable[[int], nn.Module] = small_model) -> str:
+    """The one line of a command that ends with status 2."""
+    capsys.readouterr()
+    assert train(*argv, network=network) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]

@@ -1,0 +1,76 @@
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedline.cli.flags import add_flags, as_words
+from feedline.cli.recipes import configure
+from feedline.pipeline import InputError
+from feedline.pipeline.errors import as_flags
+from feedline.training.config import Config
+from feedline.training.keys import keys
+
+
+def flags(*argv: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(argv))
+
+
+def test_a_flag_beats_the_recipe_and_the_recipe_beats_the_default(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('epochs = 7\nmax-lr = 1\nflip = false\nmean = [0.5, 0.5, 0.5]\nstore = "jpeg"\n')
+    config = configure(str(recipe), flags("--epochs", "9", "--amp", "--std", "0.1,0.2,0.3"))
+    assert config.recipe == "mine"
+    assert (config.optim.epochs, config.optim.max_lr, config.data.flip) == (9, 1.0, False)
+    assert (config.data.mean, config.data.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
+    assert (config.run.amp, config.data.store, config.data.batch_size) == (True, "jpeg", 256)
+
+
+def test_every_key_is_a_flag_and_a_recipe_key(tmp_path: Path) -> None:
+    defaults = Config.build("x", {}).flat()
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    assert set(shown_flags(parser)) == set(defaults) == {field.name for _, _, field in keys()}
+    lines = []
+    for name, value in defaults.items():
+        if value is None:
+            continue
+        text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+        text = text or (
+            f'"{value}"' if isinstance(value, str) else str(list(value) if isinstance(value, tuple) else value)
+        )
+        lines.append(f"{name.replace('_', '-')} = {text}\n")
+    (tmp_path / "all.toml").write_text("".join(lines))
+    assert configure(str(tmp_path / "all.toml"), {}).flat() == defaults
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--batch-size", "0"], "--batch-size 0: must be at least 1"),
+        (["--max-lr", "-1"], "--max-lr -1.0: must be auto or above 0"),
+        (["--epochs", "x"], "--epochs x: expected int"),
+        (["--peak-epoch", "50"], "--peak-epoch 50.0: must be above 0 and below the 50 epochs"),
+        (["--std", "1,0,1"], "three positive numbers"),
+        (["--ema", "1"], "--ema 1.0: must be in [0, 1)"),
+        (["--label-smoothing", "1"], "--label-smoothing 1.0: must be in [0, 1)"),
+    ],
+)
+def test_a_wrong_value_names_its_flag(argv: list[str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        configure("default", flags(*argv))
+    assert message in as_flags(caught.value)
+
+
+def shown_flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The keys whose flags the help shows."""
+    flags = re.findall(r"^  --([a-z-]+)", parser.format_help(), re.MULTILINE)
+    return [flag.replace("-", "_") for flag in flags]
+
+
+def test_flags_can_be_written_as_words_again() -> None:
+    argv = ["--epochs", "9", "--amp", "--no-flip", "--std", "0.1,0.2,0.3"]
+    assert as_words(flags(*argv)) == argv

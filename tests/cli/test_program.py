@@ -1,0 +1,70 @@
+"""The installed command, and the names under which programs speak."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import feedline
+from feedline import __main__ as program
+from feedline.program import command_line, short_name
+from tests.cli.commands import QUICK, refused, train
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("called", "command", "name"),
+    [
+        ("train.py", "python train.py", "train.py"),
+        ("/home/me/feedline/train.py", "python train.py", "train.py"),
+        ("/opt/venv/bin/feedline", "feedline train", "feedline train"),
+        ("/lib/site-packages/feedline/__main__.py", "python -m feedline train", "feedline train"),
+    ],
+)
+def test_a_command_is_named_as_it_was_called(
+    monkeypatch: pytest.MonkeyPatch, called: str, command: str, name: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    assert (command_line("train"), short_name("train")) == (command, name)
+
+
+def test_the_commands_are_those_of_the_scripts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_source: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/venv/bin/feedline"])
+    convert = ["--source", str(tiny_source), "--out", "data", "--workers", "1"]
+    assert program.main(["convert", *convert]) == 0
+    assert program.main(["train", "--mode", "summary", "--data", "data"]) == 0
+    assert "Total params" in capsys.readouterr().out
+    line = refused(capsys, "--mode", "train", "--data", "data", "--epochs", "0")
+    assert line == "feedline train: --epochs 0: must be at least 1"
+    with pytest.raises(SystemExit):
+        train("--help")
+    assert capsys.readouterr().out.startswith("usage: feedline train ")
+    assert train("--mode", "lrfind", "--data", "data", *QUICK) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  feedline train --mode train --recipe demo --data")
+
+
+def test_version_and_help_need_no_torch() -> None:
+    code = (
+        "import sys\nfrom feedline.__main__ import main\n"
+        "try:\n    main([sys.argv[1]])\nfinally:\n    assert 'torch' not in sys.modules"
+    )
+    said = []
+    for flag in ("--version", "--help"):
+        command = [sys.executable, "-c", code, flag]
+        said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert said[0] == f"feedline {feedline.__version__}\n"
+    assert [line.split()[0] for line in said[1].splitlines() if line.startswith("  ") and "--" not in line] == [
+        "convert",
+        "train",
+    ]
+
+
+@pytest.mark.parametrize("argv", [[], ["bake"]])
+def test_an_unknown_command_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program.main(argv)
+    assert "COMMAND" in capsys.readouterr().err

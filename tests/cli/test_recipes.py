@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from feedline.cli.recipes import RECIPES, configure, read_recipe
+from feedline.pipeline import InputError
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_recipe_is_valid(path: Path) -> None:
+    assert configure(path.stem, {}).recipe == path.stem
+
+
+def test_the_requirement_and_the_assignment_are_what_they_say() -> None:
+    default = configure("default", {})
+    assert (default.data.split, default.optim.epochs) == ("70-30", 50)
+    assignment = configure("assignment", {})
+    assert assignment.data.split == "official"
+    optim = assignment.optim
+    assert (optim.optimizer, optim.max_lr, optim.peak_epoch, optim.epochs) == ("adam", 0.00203, 4, 11)
+    assert optim.final_div_factor == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "unknown key 'epoch'; did you mean epochs"),
+        ("batch_size = 3", "unknown key 'batch_size'; did you mean batch-size"),
+        ("zzz = 3", "unknown key 'zzz'; see python train.py --help"),
+        ("epochs = 'many'", "epochs many: expected int"),
+        ("epochs = 2.5", "epochs 2.5: expected int"),
+        ("amp = 1", "amp 1: expected bool"),
+        ("store = 'tape'", "store tape: expected auto or files"),
+        ("max-lr = 'high'", "max-lr high: expected auto or float"),
+        ("epochs = ", "cannot be read"),
+    ],
+)
+def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_recipe(str(recipe))
+    assert message in str(caught.value)
+    assert "wrong.toml" in str(caught.value)
+
+
+def test_no_such_recipe_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match="no such recipe; there are assignment, default, demo"):
+        read_recipe("nothing")

@@ -1,0 +1,62 @@
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from feedline.pipeline.errors import DivergedError
+from feedline.training import checkpoint
+from feedline.training.step import TrainStep
+from tests.training.conftest import Build, Make
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config: Make, trainer: Build) -> None:
+    """The line names the step and its images; nothing of what came after is saved."""
+    run = trainer(config(max_lr=1e9, div_factor=1.0, log_every=6, save_every=1))
+    with pytest.raises(
+        DivergedError, match=r"the loss is not finite at step \d \(epoch 1, LR 1e\+09.*lower max_lr"
+    ) as e:
+        run.fit()
+    report = json.loads((run.out / "nonfinite.json").read_text())
+    assert f"at step {report['step']} " in str(e.value)
+    assert report["images"] == run.train.plan.batch(0, report["batch"]).ids.tolist()
+    last = checkpoint.load(run.out / "last.pt")
+    assert last.position.step == report["step"] - 1
+
+
+def test_a_batch_that_is_not_finite_is_named(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer(config(log_every=6))
+    call, steps = run.state.step.__call__, []
+
+    def poisoned(images: torch.Tensor, labels: torch.Tensor) -> Any:
+        steps.append(1)
+        return call(images * math.nan if len(steps) == 8 else images, labels)
+
+    monkeypatch.setattr(type(run.state.step), "__call__", lambda _, *batch: poisoned(*batch))
+    with pytest.raises(DivergedError, match=r"not finite at step 8 \(epoch 2"):
+        run.fit()
+    assert json.loads((run.out / "nonfinite.json").read_text())["images"] == run.train.plan.batch(1, 1).ids.tolist()
+
+
+def test_a_scaler_leaves_out_what_is_not_finite_until_its_scale_is_used_up(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = config(amp=True, amp_dtype="fp16", epochs=4)
+    run = trainer(c, "one")
+    call, bad = type(run.state.step).__call__, {3}
+
+    def poisoned(self: TrainStep, images: torch.Tensor, labels: torch.Tensor) -> Any:
+        bad_now = run.state.global_step + 1 in bad
+        return call(self, images * math.nan if bad_now else images, labels)
+
+    monkeypatch.setattr(type(run.state.step), "__call__", poisoned)
+    run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    result = run.fit()
+    assert math.isfinite(result["last"]["train_loss"])
+    assert run.state.schedule.last_epoch == 4 * 6 - 1
+    bad.update(range(1, 100))
+    run = trainer(c, "all")
+    run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    with pytest.raises(DivergedError, match=r"the loss is not finite at step 7 "):
+        run.fit()

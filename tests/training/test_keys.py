@@ -1,0 +1,48 @@
+from typing import Any, Literal
+
+import pytest
+
+from feedline.pipeline import InputError
+from feedline.training.keys import convert, convert_known
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "converted"),
+    [
+        (int, "3", 3),
+        (int, 3.0, 3),
+        (float, 3, 3.0),
+        (bool, True, True),
+        (int | None, None, None),
+        (int | str, "10m", "10m"),
+        (float | Literal["auto"], "auto", "auto"),
+        (float | Literal["auto"], "1e-3", 1e-3),
+        (tuple[float, ...], "1,2,3", (1.0, 2.0, 3.0)),
+        (tuple[float, ...], [1, 2, 3], (1.0, 2.0, 3.0)),
+    ],
+)
+def test_a_value_becomes_of_the_keys_type(hint: Any, value: Any, converted: Any) -> None:
+    result = convert("key", hint, value)
+    assert (result, type(result)) == (converted, type(converted))
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "wanted"),
+    [
+        (int, 2.5, "int"),
+        (int, True, "int"),
+        (int, None, "int"),
+        (bool, 1, "bool"),
+        (float, 10**400, "float"),
+        (float | Literal["auto"], "high", "auto or float"),
+        (tuple[float, ...], "1,x", "three numbers"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(hint: Any, value: Any, wanted: str) -> None:
+    with pytest.raises(InputError) as caught:
+        convert("some_key", hint, value)
+    assert str(caught.value) == f"some_key={value}: expected {wanted}"
+
+
+def test_names_that_are_no_keys_are_left_out() -> None:
+    assert convert_known({"epochs": "3", "colour": "red"}) == {"epochs": 3}

@@ -1,0 +1,82 @@
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from feedline.pipeline import InputError
+from feedline.training import checkpoint
+from feedline.training.state import TrainState
+from feedline.training.stopping import Interrupted
+from tests.training.conftest import Build, Make, fit_until, same, small_model, weights
+
+KINDS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "ema": 0.9},
+    "adam": {"optimizer": "adam", "cycle_momentum": True, "clip_grad": 1.0},
+    "adamw-bf16": {"optimizer": "adamw", "amp": True, "ema": 0.9, "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_gives_the_bits_of_a_run_that_was_not_interrupted(config: Make, trainer: Build, kind: str) -> None:
+    c = config(log_every=1, **KINDS[kind])
+    whole = trainer(c, "whole")
+    whole.fit()
+    steps = 3 * len(whole.train)
+    for stop in sorted(random.Random(kind).sample(range(1, steps), 4)):
+        out = f"stopped-{stop}"
+        fit_until(trainer, c, out, stop)
+        state = checkpoint.load(whole.out.parent / out / "last.pt")
+        rest = trainer(c, out, state)
+        assert rest.state.global_step == stop
+        rest.fit()
+        assert same(weights(rest), weights(whole))
+        assert untimed(rest.out) == untimed(whole.out)
+
+
+def untimed(run: Path) -> list[dict[str, Any]]:
+    """The records of a log without what the clock has a part in."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    keep = ("step", "loss", "top1", "lr", "val_top1")
+    return [{k: v for k, v in json.loads(line).items() if k in keep} for line in lines]
+
+
+def test_a_run_may_be_stopped_again_and_again(config: Make, trainer: Build) -> None:
+    c = config(ema=0.9)
+    whole = trainer(c, "whole")
+    whole.fit()
+    state = None
+    for _ in range(100):
+        part = trainer(c, "part", state)
+        try:
+            # A session that starts with the evaluation is not stopped: it would never get past it.
+            if part.state.position.step < len(part.train):
+                part.stopping.set()  # so that each session does one step
+            part.fit()
+        except Interrupted:
+            state = checkpoint.load(part.out / "last.pt")
+            continue
+        break
+    assert same(weights(part), weights(whole))
+
+
+def test_a_checkpoint_of_another_model_is_refused(state: TrainState, config: Make, trainer: Build) -> None:
+    with pytest.raises(InputError, match=r"resume=run: the checkpoint does not fit this model \(Error"):
+        TrainState(state.config, small_model(3), state.train).restore(state.snapshot(), Path("run"))
+    without = TrainState(config(), small_model(), state.train).snapshot()
+    with pytest.raises(InputError, match="it holds no moving average of the weights"):
+        state.restore(without, Path("run"))
+
+
+@pytest.mark.gpu
+def test_resuming_on_the_gpu(config: Make, trainer: Build) -> None:
+    c = config(device="cuda", ema=0.9, log_every=1)
+    whole = trainer(c, "whole")
+    whole.fit()
+    fit_until(trainer, c, "part", 5)
+    rest = trainer(c, "part", checkpoint.load(whole.out.parent / "part/last.pt"))
+    rest.fit()
+    for key, value in weights(whole).items():
+        torch.testing.assert_close(weights(rest)[key], value, atol=1e-3, rtol=1e-2)

@@ -1,0 +1,43 @@
+"""A loss that is not finite: which step and which images."""
+
+from pathlib import Path
+
+from feedline.pipeline.errors import DivergedError
+from feedline.pipeline.files import write_json
+from feedline.training.counts import Counted
+from feedline.training.state import TrainState
+
+SHOWN = 5  # images in the message; all are in the file
+
+
+def check_finite(state: TrainState, counted: Counted, lr: float, report: Path | None) -> None:
+    """Stops a run whose loss is no longer finite.
+
+    A gradient scaler skips such steps and halves its scale. Only a scale below 1 shows that the scale is not the cause.
+
+    Args:
+        state: of the run.
+        counted: the current epoch so far.
+        lr: of the last step.
+        report: the file for step, learning rate and image ids; None to write none.
+
+    Raises:
+        DivergedError: if the loss is not finite.
+    """
+    scales = state.step.precision.scales
+    scale = state.step.scaler.get_scale() if scales else 0.0
+    if scale >= 1 or (counted.first_bad is None and not scales):
+        return
+    epoch, bad = state.position.epoch, counted.first_bad or state.position.step
+    step = epoch * len(state.train) + bad
+    ids = state.train.plan.global_ids(epoch, bad - 1).tolist()
+    what = "loss is not finite" if counted.first_bad else "gradients overflow at every scale"
+    images = ", ".join(map(str, ids[:SHOWN]))
+    if report is not None:
+        write_json(report, {"step": step, "epoch": epoch, "batch": bad - 1, "lr": lr, "images": ids})
+        if len(ids) > SHOWN:
+            images += f" and {len(ids) - SHOWN} more, see {report}"
+    raise DivergedError(
+        f"the {what} at step {step} (epoch {epoch + 1}, LR {lr:.3g}, images {images}); lower `max_lr`, or find "
+        "one with --mode lrfind"
+    )

@@ -1,0 +1,84 @@
+"""The keys of a configuration, and how a value from a file or a command line becomes one of theirs."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from feedline.pipeline.errors import InputError
+from feedline.training.config import SECTIONS
+
+
+def keys() -> Iterator[tuple[str, Any, "dataclasses.Field[Any]"]]:
+    """Yields every key: its section, type and field."""
+    for section, config in SECTIONS.items():
+        hints = typing.get_type_hints(config)
+        for field in dataclasses.fields(config):
+            yield section, hints[field.name], field
+
+
+def convert_known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Converts the values whose name is a key; leaves out all others.
+
+    Raises:
+        InputError: if a value is of another type than its key.
+    """
+    return {
+        field.name: convert(field.name, hint, values[field.name]) for _, hint, field in keys() if field.name in values
+    }
+
+
+def convert(name: str, hint: Any, value: Any) -> Any:
+    """Converts a value to a key's type.
+
+    Args:
+        name: of the key.
+        hint: its type.
+        value: from TOML, a checkpoint or the command line; text is parsed.
+
+    Raises:
+        InputError: if the value is of another type.
+    """
+    kinds, words = alternatives(hint)
+    if isinstance(value, str) and value in words:
+        return value
+    for kind in kinds:
+        try:
+            return _as_kind(kind, value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise InputError(f"`{name}={value}`: expected {' or '.join([*words, *_names(kinds)])}")
+
+
+def alternatives(hint: Any) -> tuple[list[Any], list[str]]:
+    """The types and the literal words that a key takes."""
+    if typing.get_origin(hint) is Literal:
+        return [], list(typing.get_args(hint))
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        parts = [alternatives(part) for part in typing.get_args(hint)]
+        return [kind for kinds, _ in parts for kind in kinds], [word for _, words in parts for word in words]
+    return [hint], []
+
+
+def _as_kind(kind: Any, value: Any) -> Any:
+    """The value as a type. Raises TypeError, ValueError or OverflowError if it is none."""
+    if kind is bool or kind is type(None):
+        if isinstance(value, kind):
+            return value
+        raise TypeError
+    if typing.get_origin(kind) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(float(part) for part in parts)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise TypeError
+    converted = kind(value)
+    if converted != value and not isinstance(value, str):  # 2.5 is no int
+        raise ValueError
+    return converted
+
+
+def _names(kinds: list[Any]) -> list[str]:
+    """What error messages call the types."""
+    named = [kind for kind in kinds if kind is not type(None)]
+    return ["three numbers" if typing.get_origin(kind) is tuple else kind.__name__ for kind in named]

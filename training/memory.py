@@ -1,0 +1,32 @@
+"""Memory that runs out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from feedline.pipeline.errors import FeedlineError, OutOfMemoryError
+from feedline.training.config import Config
+from feedline.training.ranks import ALONE, Ranks
+
+
+@contextmanager
+def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
+    """Turns torch's and Python's errors for a lack of memory into one line with the batch size to try.
+
+    Raises:
+        OutOfMemoryError: if the memory of the GPU or of the host ran out.
+    """
+    try:
+        yield
+    except FeedlineError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        on_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if not (isinstance(error, torch.OutOfMemoryError) or on_host):
+            raise
+        size = config.data.batch_size
+        smaller = size // 2 // ranks.world_size * ranks.world_size
+        where = "the host" if on_host else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
+        advice = f"try `batch_size={smaller}`" + ("" if config.run.amp else " or `amp`")
+        raise OutOfMemoryError(f"`batch_size={size}`: {where} has no memory left; {advice}") from error

@@ -1,0 +1,56 @@
+"""Files of records: log.jsonl and CSV tables."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from feedline.pipeline.files import plain, write_text
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a header and a line a row; the first row names the columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+class Log:
+    """A file with a line of JSON a record.
+
+    Args:
+        path: of the file; its folder is made.
+        keep: for a resumed run, says which records of the file to keep; None for a new file.
+        write: False for ranks that write none.
+    """
+
+    def __init__(
+        self, path: Path, keep: Callable[[Mapping[str, Any]], bool] | None = None, *, write: bool = True
+    ) -> None:
+        self._file: TextIO | None = None
+        if not write:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept: list[str] = []
+        if keep is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    if keep(json.loads(line)):
+                        kept.append(line + "\n")
+                except (ValueError, KeyError, TypeError):  # a line that an interruption cut off
+                    continue
+        write_text(path, "".join(kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(plain(record)) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

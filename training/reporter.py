@@ -1,0 +1,159 @@
+"""What a run tells: lines on the console, log.jsonl, metrics.csv, curves.png and summary.json."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.files import write_json
+from feedline.pipeline.loader import Loader
+from feedline.training import plots
+from feedline.training.counts import Counted
+from feedline.training.meter import hardware, peak_memory, versions
+from feedline.training.progress import Progress
+from feedline.training.ranks import Ranks
+from feedline.training.records import Log, write_csv
+from feedline.training.state import TrainState
+
+Record = Mapping[str, Any]
+
+
+class Reporter:
+    """Reports on a run. Only rank 0 writes and prints.
+
+    Args:
+        state: of the run.
+        val: the loader of the val part.
+        out: the run folder.
+        ranks: the processes of the run.
+        on_record: called with each record of log.jsonl after it is written, on every rank.
+    """
+
+    def __init__(
+        self, state: TrainState, val: Loader, out: Path, ranks: Ranks, on_record: Callable[[Record], None]
+    ) -> None:
+        self._state, self._train, self._val, self._out = state, state.train, val, out
+        self._ranks, self._on_record = ranks, on_record
+        keep = self._is_older() if state.global_step else None
+        self._log = Log(out / "log.jsonl", keep, write=ranks.is_first)
+        self._progress: Progress | None = None
+        self.write_history()  # the run may have been interrupted between the last checkpoint and this
+
+    def _is_older(self) -> Callable[[Record], bool]:
+        """Says whether a log record is older than the restored state.
+
+        The step alone does not tell: a run that was stopped in the evaluation after the last step of an epoch writes
+        the row of that epoch at the same step when it is resumed.
+        """
+        step, epoch = self._state.global_step, self._state.position.epoch
+        return lambda record: record["step"] <= step and ("val_top1" not in record or record["epoch"] <= epoch)
+
+    def start_epoch(self) -> None:
+        """Starts the progress bar of an epoch."""
+        position, epochs = self._state.position, self._state.config.optim.epochs
+        title = f"epoch {position.epoch + 1}/{epochs}"
+        self._progress = Progress(len(self._train), position.step, title, quiet=not self._ranks.is_first)
+
+    def step(self) -> None:
+        """Counts a step."""
+        if self._progress is not None:
+            self._progress.step()
+
+    def end_epoch(self) -> None:
+        """Ends the progress bar."""
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+
+    def log(self, counted: Counted, lr: float) -> None:
+        """Logs a step.
+
+        Args:
+            counted: the current epoch so far.
+            lr: of the step.
+        """
+        state = self._state
+        record = {
+            "step": state.global_step,
+            "epoch": state.epochs,
+            "loss": counted.loss,
+            "top1": counted.top1,
+            "lr": lr,
+            "images_per_s": state.images_per_s,
+            "stall": state.position.stall,
+        }
+        self._write(record)
+        if self._progress is not None:
+            self._progress.show(
+                f"loss {record['loss']:.3f}  top-1 {record['top1']:.1f} %  LR {lr:.2e}  "
+                f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
+            )
+
+    def epoch(self, best: bool) -> None:
+        """Logs and prints the epoch that was finished last.
+
+        Args:
+            best: its val top-1 is the best so far.
+        """
+        row = self._state.position.history[-1]
+        self._write({"step": self._state.global_step, **row})
+        print(
+            f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f} top-1 "
+            f"{row['train_top1']:5.2f} %  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 "
+            f"{row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  stall {100 * row['stall']:.1f} %"
+            + ("  best" if best else ""),
+            flush=True,
+        )
+
+    def _write(self, record: Record) -> None:
+        self._log.write(record)
+        self._on_record(record)
+
+    def write_history(self) -> None:
+        """Writes metrics.csv and curves.png."""
+        position, data = self._state.position, self._train
+        if self._ranks.is_first and position.history:
+            write_csv(self._out / "metrics.csv", position.history)
+            title = f"{data.dataset.name}, {data.split}, {data.images:,} train images: recipe {self._recipe}"
+            plots.curves(self._out / "curves.png", position.history, position.lrs, title)
+
+    @property
+    def _recipe(self) -> str:
+        return self._state.config.recipe
+
+    def close(self) -> None:
+        """Closes the log and the progress bar."""
+        self.end_epoch()
+        self._log.close()
+
+    def summarise(self) -> dict[str, Any]:
+        """Writes summary.json and returns its content."""
+        state, train, position = self._state, self._train, self._state.position
+        target = state.config.run.target
+        reached = next((row for row in position.history if target is not None and row["val_top1"] >= target), None)
+        summary = {
+            "best": _result(max(position.history, key=lambda row: row["val_top1"])),
+            "last": _result(position.history[-1]),
+            "target": target,
+            "target_reached": None if reached is None else {key: reached[key] for key in ("epoch", "seconds")},
+            "images": {"train": train.images, "val": self._val.images},
+            "images_per_s": round(state.images_per_s, 1),
+            "stall": round(position.stall, 4),
+            "seconds": {"train": round(position.train_seconds, 1), "eval": round(position.eval_seconds, 1)},
+            "precision": state.step.precision.name,
+            "ranks": self._ranks.world_size,
+            "store": train.store_name,
+            "engine": train.engine_name,
+            "memory": peak_memory(train.device),
+            "hardware": hardware(train.device),
+            "versions": versions(),
+            "dataset": {"name": train.dataset.name, "fingerprint": train.dataset.fingerprint},
+            "recipe": self._recipe,
+            "config": state.config.flat(),
+        }
+        if self._ranks.is_first:
+            write_json(self._out / "summary.json", summary)
+        return summary
+
+
+def _result(row: Mapping[str, float]) -> dict[str, float]:
+    return {key: row[key] for key in ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")}

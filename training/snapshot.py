@@ -1,0 +1,180 @@
+"""The content of a checkpoint: its schema and all checks of it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training.config import Config
+from feedline.training.keys import convert_known
+
+FORMAT = "feedline-checkpoint"
+VERSION = 2
+
+# The entries of a checkpoint and of the position in it, with the types that they may have.
+_ENTRIES: dict[str, tuple[type, ...]] = {
+    "fingerprint": (str,),
+    "classes": (list,),
+    "image_size": (list,),
+    "recipe": (str,),
+    "config": (dict,),
+    "model": (dict,),
+    "average": (dict, type(None)),
+    "average_updates": (int,),
+    "optimizer": (dict,),
+    "schedule": (dict,),
+    "scaler": (dict,),
+    "sums": (torch.Tensor,),
+    "position": (dict,),
+    "rng": (torch.Tensor,),
+    "rng_cuda": (list,),
+    "val_top1": (float, type(None)),
+}
+_POSITION: dict[str, tuple[type, ...]] = {
+    "epoch": (int,),
+    "step": (int,),
+    "train_seconds": (float, int),
+    "stall_seconds": (float, int),
+    "eval_seconds": (float, int),
+    "history": (list,),
+    "lrs": (list,),
+}
+
+
+@dataclass
+class Position:
+    """Where a run stands, and what it recorded so far.
+
+    Attributes:
+        epoch: finished epochs.
+        step: steps done in the current epoch.
+        train_seconds, stall_seconds, eval_seconds: time spent, over all sessions of the run.
+        history: a row a finished epoch, as in metrics.csv.
+        lrs: (epoch, learning rate) on log steps.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    train_seconds: float = 0.0
+    stall_seconds: float = 0.0
+    eval_seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    lrs: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def stall(self) -> float:
+        """Share of the training time in which the model waited for the loader."""
+        return self.stall_seconds / self.train_seconds
+
+    def add_time(self, seconds: float, stalled: float) -> None:
+        """Adds training time, and the stall in it."""
+        self.train_seconds += seconds
+        self.stall_seconds += stalled
+
+    def copy(self) -> "Position":
+        return dataclasses.replace(self, history=[dict(row) for row in self.history], lrs=list(self.lrs))
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The content of a checkpoint.
+
+    Attributes:
+        fingerprint, classes: of the dataset; the folders of the classes.
+        image_size: (height, width) of the input in pixels.
+        config: of the run.
+        model, average: weights and buffers by name; `average` is None for a run without one.
+        average_updates: steps in the average.
+        optimizer, schedule, scaler: their state dicts.
+        sums: float64 [4]: what the current epoch counted, over all ranks (see `Counts`).
+        position: where the run stands.
+        rng, rng_cuda: states of torch's generators.
+        val_top1: in percent; None unless saved right after an evaluation.
+    """
+
+    fingerprint: str
+    classes: list[str]
+    image_size: list[int]
+    config: Config
+    model: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
+    average_updates: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    scaler: dict[str, Any]
+    sums: torch.Tensor
+    position: Position
+    rng: torch.Tensor
+    rng_cuda: list[torch.Tensor]
+    val_top1: float | None = None
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights to evaluate: the average, if there is one."""
+        return self.average or self.model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        flat = self.config.flat()
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            **content,
+            "recipe": self.config.recipe,
+            "config": {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()},
+            "position": {**vars(self.position), "lrs": [list(pair) for pair in self.position.lrs]},
+        }
+
+    @classmethod
+    def from_dict(cls, content: object) -> "Snapshot":
+        """Checks what a file held.
+
+        Raises:
+            InputError: if it is something else, of another version, or not complete.
+        """
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError("not a checkpoint of this program")
+        if content.get("version") != VERSION:
+            raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
+        entries = _checked(content, _ENTRIES)
+        recipe, config = entries.pop("recipe"), entries.pop("config")
+        position = _checked(entries.pop("position"), _POSITION, "position.")
+        try:
+            position["lrs"] = [(epoch, lr) for epoch, lr in position["lrs"]]
+        except (TypeError, ValueError) as error:
+            raise InputError("not a complete checkpoint (position.lrs is not a list of pairs)") from error
+        # Keys that it lacks get their defaults: it may be older than they are.
+        return cls(config=Config.build(recipe, convert_known(config)), position=Position(**position), **entries)
+
+    def check_dataset(self, dataset: Dataset, path: Path) -> None:
+        """Checks that a dataset is the one of the run.
+
+        Args:
+            dataset: the one to use now.
+            path: of the checkpoint, for the message.
+
+        Raises:
+            InputError: if it is another one.
+        """
+        if self.fingerprint != dataset.fingerprint:
+            raise InputError(
+                f"{path}: was trained on another dataset ({len(self.classes)} classes, fingerprint "
+                f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with {len(dataset.classes)} classes, "
+                f"fingerprint {dataset.fingerprint[:12]}; name the right one with `data`"
+            )
+
+
+def _checked(content: Mapping[str, Any], types: dict[str, tuple[type, ...]], where: str = "") -> dict[str, Any]:
+    """The entries that are known. Raises InputError if one is missing or of a wrong type."""
+    for key, kinds in types.items():
+        value = content.get(key, ...)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            kind = "missing" if value is ... else f"a {type(value).__name__}"
+            raise InputError(f"not a complete checkpoint ({where}{key} is {kind})")
+    return {key: content[key] for key in types}

@@ -1,0 +1,156 @@
+"""The state of a run: all that training changes, and that a resumed run needs."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.loader import Loader
+from feedline.training.config import Config
+from feedline.training.counts import Counted, Counts
+from feedline.training.evaluate import Evaluation
+from feedline.training.optim import WeightAverage, make_schedule
+from feedline.training.ranks import ALONE, Ranks
+from feedline.training.snapshot import Position, Snapshot
+from feedline.training.step import TrainStep
+
+
+class TrainState:
+    """What training changes: the model and all that belongs to it.
+
+    Args:
+        config: `max_lr` a number.
+        model: float [B, 3, height, width] to logits; moved to the loader's device.
+        train: the loader of the train part.
+        ranks: the processes that train this model.
+
+    Attributes:
+        step: does a training step; holds model, optimizer, scaler and precision.
+        schedule: of the learning rate.
+        average: the moving average of the weights, None if there is none.
+        counts: loss and accuracy of the current epoch.
+        position: where the run stands.
+    """
+
+    def __init__(self, config: Config, model: nn.Module, train: Loader, ranks: Ranks = ALONE) -> None:
+        optim = config.optim
+        if optim.max_lr == "auto":
+            raise ValueError("max_lr must be a number here")
+        self.config, self.train = config, train
+        self.step = TrainStep(config, model, train.device, optim.max_lr, ranks)
+        self.schedule = make_schedule(optim, self.step.optimizer, len(train))
+        self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
+        self.counts = Counts(train.device, ranks)
+        self.position = Position()
+
+    @property
+    def model(self) -> nn.Module:
+        return self.step.model
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The average, if there is one."""
+        return self.model if self.average is None else self.average.model
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.step.optimizer.param_groups[0]["lr"])
+
+    @property
+    def global_step(self) -> int:
+        """Steps since the start of the run."""
+        return self.position.epoch * len(self.train) + self.position.step
+
+    @property
+    def epochs(self) -> float:
+        """Epochs since the start of the run, with the share of the current one."""
+        return self.position.epoch + self.position.step / len(self.train)
+
+    @property
+    def images_per_s(self) -> float:
+        """Images trained a second, over the whole run, evaluation left out."""
+        return self.global_step * self.train.batch_size / self.position.train_seconds
+
+    def finish_epoch(self, counted: Counted, evaluation: Evaluation) -> bool:
+        """Moves on to the next epoch and adds this one's row to the history.
+
+        Returns:
+            Whether its val top-1 is the best so far.
+        """
+        position = self.position
+        position.epoch, position.step = position.epoch + 1, 0
+        self.counts.clear()
+        row = {
+            "epoch": position.epoch,
+            "train_loss": round(counted.loss, 5),
+            "train_top1": round(counted.top1, 3),
+            "val_loss": round(evaluation.loss, 5),
+            "val_top1": round(evaluation.top1, 3),
+            "val_top5": round(evaluation.top5, 3),
+            "lr": position.lrs[-1][1],
+            "images_per_s": round(self.images_per_s, 1),
+            "stall": round(position.stall, 4),
+            "seconds": round(position.train_seconds + position.eval_seconds, 1),
+        }
+        best = all(row["val_top1"] > earlier["val_top1"] for earlier in position.history)
+        position.history.append(row)
+        return best
+
+    def snapshot(self, val_top1: float | None = None) -> Snapshot:
+        """The state now; tensors are not copied. Every rank must call it.
+
+        Args:
+            val_top1: of the evaluation just before.
+        """
+        sums, _ = self.counts.over_all_ranks()
+        dataset = self.train.dataset
+        return Snapshot(
+            fingerprint=dataset.fingerprint,
+            classes=[c.folder for c in dataset.classes[: self.train.classes]],
+            image_size=list(self.train.spec.output),
+            config=self.config,
+            model=self.model.state_dict(),
+            average=None if self.average is None else self.average.model.state_dict(),
+            average_updates=0 if self.average is None else self.average.updates,
+            optimizer=self.step.optimizer.state_dict(),
+            schedule=self.schedule.state_dict(),
+            scaler=self.step.scaler.state_dict(),
+            sums=sums,
+            position=self.position.copy(),
+            rng=torch.get_rng_state(),
+            rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
+            val_top1=val_top1,
+        )
+
+    def restore(self, snapshot: Snapshot, run: Path) -> None:
+        """Continues from a snapshot.
+
+        Args:
+            snapshot: of a run with this configuration.
+            run: its folder, for the message.
+
+        Raises:
+            InputError: if its parts do not fit this model and configuration.
+        """
+        try:
+            self._restore(snapshot)
+        except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise InputError(f"`resume={run}`: the checkpoint does not fit this model ({first_line(error)})") from error
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.model.load_state_dict(snapshot.model)
+        self.step.optimizer.load_state_dict(snapshot.optimizer)
+        self.schedule.load_state_dict(snapshot.schedule)
+        self.step.scaler.load_state_dict(snapshot.scaler)
+        if self.average is not None:
+            if snapshot.average is None:
+                raise ValueError("it holds no moving average of the weights")
+            self.average.model.load_state_dict(snapshot.average)
+            self.average.updates = snapshot.average_updates
+        self.counts.restore(snapshot.sums)
+        self.position = snapshot.position.copy()
+        torch.set_rng_state(snapshot.rng)
+        if self.train.device.type == "cuda" and len(snapshot.rng_cuda) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(snapshot.rng_cuda)
