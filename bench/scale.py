@@ -21,11 +21,14 @@ import numpy as np
 import torch
 
 from bench.memory import held_mib
-from feedline.pipeline import Dataset, InputError, Loader
-from feedline.pipeline.dataset import PACK_FILE_BYTES, PACK_INDEX, ClassInfo, machine_memory, write_meta
+from feedline import Dataset, Loader
+from feedline.pipeline.augment import Augmentations, Flip, PadCrop
+from feedline.pipeline.dataset import ClassInfo, PackWriter, Record, Split, write_index, write_meta
+from feedline.pipeline.dataset.mapping import machine_memory
+from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
-from feedline.pipeline.permutation import BlockPermutation, Permutation
-from feedline.pipeline.plan import Augment, Plan
+from feedline.pipeline.plan import Plan
+from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
 from feedline.training import plots
 from feedline.training.meter import hardware, versions
 
@@ -41,7 +44,7 @@ def _planner(count: int, kind: str) -> Callable[[int], int]:
     if kind == "plan":
         ids = np.broadcast_to(np.int64(0), (count,))  # what is planned does not matter here, only that it is not held
         size = np.array([SIDE, SIDE])
-        augment = Augment((SIDE, SIDE), "pad", flip=True)
+        augment = Augmentations((SIDE, SIDE), PadCrop(4), Flip())
         plan = Plan(ids, lambda i: np.broadcast_to(size, (len(i), 2)), batch_size=256, augment=augment, shuffle=True)
         return lambda done: len(plan.batch(done // 256 // len(plan), done // 256 % len(plan)))
     order: Any = Permutation(count, seed=0, epoch=0)
@@ -91,33 +94,23 @@ def make_packs(folder: Path, gib: float) -> Dataset:
     count = int(gib * 2**30) // IMAGE
     if (folder / "dataset.json").exists() and Dataset(folder).count == count:
         return Dataset(folder)
-    pack, index = folder / "packs" / "raw", folder / "index"
-    for made in (pack, index):
-        made.mkdir(parents=True, exist_ok=True)
-    per_file = PACK_FILE_BYTES // IMAGE
+    pack = PackWriter(folder / "packs" / "raw")
     noise = np.random.default_rng(0).integers(0, 256, (4096, IMAGE), dtype=np.uint8)
-    rows = np.zeros(count, dtype=PACK_INDEX)
+    for image in range(count):
+        pixels = noise[image % len(noise)]
+        pixels[:8] = np.array([image], dtype=np.int64).view(np.uint8)
+        pack.add(pixels.tobytes(), SIDE, SIDE)
+    packs = {"raw": pack.close()}
+    # Sorted by class, as folders are.
+    records = (Record(f"train/{i}", i * 200 // count, SIDE, SIDE, plain=False) for i in range(count))
     ids = np.arange(count, dtype=np.int64)
-    rows["file"], rows["offset"] = ids // per_file, ids % per_file * IMAGE
-    rows["length"], rows["height"], rows["width"] = IMAGE, SIDE, SIDE
-    np.save(pack / "index.npy", rows)
-    for number in range(-(-count // per_file)):
-        with (pack / f"{number:05d}.bin").open("wb") as file:
-            first, last = number * per_file, min((number + 1) * per_file, count)
-            for begin in range(first, last, len(noise)):
-                some = ids[begin : min(begin + len(noise), last)]
-                noise[: len(some), :8] = some.view(np.uint8).reshape(-1, 8)
-                file.write(noise[: len(some)].tobytes())
-            os.fsync(file.fileno())
-    np.save(index / "labels.npy", (ids * 200 // count).astype(np.int32))  # sorted by class, as folders are
-    np.save(index / "70-30-train.npy", ids)
-    np.save(index / "70-30-val.npy", ids[:1])
+    write_index(folder, records, [Split("70-30", train=ids, val=ids[:1])])
     write_meta(
         folder, classes=[ClassInfo(i, str(i), str(i)) for i in range(200)], name="made-up", fingerprint="made-up",
         image_size=[SIDE, SIDE], count=count, mean=[0.5] * 3, std=[0.25] * 3, source={}, build={},
-        splits={"70-30": {"train": count, "val": 1}}, findings={},
-        packs={"raw": {"bytes": count * IMAGE, "files": number + 1, "image_size": [SIDE, SIDE]}},
+        splits={"70-30": {"train": count, "val": 1}}, findings={}, packs=packs,
     )  # fmt: skip
+    os.sync()  # what is not on disk yet could not be dropped from the page cache
     return Dataset(folder)
 
 
@@ -139,7 +132,7 @@ def read_packs(folder: Path, shuffle: str, images: int, batch_size: int) -> dict
     """Reads so many images, twice: cold, then the same again. Every image's id is checked."""
     forget(folder)
     data = Dataset(folder)
-    options: dict[str, Any] = {"dtype": torch.uint8, "crop": "center", "flip": False, "split": "70-30", "store": "raw"}
+    options: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",), "split": "70-30", "store": "raw"}
     loader = Loader(data, batch_size=batch_size, **SHUFFLES[shuffle], **options)
     found: dict[str, float] = {}
     batches = images // batch_size
@@ -235,8 +228,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         found = {"plan": plan, "packs": packs, "batches": batches}[args.what](args)
-    except InputError as error:
-        print(f"bench.scale: {error}", file=sys.stderr)
+    except FeedlineError as error:
+        print(f"bench.scale: {as_flags(error)}", file=sys.stderr)
         return 2
     command = "python -m bench.scale " + " ".join(sys.argv[1:] if argv is None else argv)
     where = hardware(torch.device("cpu"))

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 
 from bench.peers.files import warm
-from feedline.pipeline import Dataset, InputError, Loader, compiled
+from feedline import Dataset, InputError, Loader
+from feedline.pipeline import compiled
 from feedline.pipeline.buffers import aligned
-from feedline.pipeline.crops import Cropper
-from feedline.pipeline.engine import dali_problem
+from feedline.pipeline.cropper import Cropper
+from feedline.pipeline.engines import dali
+from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
-from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import FilesStore, JpegStore, RawStore
 from feedline.training.meter import hardware, versions
 
 Stage = Callable[[PlanBatch], Any]
@@ -30,60 +33,43 @@ Stage = Callable[[PlanBatch], Any]
 
 def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]:
     """The torch engine's stages by name."""
-    options: Any = {"split": split, "engine": "torch", "threads": 1, "batch_size": batch_size}
-    loaders: Any = {store: Loader(data, store=store, **options) for store in ("files", "jpeg", "raw")}
     size = data.image_size
     if size is None:
         raise InputError(f"{data.root}: images of all sizes; this measurement is for images of one size")
-    held = loaders["raw"]._store.held(np.zeros(1, dtype=np.int64))
-    if held is None:
-        raise InputError(f"{data.root}: its raw pack is in several files; this measurement is for packs of one")
+    files, jpeg, raw = FilesStore(data), JpegStore(data), RawStore(data)
+    plan = Loader(data, split=split, store="raw", engine="torch", batch_size=batch_size).plan
     images, out = aligned((batch_size, *size, 3), np.uint8), aligned((batch_size, *size, 3), np.float32)
-    cut, finished, whole = (
-        Cropper(size),
-        Cropper(size, IMAGENET_MEAN, IMAGENET_STD),
-        np.array([[0, 0, *size]], np.int32),
-    )
-    straight = np.zeros(batch_size, dtype=bool)
-    epoch = iter(range(10**9))
+    cut, normalise = Cropper(size), Cropper(size, IMAGENET_MEAN, IMAGENET_STD)
+    slot = iter(range(10**9))
 
-    def plan(batch: PlanBatch) -> None:
-        fresh = loaders["raw"].plan
-        if (k := next(epoch)) % fresh._chunk_batches == 0:  # a chunk at a time, as the loader asks for them
-            fresh._compute(k // len(fresh), k % len(fresh) // fresh._chunk_batches)
+    def plan_next(_: PlanBatch) -> None:
+        epoch, k = divmod(next(slot), len(plan))
+        plan.batch(epoch, k)
 
     def without_kernels(batch: PlanBatch) -> None:
         kernels, compiled.kernels = compiled.kernels, None
         try:
-            finished(held, batch.ids, batch.window, batch.flip, out)
+            raw.cut(batch, normalise, out)
         finally:
             compiled.kernels = kernels
 
-    def labels(batch: PlanBatch) -> None:
-        loaders["raw"]._labels(batch)
-
-    def gather(store: str) -> Stage:
-        return lambda batch: loaders[store]._store.gather(batch.ids, images[: len(batch)])
-
     return {
-        "plan: order, windows, flips": plan,
-        "files: open, read, close": lambda batch: loaders["files"]._store.read(batch.ids),
-        "files: the same and decode": gather("files"),
-        "jpeg: find in the pack": lambda batch: loaders["jpeg"]._store.read(batch.ids),
-        "jpeg: the same and decode": gather("jpeg"),
-        "raw: gather from the pack": lambda batch: cut(held, batch.ids, whole, straight, images),
-        "raw: the same, crop and mirror": lambda batch: cut(held, batch.ids, batch.window, batch.flip, images),
-        "raw: the same, crop, mirror, normalise": lambda batch: finished(
-            held, batch.ids, batch.window, batch.flip, out
-        ),
+        "plan: order, windows, flips": plan_next,
+        "files: open, read, close": lambda batch: files.read(batch.ids),
+        "files: the same and decode": lambda batch: files.gather(batch.ids, images),
+        "jpeg: find in the pack": lambda batch: jpeg.read(batch.ids),
+        "jpeg: the same and decode": lambda batch: jpeg.gather(batch.ids, images),
+        "raw: gather from the pack": lambda batch: raw.gather(batch.ids, images),
+        "raw: the same, crop and mirror": lambda batch: raw.cut(batch, cut, images),
+        "raw: the same, crop, mirror, normalise": lambda batch: raw.cut(batch, normalise, out),
         "raw: all of that by numpy and torch": without_kernels,
-        "labels": labels,
+        "labels": lambda batch: data.labels.take(batch.ids).astype(np.int64),
     }
 
 
 def dali_stages(data: Dataset, split: str) -> dict[str, Stage]:
     """DALI's graph, cut off after each operator; none if DALI is not there."""
-    if dali_problem():
+    if dali.problem():
         return {}
     from nvidia.dali import fn, pipeline_def, types
 
@@ -143,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         batch_size = min(256, data.splits[split]["train"])
         warm([data.root])
         stages = torch_stages(data, split, batch_size) | dali_stages(data, split)
-    except InputError as error:
-        print(f"bench.stages: {error}", file=sys.stderr)
+    except FeedlineError as error:
+        print(f"bench.stages: {as_flags(error)}", file=sys.stderr)
         return 2
     before = torch.get_num_threads()
     torch.set_num_threads(1)

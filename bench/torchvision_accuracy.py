@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
+from feedline import Dataset, InputError, Loader
 from feedline.cli.build import choose_device, make_loader, make_model
 from feedline.cli.main import parser
 from feedline.cli.request import Request
-from feedline.pipeline import Dataset, Loader
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.augment import PadCrop, resolve_training
+from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Batch
 from feedline.training.keys import keys
@@ -99,11 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(request: Request) -> int:
     config = request.config()
-    device, dataset, out = choose_device(config.run.device), Dataset(config.data.data), Path(request.folder())
+    device, dataset, out = choose_device(config.run.device), Dataset(config.run.data), Path(request.folder())
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
-    if train.plan.augment.crop != "pad" or train.spec.resize:
-        raise InputError("this comparison covers pad-and-crop at the images' own size only")
-    twin = TorchvisionLoader.like(train, config.data.padding, config.run.seed)
+    augment = resolve_training(config.loader.augment, train.dataset.image_size, train.spec.output)
+    if not isinstance(augment.crop, PadCrop) or augment.flip is None or train.spec.resize:
+        raise InputError("this comparison covers pad-crop and flip at the images' own size only")
+    twin = TorchvisionLoader.like(train, augment.crop.padding, config.run.seed)
     result = Trainer(config, make_model(config, dataset, request.network), twin, val, out).fit()
     write_json(out / "summary.json", {"command": request.command, **result})
     print(f"best val top-1 {result['best']['val_top1']:.2f} %  {result['images_per_s']:,.0f} images/s")

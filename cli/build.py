@@ -1,5 +1,6 @@
 """What a configuration builds: device, loaders, model."""
 
+import dataclasses
 import os
 from typing import Literal
 
@@ -45,39 +46,24 @@ def make_loader(
     config: Config, dataset: Dataset, part: Literal["train", "val"], device: torch.device, ranks: Ranks = ALONE
 ) -> Loader:
     """Builds the loader of one part of the split. The ranks of a machine share its cores."""
-    data = config.data
     half = device.type == "cuda" and config.run.amp  # autocast rounds further; until then half the bytes
-    return Loader(
-        dataset,
-        split=data.split,
+    options = dataclasses.replace(
+        config.loader,
         part=part,
-        batch_size=data.batch_size,
-        store=data.store,
-        engine=data.engine,
         device=device,
         seed=config.run.seed,
-        threads=data.threads or max((os.cpu_count() or 1) // ranks.local_size, 1),
-        image_size=data.image_size,
-        shuffle=data.shuffle,
-        shuffle_block=data.shuffle_block,
-        shuffle_group=data.shuffle_group,
-        crop=data.crop,
-        padding=data.padding,
-        flip=data.flip,
-        mean=data.mean,
-        std=data.std,
+        threads=config.loader.threads or max((os.cpu_count() or 1) // ranks.local_size, 1),
         dtype=torch.float16 if half else torch.float32,
-        decode=data.decode,
-        classes=data.classes,
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
+    return Loader(dataset, **vars(options))
 
 
 def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
     """Builds the model, with weights drawn from the seed."""
     torch.manual_seed(config.run.seed)
-    return network(config.data.classes or len(dataset.classes))
+    return network(config.loader.classes or len(dataset.classes))
 
 
 def print_loader(loader: Loader, config: Config) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from feedline.cli.recipes import configure
+from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.training.keys import alternatives, convert_known, keys
 
-TITLES = {"data": "data", "optim": "optimisation", "run": "run"}
+HELP = {"crop": "the crop", "padding": "the padding of the crop", "flip": "mirroring, on or off,"}
+TITLES = {"loader": "loader", "optim": "optimisation", "run": "run"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         else:
             options["metavar"] = field.name.upper()
         groups[section].add_argument(flag(field.name), **options)
+    _add_old_flags(groups["loader"])
+
+
+def _add_old_flags(group: "argparse._ArgumentGroup") -> None:
+    """Adds the flags that --augment replaced. They change the recipe's list."""
+    for name, hint in OLD_KEYS.items():
+        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": f"{HELP[name]} of --augment"}
+        if hint is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif words := alternatives(hint)[1]:
+            options["choices"] = words
+        else:
+            options["metavar"] = name.upper()
+        group.add_argument(flag(name), **options)
 
 
 def _shown(default: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from feedline.pipeline.errors import InputError, as_flags
 from feedline.program import command_line
 from feedline.training.config import Config
-from feedline.training.keys import convert, convert_known, keys
+from feedline.training.keys import convert, convert_known, key_types
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,7 +36,7 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise InputError(f"`recipe={name}`: no such recipe; there are {known}, or give a .toml file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`recipe={name}`: {path} cannot be read ({error})") from error
-    hints = {field.name: hint for _, hint, field in keys()}
+    hints = key_types()
     values = {}
     for key, value in content.items():
         field = key.replace("-", "_")
@@ -65,5 +65,5 @@ def configure(recipe: str, flags: Mapping[str, Any]) -> Config:
     Raises:
         InputError: if a value cannot be used.
     """
-    values = {**read_recipe(recipe), **convert_known(flags)}
-    return Config.build(Path(recipe).stem if recipe.endswith(".toml") else recipe, values)
+    name = Path(recipe).stem if recipe.endswith(".toml") else recipe
+    return Config.build(name, read_recipe(recipe)).replace(**convert_known(flags))

@@ -56,7 +56,7 @@ def _new(request: Request) -> Start:
     out, config = request.folder(), request.config()
     if (out / checkpoint.LAST).exists():
         raise InputError(f"`out={out}`: holds a run already; resume it with `resume={out}`, or choose another `out`")
-    return Start(out, resolve_max_lr(config, Dataset(config.data.data), request.runs()))
+    return Start(out, resolve_max_lr(config, Dataset(config.run.data), request.runs()))
 
 
 def _resumed(request: Request, out: Path, named: Path | None) -> Start:
@@ -87,12 +87,13 @@ def _resumed_config(request: Request, saved: Config) -> Config:
     """
     if request.recipe and request.recipe != saved.recipe:
         raise InputError(f"`recipe={request.recipe}`: the run was started with recipe {saved.recipe}")
-    values = saved.flat()
-    for name, value in given_values(request.flags).items():
-        if name not in FREE_ON_RESUME and value != values[name]:
+    config = saved.replace(**given_values(request.flags))
+    before = saved.flat()
+    for name, value in config.flat().items():
+        if name not in FREE_ON_RESUME and value != before[name]:
+            value, kept = (",".join(v) if name == "augment" else v for v in (value, before[name]))
             raise InputError(
-                f"`{name}={value}`: the run was started with {values[name]}; a resumed run keeps its settings, start a "
-                "new one to change them"
+                f"`{name}={value}`: the run was started with {kept}; a resumed run keeps its settings, start a new one "
+                "to change them"
             )
-        values[name] = value
-    return Config.build(saved.recipe, values)
+    return config

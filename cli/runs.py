@@ -42,9 +42,9 @@ def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
         "dataset": dataset.fingerprint,
         "recipe": config.recipe,
         "optimizer": config.optim.optimizer,
-        "batch_size": config.data.batch_size,
-        "classes": config.data.classes,
-        "image_size": config.data.image_size,
+        "batch_size": config.loader.batch_size,
+        "classes": config.loader.classes,
+        "image_size": config.loader.image_size,
     }
 
 
@@ -68,5 +68,5 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> Config:
             continue  # another program's file, or one that was cut off
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
-        f"batches of {config.data.batch_size} in {runs}; run --mode lrfind with the same flags first"
+        f"batches of {config.loader.batch_size} in {runs}; run --mode lrfind with the same flags first"
     )

@@ -15,12 +15,13 @@ from feedline.convert.options import Options
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.pipeline.errors import FeedlineError, as_flags
+from feedline.program import command_line, short_name
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python convert/build.py", description="Convert images to a dataset folder that train.py reads."
+        prog=command_line("convert"), description="Convert images to a dataset folder that training reads."
     )
     p.add_argument(
         "--source",
@@ -97,7 +98,7 @@ def _run(options: Options, *, force: bool) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"build.py: {message}", file=sys.stderr)
+    print(f"{short_name('convert')}: {message}", file=sys.stderr)
     return status
 
 

@@ -141,8 +141,7 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> _Conver
                 for kind, writer in writers.items():
                     writer.add(image.encoded if kind == "jpeg" else image.pixels, *image.pack_size)
     for kind, writer in writers.items():
-        writer.close()
-        converted.packs[kind] = writer.about()
+        converted.packs[kind] = writer.close()
     if not converted.records:
         raise InputError(f"`source={options.source}`: none of its {len(listing.items)} images decodes")
     return converted

@@ -13,7 +13,7 @@ from PIL import Image
 from feedline.convert.layouts import Item
 from feedline.convert.mean_std import VALUES, histogram
 from feedline.convert.trees import Damaged, Tree
-from feedline.pipeline.decode import DecodeError, decode
+from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.errors import InputError, first_line
 
 MAX_FILE_BYTES = 256 << 20

@@ -5,23 +5,53 @@
     from feedline import Dataset, Loader
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import DivergedError, FeedlineError, InputError, OutOfMemoryError, WorkerKilledError
 
 if TYPE_CHECKING:
-    from feedline.pipeline.loader import Loader
+    from feedline.pipeline.engines.types import EngineName
+    from feedline.pipeline.loader import Batch, Loader
+    from feedline.pipeline.options import LoaderOptions
+    from feedline.pipeline.plan import PlanBatch
+    from feedline.pipeline.stores import StoreName
 
 __version__ = "0.2.0"
 
-__all__ = ["Dataset", "InputError", "Loader", "__version__"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "DivergedError",
+    "EngineName",
+    "FeedlineError",
+    "InputError",
+    "Loader",
+    "LoaderOptions",
+    "OutOfMemoryError",
+    "PlanBatch",
+    "StoreName",
+    "WorkerKilledError",
+    "__version__",
+]
+
+# Importing torch takes seconds, and the converter does not need it: these names are imported when they are asked for.
+_LAZY = {
+    "Batch": "loader",
+    "EngineName": "engines.types",
+    "Loader": "loader",
+    "LoaderOptions": "options",
+    "PlanBatch": "plan",
+    "StoreName": "stores",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Importing torch takes seconds; the converter does not need it.
-    if name == "Loader":
-        from feedline.pipeline.loader import Loader
-
-        return Loader
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"feedline.pipeline.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,14 +1,13 @@
-"""The name under which the user started a command."""
+"""What the commands are called here: in a checkout they are scripts."""
 
 import sys
 from pathlib import Path
 
-# In a checkout the commands are scripts.
 _SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
 
 
 def command_line(command: str) -> str:
-    """How to run a command again: `feedline train`, or `python train.py` in a checkout.
+    """How to run a command: `feedline train`, or `python train.py` in a checkout.
 
     Args:
         command: `train` or `convert`.
@@ -25,7 +24,8 @@ def short_name(command: str) -> str:
 
 def _started_as() -> str:
     """`feedline`, `python -m feedline`, or nothing for a script of the checkout."""
-    path = Path(sys.argv[0])
+    path, package = Path(sys.argv[0]), Path(__file__).parent
     if path.name == "__main__.py" and path.parent.name == "feedline":
         return "python -m feedline"
-    return "feedline" if path.stem == "feedline" else ""
+    in_checkout = (package / "convert").is_symlink()  # an installation holds copies of the rooms
+    return "" if in_checkout and path.stem != "feedline" else "feedline"

@@ -1,5 +1,5 @@
-/* The loops of loading, without the interpreter's lock: windows of images into a batch (pipeline/crops.py), and the
-   plan's random numbers (pipeline/philox.py, pipeline/permutation.py).
+/* The loops of loading, without the interpreter's lock: windows of images into a batch (pipeline/cropper.py), and
+   the plan's random numbers (pipeline/plan/philox.py, permutation.py).
 
    Those rooms say what is computed and do the same with numpy and torch, to the bit, where this is not compiled.
 */
@@ -341,9 +341,9 @@ static PyMethodDef methods[] = {
     {"crop", crop, METH_VARARGS,
      "crop(images, (height, width), ids, windows, flips, out, (out_height, out_width), scale, shift)\n\n"
      "See pipeline.crops.Cropper."},
-    {"permute", permute, METH_VARARGS, "permute(slots, out, n, a, b, keys)\n\nSee pipeline.permutation.Permutation."},
+    {"permute", permute, METH_VARARGS, "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
     {"file_size", file_size, METH_VARARGS, "file_size(descriptor)\n\nSee pipeline.dataset.Pack.check_files."},
-    {"philox", philox, METH_VARARGS, "philox(ids, words, k0, k1, epoch, stream)\n\nSee pipeline.philox.philox."},
+    {"philox", philox, METH_VARARGS, "philox(ids, words, k0, k1, epoch, stream)\n\nSee pipeline.plan.philox.philox."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,4 +1,4 @@
-"""Host memory for batches, used again and again."""
+"""Host memory for batches that is reused."""
 
 import math
 import weakref
@@ -12,11 +12,11 @@ LINE = 64  # bytes of a cache line
 
 
 def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array of any content that begins with a cache line.
+    """An uninitialised array that starts at a cache line.
 
-    numpy's own begin 16 bytes behind one. Copying an image of 64x64 out of a raw pack, where it begins with a page, to
+    numpy's arrays start 16 bytes behind one. Copying a 64x64 image out of a raw pack, where it starts at a page, to
     such an address takes 2.0 us instead of 1.6: reads seem to wait for earlier writes to addresses that end in the same
-    12 bits. torch's begin with a line, but do not ask the system for large pages.
+    12 bits. torch's start at a cache line, but torch does not ask the system for large pages.
     """
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(nbytes + LINE, dtype=np.uint8)
@@ -25,15 +25,15 @@ def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 class BufferPool:
-    """Hands out arrays in memory that comes back when nobody holds them any more.
+    """Hands out arrays whose memory is reused once nobody refers to them.
 
     A fresh batch costs a page fault for every 4 KiB, which takes longer than writing the batch: 5 to 12 us against 1 us
-    an image of 64x64 in float32. A batch that is kept stays as it is: its memory is not used again until it is dropped.
+    an image of 64x64 in float32. The memory of a batch that somebody keeps is not reused until it is dropped.
 
     Args:
         shape: of the largest array that will be asked for.
-        dtype: of all.
-        keep: buffers that are kept for later; more than that are given back to the system.
+        dtype: of all arrays.
+        keep: free buffers that are kept; further ones are given back to the system.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, keep: int) -> None:
@@ -42,9 +42,9 @@ class BufferPool:
         self._lent: dict[int, tuple[weakref.ref[NDArray[Any]], NDArray[Any]]] = {}
 
     def take(self, count: int) -> NDArray[Any]:
-        """An array [count, ...] of any content; `count` is at most the first dimension of the pool's shape.
+        """An uninitialised array [count, ...]; `count` is at most the first dimension of the pool's shape.
 
-        It is held as long as views of it are, and tensors made of it.
+        Tensors made of it and views of them keep its memory.
         """
         try:
             memory = self._free.pop()

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from feedline import Dataset
 from feedline.convert import build
 from feedline.convert.sample import draw_sample
-from feedline.pipeline import Dataset
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

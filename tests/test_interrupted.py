@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from feedline.pipeline import Dataset, Loader
+from feedline import Dataset, Loader
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
 from tests.cli.commands import QUICK, refused, run, train

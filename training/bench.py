@@ -126,7 +126,7 @@ def measure(
 
     works: dict[str, tuple[Work, int]] = {
         # The warm-up uses up the batches that were made while something else was measured.
-        f"loader {name}": (lambda source=source: len(next(source)[1]), 2 * loaders[name].prefetch + 2)  # type: ignore[misc]
+        f"loader {name}": (lambda source=source: len(next(source)[1]), 2 * loaders[name].options.prefetch + 2)  # type: ignore[misc]
         for name, source in sources.items()
     }
     works["model"] = (lambda: train_on(one_batch), 1)

@@ -6,16 +6,22 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.errors import InputError
-from feedline.training.config import SECTIONS
+from feedline.training.config import SECTIONS, key_fields
 
 
 def keys() -> Iterator[tuple[str, Any, "dataclasses.Field[Any]"]]:
     """Yields every key: its section, type and field."""
     for section, config in SECTIONS.items():
         hints = typing.get_type_hints(config)
-        for field in dataclasses.fields(config):
+        for field in key_fields(config):
             yield section, hints[field.name], field
+
+
+def key_types() -> dict[str, Any]:
+    """The type of every key, of those that `augment` replaced too."""
+    return {field.name: hint for _, hint, field in keys()} | OLD_KEYS
 
 
 def convert_known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,9 +30,7 @@ def convert_known(values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: if a value is of another type than its key.
     """
-    return {
-        field.name: convert(field.name, hint, values[field.name]) for _, hint, field in keys() if field.name in values
-    }
+    return {name: convert(name, hint, values[name]) for name, hint in key_types().items() if name in values}
 
 
 def convert(name: str, hint: Any, value: Any) -> Any:
@@ -68,8 +72,8 @@ def _as_kind(kind: Any, value: Any) -> Any:
             return value
         raise TypeError
     if typing.get_origin(kind) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
-        return tuple(float(part) for part in parts)
+        parts = filter(None, value.split(",")) if isinstance(value, str) else value
+        return tuple(_as_kind(typing.get_args(kind)[0], part) for part in parts)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise TypeError
     converted = kind(value)
@@ -81,4 +85,9 @@ def _as_kind(kind: Any, value: Any) -> Any:
 def _names(kinds: list[Any]) -> list[str]:
     """What error messages call the types."""
     named = [kind for kind in kinds if kind is not type(None)]
-    return ["three numbers" if typing.get_origin(kind) is tuple else kind.__name__ for kind in named]
+    return [
+        ("names" if typing.get_args(kind)[0] is str else "three numbers")
+        if typing.get_origin(kind) is tuple
+        else kind.__name__
+        for kind in named
+    ]

@@ -25,7 +25,7 @@ def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
         on_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
         if not (isinstance(error, torch.OutOfMemoryError) or on_host):
             raise
-        size = config.data.batch_size
+        size = config.loader.batch_size
         smaller = size // 2 // ranks.world_size * ranks.world_size
         where = "the host" if on_host else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
         advice = f"try `batch_size={smaller}`" + ("" if config.run.amp else " or `amp`")

@@ -21,9 +21,9 @@ from bench.ladder.feed import run as run_feed
 from bench.ladder.runs import run_accuracy, run_correct
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
+from feedline import Dataset, InputError
 from feedline.convert import build
-from feedline.pipeline import Dataset
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import FeedlineError, as_flags
 
 RUNGS: dict[str, Callable[[Settings], None]] = {
     "correct": run_correct,

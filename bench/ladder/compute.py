@@ -10,11 +10,11 @@ import torch
 from bench.ladder.feed import fed
 from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
+from feedline import Dataset
 from feedline.cli.build import make_loader
 from feedline.model import resnet18
-from feedline.pipeline import Dataset
-from feedline.pipeline.engine import choose_engine
-from feedline.pipeline.stores import STORES
+from feedline.pipeline.engines.choose import choose_engine
+from feedline.pipeline.stores import stores_on
 from feedline.training.bench import measure as measure_rounds
 from feedline.training.config import Config
 from feedline.training.step import TrainStep
@@ -35,7 +35,7 @@ COMPILED: dict[str, dict[str, object]] = {
 def _model_alone(config: Config, device: torch.device, classes: int, size: int, seconds: float) -> dict[str, Any]:
     """Training steps on one batch that lies on the device."""
     torch.manual_seed(0)
-    batch = config.data.batch_size
+    batch = config.loader.batch_size
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     images = torch.randn(batch, 3, size, size, device=device).to(memory_format=layout)
     labels = torch.randint(classes, (batch,), device=device)
@@ -78,7 +78,7 @@ def changes(row: dict[str, Any]) -> dict[str, Any]:
 def run_compute(settings: Settings) -> None:
     """Images/s of every combination; the best; and its share of what the device could do."""
     report, device, dataset = settings.report("compute"), settings.on, Dataset(settings.data)
-    size = settings.config().data.image_size or (dataset.image_size or (224,))[0]
+    size = settings.config().loader.image_size or (dataset.image_size or (224,))[0]
     for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
         report.row(partial(_matmul, device, dtype, settings.seconds), ceiling=f"matmul, {name}")
     report.row(lambda: {"GB_per_s": memory_gb_per_s(device, settings.seconds)}, ceiling="memory, copy")
@@ -103,7 +103,7 @@ def run_together(settings: Settings) -> None:
     """End to end from every store, against the model alone, in interleaved rounds."""
     report, device, dataset = settings.report("together"), settings.on, Dataset(settings.data)
     options: dict[str, Any] = {"amp": True}
-    for store in STORES:
+    for store in stores_on(device):
         config = settings.config(**options, store=store)
         engine = choose_engine(device)
 
@@ -140,7 +140,7 @@ def run_large(settings: Settings) -> None:
             partial(_model_alone, config, device, len(dataset.classes), size, settings.seconds),
             what="model", batch_size=batch, dtype=dtype, pixels=size,
         )  # fmt: skip
-    for store in STORES:
+    for store in stores_on(device):
         config = settings.config(batch_size=16 if settings.tiny else 64, image_size=size, store=store, amp=gpu)
         report.row(
             partial(fed, config, dataset, settings),

@@ -13,11 +13,14 @@ from torchvision.transforms import v2
 
 from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
+from feedline import Dataset
 from feedline.cli.build import make_loader
-from feedline.pipeline import Dataset
-from feedline.pipeline.engine import ENGINES, dali_problem
-from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD, Batch
-from feedline.pipeline.stores import STORES
+from feedline.pipeline.engines import dali
+from feedline.pipeline.engines.choose import make_engine
+from feedline.pipeline.engines.types import ENGINES
+from feedline.pipeline.loader import Batch
+from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.stores import open_store, resolve_store, stores_on
 from feedline.training.bench import endless, measure_round
 from feedline.training.config import Config
 from feedline.training.meter import StallMeter
@@ -31,8 +34,8 @@ def run(settings: Settings) -> None:
     counts = [n for n in (1, 2, 4, 8, 16) if n <= settings.cores]
     threads = sorted({counts[-1], settings.cores} if settings.tiny else {*counts, settings.cores})
     # Most threads first: if the time is up, what matters most is known.
-    for count, store, engine in itertools.product(reversed(threads), STORES, ENGINES):
-        if engine == "dali" and dali_problem():
+    for count, store, engine in itertools.product(reversed(threads), stores_on(device), ENGINES):
+        if engine == "dali" and dali.problem():
             continue
         decodes = store in ("files", "jpeg") and engine == "dali" and device.type == "cuda"
         for decode in ("mixed", "cpu") if decodes else ("cpu",):
@@ -74,8 +77,9 @@ def _rate(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
 def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
     """What crop, mirror and normalisation cost where the pixels are, by the torch engine's own functions."""
     device = settings.on
-    loader = make_loader(settings.config(store="resident", engine="torch"), dataset, "train", device)
-    batch, engine = loader.plan.batch(0, 0), loader._engine
+    store = resolve_store("resident", dataset, device)
+    loader = make_loader(settings.config(store=store, engine="torch"), dataset, "train", device)
+    batch, engine = loader.plan.batch(0, 0), make_engine("torch", open_store(store, dataset, device), loader.spec)
 
     def once() -> None:
         for _ in engine.run([batch]):
@@ -84,13 +88,13 @@ def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
     def measure() -> dict[str, Any]:
         return {"us_per_image": seconds_per_call(once, device, seconds=settings.seconds) / len(batch) * 1e6}
 
-    report.row(measure, what=f"resident: crop, mirror, normalise on {device.type}, one batch at a time")
+    report.row(measure, what=f"{store}: crop, mirror, normalise on {device.type}, one batch at a time")
 
 
 def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch]]]:
     """torchvision's DataLoader with up to 16 workers and, where it is installed, timm's prefetching loader."""
-    device, size = settings.on, settings.config().data.image_size or (dataset.image_size or (224, 224))[0]
-    batch_size, workers = settings.config().data.batch_size, min(16, settings.cores)
+    device, size = settings.on, settings.config().loader.image_size or (dataset.image_size or (224, 224))[0]
+    batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
     steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
     last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     options: dict[str, Any] = {

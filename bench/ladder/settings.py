@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from bench.ladder.report import Report
+from feedline import Dataset
 from feedline.cli.build import choose_device
 from feedline.cli.recipes import read_recipe
-from feedline.pipeline import Dataset
 from feedline.training.config import Config
 
 

@@ -21,7 +21,8 @@ import torch
 
 from bench.peers.contestants import CONTESTANTS, WORKS, Contestant, cores
 from bench.peers.files import conversion, prepare, warm
-from feedline.pipeline import Dataset, InputError
+from feedline import Dataset, InputError
+from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.training import plots
 from feedline.training.meter import hardware, versions
@@ -172,8 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         run(args, "python -m bench.peers " + shlex.join(sys.argv[1:] if argv is None else argv))
-    except InputError as error:
-        print(f"bench.peers: {error}", file=sys.stderr)
+    except FeedlineError as error:
+        print(f"bench.peers: {as_flags(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from feedline.pipeline.loader import IMAGENET_MEAN, IMAGENET_STD
+from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 
 FFCV_INSTALL = (
     "apt install libopencv-dev libturbojpeg0-dev pkg-config gcc g++ && pip install -e '.[bench-ffcv]'  (FFCV is built)"
@@ -344,9 +344,9 @@ def _dali(**reader: Any) -> Make:
 
 def _ours(store: Any, engine: Any) -> Make:
     def make(job: Job) -> Batches:
-        from feedline.pipeline import Dataset, Loader
+        from feedline import Dataset, Loader
 
-        plain: dict[str, Any] = {"dtype": torch.uint8, "crop": "center", "flip": False}
+        plain: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",)}
         data = Dataset(job.data)
         # What peers read is the folder train/: the whole of the official split's train part, or of another's.
         split = "official" if "official" in data.splits else "70-30"
@@ -366,7 +366,7 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
     def make(job: Job) -> Batches:
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        from feedline.pipeline import Dataset
+        from feedline import Dataset
 
         torch.set_num_threads(1)
         count, rng = Dataset(job.data).count, np.random.default_rng(0)
@@ -399,7 +399,7 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
 def _decode_floor(job: Job) -> Callable[[np.ndarray], None]:
     import simplejpeg
 
-    from feedline.pipeline import Dataset
+    from feedline import Dataset
 
     pack = Dataset(job.data).pack("jpeg")
 
@@ -412,7 +412,7 @@ def _decode_floor(job: Job) -> Callable[[np.ndarray], None]:
 
 
 def _gather_floor(job: Job) -> Callable[[np.ndarray], None]:
-    from feedline.pipeline import Dataset
+    from feedline import Dataset
 
     data = Dataset(job.data)
     pack, nbytes = data.pack("raw"), job.size * job.size * 3
@@ -453,11 +453,11 @@ CONTESTANTS = (
         Contestant(
             f"ours {store} {engine}",
             _ours(store, engine),
-            ("train", "pixels") if store == "resident" else ("train", "pixels", "photos"),
+            ("train", "pixels", "photos"),
             "nvidia.dali" if engine == "dali" else "torch",
             ours=True,
         )
-        for store in ("files", "jpeg", "raw", "resident")
+        for store in ("files", "jpeg", "raw")
         for engine in ("torch", "dali")
     ),
     Contestant("floor: decode", _floor(_decode_floor), ("train", "pixels"), floor=True),

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from feedline.pipeline import Dataset
+from feedline import Dataset
 
 Samples = list[tuple[Path, int]]
 

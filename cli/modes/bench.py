@@ -9,10 +9,12 @@ from feedline.cli.build import choose_device, make_loader, make_model, print_loa
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.engine import ENGINES, choose_engine, dali_problem
+from feedline.pipeline.engines import dali
+from feedline.pipeline.engines.choose import choose_engine
+from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
-from feedline.pipeline.stores import STORES, choose_store
+from feedline.pipeline.stores import choose_store, resolve_store, stores_on
 from feedline.training import bench, plots
 from feedline.training.config import Config
 from feedline.training.memory import memory_errors
@@ -23,10 +25,10 @@ from feedline.training.step import TrainStep
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     ranks, config = request.ranks, request.config()
-    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
     auto_store, reason = choose_store(dataset, device)
-    store = auto_store if config.data.store == "auto" else config.data.store
-    engine = choose_engine(device) if config.data.engine == "auto" else config.data.engine
+    store = resolve_store(config.loader.store, dataset, device)
+    engine = choose_engine(device) if config.loader.engine == "auto" else config.loader.engine
     loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
@@ -35,7 +37,7 @@ def run(request: Request) -> int:
         results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
     if not ranks.is_first:
         return 0
-    sentences = [bench.verdict(results, chosen, device, config.data.batch_size)]
+    sentences = [bench.verdict(results, chosen, device, config.loader.batch_size)]
     sentences.append(bench.advice(results, auto_store, reason))
     if compiled.kernels is None:
         sentences.append(compiled.ADVICE)
@@ -64,8 +66,9 @@ def run(request: Request) -> int:
 
 def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.device) -> dict[str, Loader]:
     """A loader for each combination of store and engine that was asked for and is possible here."""
-    stores = STORES if config.data.store == "auto" else (config.data.store,)
-    engines = ENGINES if config.data.engine == "auto" else (config.data.engine,)
+    name = config.loader.store
+    stores = stores_on(device) if name == "auto" else (resolve_store(name, dataset, device),)
+    engines = ENGINES if config.loader.engine == "auto" else (config.loader.engine,)
     return {
         f"{store} {engine}": make_loader(
             config.replace(store=store, engine=engine), dataset, "train", device, request.ranks
@@ -78,7 +81,7 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
 
 def _is_possible(store: str, engine: str, dataset: Dataset) -> bool:
     """Whether the dataset and this machine have what a combination needs."""
-    if engine == "dali" and dali_problem():
+    if engine == "dali" and dali.problem():
         return False
     if store == "resident":
         return "raw" in dataset.packs and dataset.packs["raw"]["image_size"] is not None

@@ -25,7 +25,7 @@ from feedline.training.snapshot import Snapshot
 
 def run(request: Request) -> int:
     """Evaluates a checkpoint; writes eval.json and per_class.csv."""
-    ranks, data = request.ranks, request.config().data.data
+    ranks, data = request.ranks, request.config().run.data
     dataset = Dataset(data)
     path, snapshot = ranks.on_first(lambda: _load(request, dataset))
     snapshot.check_dataset(dataset, path)
@@ -66,13 +66,13 @@ def _report(
     out: Path, config: Config, dataset: Dataset, device: torch.device, path: Path, evaluation: Evaluation
 ) -> None:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most."""
-    classes, accuracy = dataset.classes[: config.data.classes], per_class(evaluation)
+    classes, accuracy = dataset.classes[: config.loader.classes], per_class(evaluation)
     pairs = _confused(classes, evaluation)
     out.mkdir(parents=True, exist_ok=True)
     _write_per_class(out / "per_class.csv", classes, evaluation)
     result = {
         "checkpoint": str(path),
-        "split": config.data.split,
+        "split": config.loader.split,
         "images": evaluation.images,
         "top1": round(evaluation.top1, 4),
         "top5": round(evaluation.top5, 4),

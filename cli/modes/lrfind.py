@@ -28,7 +28,7 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, config = request.ranks, request.config()
-    device, dataset = choose_device(config.run.device, ranks), Dataset(config.data.data)
+    device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
     loader = make_loader(config, dataset, "train", device, ranks)
     print_loader(loader, config)
     end = request.end_lr or END_LR[config.optim.optimizer]
@@ -51,7 +51,7 @@ def run(request: Request) -> int:
         "versions": versions(),
         "config": config.flat(),
     }
-    title = f"LR range test: {dataset.name} {config.data.split}, recipe {config.recipe}, {config.optim.optimizer}"
+    title = f"LR range test: {dataset.name} {config.loader.split}, recipe {config.recipe}, {config.optim.optimizer}"
     out = request.folder()
     _write(out, result, title)
     _print_suggestions(test, out)

@@ -10,12 +10,12 @@ from feedline.pipeline.dataset import Dataset
 def run(request: Request) -> int:
     """Prints the layer table, for the dataset's classes and size, or Tiny ImageNet's if there is no dataset."""
     config = request.config()
-    classes, size = config.data.classes or 200, config.data.image_size
-    if (Path(config.data.data) / "dataset.json").exists():
-        dataset = Dataset(config.data.data)
-        classes = config.data.classes or len(dataset.classes)
+    classes, size = config.loader.classes or 200, config.loader.image_size
+    if (Path(config.run.data) / "dataset.json").exists():
+        dataset = Dataset(config.run.data)
+        classes = config.loader.classes or len(dataset.classes)
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
-        Dataset(config.data.data)  # raises: this was asked for
+        Dataset(config.run.data)  # raises: this was asked for
     print(layer_table(request.network(classes), (3, size or 224, size or 224)))
     return 0

@@ -20,7 +20,7 @@ def run(request: Request) -> int:
     """Trains to the end, or until the run is asked to stop."""
     ranks = request.ranks
     start = ranks.on_first(lambda: choose_start(request))
-    config, dataset = start.config, Dataset(start.config.data.data)
+    config, dataset = start.config, Dataset(start.config.run.data)
     if start.snapshot is not None:
         start.snapshot.check_dataset(dataset, start.out)
     device = choose_device(config.run.device, ranks)

@@ -12,7 +12,7 @@ import pytest
 from bench import photos, scale, stages
 from bench.peers import __main__ as peers
 from bench.peers.contestants import CONTESTANTS, WORKS
-from feedline.pipeline import Dataset
+from feedline import Dataset
 
 
 def test_peers_are_measured_in_processes_of_their_own(

@@ -14,9 +14,8 @@ from bench.ladder import compute, runs
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from bench.ladder.tables import table, write_tables
+from feedline import Dataset
 from feedline.cli.recipes import read_recipe
-from feedline.pipeline import Dataset
-from feedline.pipeline.stores import STORES
 from tests.training.conftest import small_model
 
 
@@ -62,7 +61,7 @@ def test_feed(settings: Settings) -> None:
     ladder.RUNGS["feed"](settings)
     found = result(settings, "feed")
     assert found["complete"]
-    assert {row["store"] for row in found["rows"] if "store" in row} == set(STORES)
+    assert {row["store"] for row in found["rows"] if "store" in row} == {"files", "jpeg", "raw"}
     assert all(row["images_per_s"] > 0 for row in found["rows"] if "images_per_s" in row)
     assert any(row.get("loader", "").startswith("torchvision DataLoader") for row in found["rows"])
     assert not any("problem" in row for row in found["rows"])
@@ -78,7 +77,7 @@ def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
         assert found["best"]["images_per_s"] == max(r["images_per_s"] for r in found["rows"] if "dtype" in r)
         assert found["share_of_matmul"] > 0
     if rung == "together":
-        assert [row["store"] for row in found["rows"]] == list(STORES)
+        assert [row["store"] for row in found["rows"]] == ["files", "jpeg", "raw"]
         row = found["rows"][0]
         assert row["share_of_model"] == pytest.approx(row["together"] / row["model"])
         assert row["cores_needed"] == pytest.approx(row["cpu_us_per_image"] * row["model"] / 1e6)
@@ -89,7 +88,7 @@ def test_every_combination_is_tried_once_and_can_be_configured(settings: Setting
     assert len({tuple(row.items()) for row in tried}) == len(tried)
     for row in tried:
         config = settings.config(**compute.changes(row))
-        assert config.data.batch_size == row["batch_size"]
+        assert config.loader.batch_size == row["batch_size"]
         assert config.run.amp is (row["dtype"] != "float32")
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from torch import nn
 
+from feedline import Dataset
 from feedline.cli.main import main
-from feedline.pipeline import Dataset
 from tests.training.conftest import small_model
 
 QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]

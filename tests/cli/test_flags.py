@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from feedline import InputError
 from feedline.cli.flags import add_flags, as_words
 from feedline.cli.recipes import configure
-from feedline.pipeline import InputError
+from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.errors import as_flags
 from feedline.training.config import Config
 from feedline.training.keys import keys
@@ -24,16 +25,18 @@ def test_a_flag_beats_the_recipe_and_the_recipe_beats_the_default(tmp_path: Path
     recipe.write_text('epochs = 7\nmax-lr = 1\nflip = false\nmean = [0.5, 0.5, 0.5]\nstore = "jpeg"\n')
     config = configure(str(recipe), flags("--epochs", "9", "--amp", "--std", "0.1,0.2,0.3"))
     assert config.recipe == "mine"
-    assert (config.optim.epochs, config.optim.max_lr, config.data.flip) == (9, 1.0, False)
-    assert (config.data.mean, config.data.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
-    assert (config.run.amp, config.data.store, config.data.batch_size) == (True, "jpeg", 256)
+    assert (config.optim.epochs, config.optim.max_lr, config.loader.augment) == (9, 1.0, ("auto-crop",))
+    assert (config.loader.mean, config.loader.std) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
+    assert (config.run.amp, config.loader.store, config.loader.batch_size) == (True, "jpeg", 256)
 
 
 def test_every_key_is_a_flag_and_a_recipe_key(tmp_path: Path) -> None:
     defaults = Config.build("x", {}).flat()
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    assert set(shown_flags(parser)) == set(defaults) == {field.name for _, _, field in keys()}
+    keys_ = {field.name for _, _, field in keys()}
+    assert set(defaults) == keys_
+    assert set(shown_flags(parser)) == keys_ | OLD_KEYS.keys()
     lines = []
     for name, value in defaults.items():
         if value is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from feedline import Dataset
 from feedline.model import resnet18
-from feedline.pipeline import Dataset, compiled
+from feedline.pipeline import compiled
 from tests.cli.commands import QUICK, refused, run, train
 
 
@@ -45,7 +46,7 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     out = capsys.readouterr().out
     bench = json.loads(Path("runs/bench/bench.json").read_text())
     names = [r["name"] for r in bench["results"]]
-    assert names == [f"loader {s} {e}" for s in ("files", "jpeg", "raw", "resident") for e in ("dali", "torch")] + [
+    assert names == [f"loader {s} {e}" for s in ("files", "jpeg", "raw") for e in ("dali", "torch")] + [
         "model",
         "together",
     ]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from feedline import InputError
 from feedline.cli.recipes import RECIPES, configure, read_recipe
-from feedline.pipeline import InputError
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda p: p.stem)
@@ -13,9 +13,9 @@ def test_every_recipe_is_valid(path: Path) -> None:
 
 def test_the_requirement_and_the_assignment_are_what_they_say() -> None:
     default = configure("default", {})
-    assert (default.data.split, default.optim.epochs) == ("70-30", 50)
+    assert (default.loader.split, default.optim.epochs) == ("70-30", 50)
     assignment = configure("assignment", {})
-    assert assignment.data.split == "official"
+    assert assignment.loader.split == "official"
     optim = assignment.optim
     assert (optim.optimizer, optim.max_lr, optim.peak_epoch, optim.epochs) == ("adam", 0.00203, 4, 11)
     assert optim.final_div_factor == 1

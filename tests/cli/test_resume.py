@@ -1,6 +1,6 @@
 import pytest
 
-from feedline.pipeline import Dataset
+from feedline import Dataset
 from tests.cli.commands import QUICK, refused, run
 
 

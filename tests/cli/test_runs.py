@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from feedline.pipeline import Dataset
+from feedline import Dataset
 from tests.cli.commands import refused, run
 from tests.conftest import convert
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from feedline import Dataset
 from feedline.convert import build
-from feedline.pipeline import Dataset
 
 
 def jpeg(seed: int = 0, size: tuple[int, int] = (20, 20), mode: str = "RGB", **options: object) -> bytes:

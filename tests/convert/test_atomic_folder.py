@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from feedline import Dataset
 from feedline.convert import atomic_folder
-from feedline.pipeline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import refusal
 from tests.soak import conversions

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feedline import Dataset
 from feedline.convert import build, builder
-from feedline.pipeline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import file_digests, refusal
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from bench.memory import held_mib
+from feedline import Dataset, Loader
 from feedline.convert import images
-from feedline.pipeline import Dataset, Loader
-from feedline.pipeline.decode import DecodeError, decode
+from feedline.pipeline.dataset.decode import DecodeError, decode
 from tests.conftest import convert
 from tests.convert.helpers import jpeg, save_noise
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import ImageFolder
 
-from feedline.pipeline import Dataset
+from feedline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import refusal, save_noise
 

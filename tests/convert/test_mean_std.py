@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from feedline import Dataset
 from feedline.convert.mean_std import histogram, mean_std
-from feedline.pipeline import Dataset
 
 
 def test_mean_and_std_are_those_of_the_train_images(dataset: Dataset) -> None:

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from feedline import InputError
 from feedline.convert.options import Options
-from feedline.pipeline import InputError
 
 
 def options(**changed: Any) -> Options:

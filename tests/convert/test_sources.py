@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from feedline import Dataset, InputError
 from feedline.convert import sources
 from feedline.convert.sample import draw_sample
 from feedline.convert.sources import default_name, open_source
-from feedline.pipeline import Dataset, InputError
 from tests.conftest import convert
 from tests.convert.helpers import file_digests, refusal, zipped
 from tests.convert.server import serve

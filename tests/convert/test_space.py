@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from feedline import Dataset
 from feedline.convert import images
 from feedline.convert.sources import open_source
 from feedline.convert.space import bytes_needed
-from feedline.pipeline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import refusal
 

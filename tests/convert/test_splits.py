@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from feedline import Dataset, InputError
 from feedline.convert.splits import fraction_name, official, stratified
-from feedline.pipeline import Dataset, InputError
 from tests.conftest import convert
 from tests.convert.helpers import save_noise
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from feedline import Dataset
 from feedline.convert import build
 from feedline.convert.sample import draw_sample
-from feedline.pipeline import Dataset
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
 

@@ -13,8 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feedline.pipeline import Dataset, InputError
-from feedline.pipeline.decode import DecodeError, decode
+from feedline import Dataset, InputError
+from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.pipeline.readahead import runs
 from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.snapshot import Position, Snapshot
@@ -44,13 +45,13 @@ def damaged(data: bytes, damage: Damage) -> bytes:
 
 
 def replaced(value: Any, path: list[float], new: Any) -> Any:
-    """A copy of nested dicts and lists with one place, found by going down, replaced."""
+    """A copy of nested dicts and lists with one place replaced; `path` leads down to it."""
     if not path or not isinstance(value, (dict, list)) or not value:
         return new
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
-    at = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
+    key = keys[min(int(path[0] * len(keys)), len(keys) - 1)]
     changed = dict(value) if isinstance(value, dict) else list(value)
-    changed[at] = replaced(value[at], path[1:], new)
+    changed[key] = replaced(value[key], path[1:], new)
     return changed
 
 
@@ -100,7 +101,7 @@ class Fuzz:
             pack = dataset.pack(kind)
             pack.sizes(ids)
             pack.encoded(ids)
-            pack.expect(ids)
+            pack.will_need(*runs(ids, single=True))
             if kind == "raw":
                 pack.pixels(ids)
                 if pack.size is not None and pack.size[0] * pack.size[1] < 10**5:

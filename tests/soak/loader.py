@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from bench.memory import held_mib
-from feedline.pipeline import Dataset, Loader
-from feedline.pipeline.engine import ENGINES, EngineName
-from feedline.pipeline.stores import STORES, StoreName
+from feedline import Dataset, EngineName, Loader, StoreName
+from feedline.pipeline.engines.types import ENGINES
+from feedline.pipeline.stores import STORES
 
 ROW = 20  # of pixels, by which an image is known
 CLOSE = 6.0  # of 255: mean distance that decoders of JPEG may differ by in it
@@ -32,9 +32,7 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
     Raises:
         AssertionError: if an epoch holds an image twice or another image than the plan says.
     """
-    loader = Loader(
-        dataset, store=store, engine=engine, batch_size=batch_size, crop="center", flip=False, dtype=torch.uint8
-    )
+    loader = Loader(dataset, store=store, engine=engine, batch_size=batch_size, augment=(), dtype=torch.uint8)
     pack, ids = dataset.pack("raw"), dataset.ids("70-30", "train")
     assert pack.size is not None
     exact = store in ("raw", "resident") or engine == "torch"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from feedline import Dataset
 from feedline.cli.build import choose_device, make_loader
-from feedline.pipeline import Dataset
 from feedline.training.config import Config
 from feedline.training.loop import Trainer
 from feedline.training.snapshot import Snapshot

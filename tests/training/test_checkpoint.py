@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from feedline.pipeline import InputError
+from feedline import InputError
 from feedline.training import checkpoint
 from feedline.training.snapshot import FORMAT
 from tests.training.conftest import Build, Make

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from feedline.pipeline import InputError
+from feedline import InputError
 from feedline.training.config import Config
 
 

@@ -2,7 +2,7 @@ from typing import Any, Literal
 
 import pytest
 
-from feedline.pipeline import InputError
+from feedline import InputError
 from feedline.training.keys import convert, convert_known
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
-from feedline.pipeline import Dataset, InputError
 from feedline.pipeline.dataset import PARTS
 from feedline.training import checkpoint
 from feedline.training.loop import Trainer

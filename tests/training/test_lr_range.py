@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
-from feedline.pipeline import Dataset, InputError
 from feedline.training.config import Config
 from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
 from tests.training.conftest import small_model

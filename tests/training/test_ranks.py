@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from feedline import Dataset
 from feedline.cli.main import main
-from feedline.pipeline import Dataset
 from feedline.training import checkpoint
 from feedline.training.ranks import Agreement, Ranks
 from tests.training.conftest import small_model

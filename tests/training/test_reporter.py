@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from feedline.pipeline import Dataset
+from feedline import Dataset
 from feedline.training import checkpoint
 from tests.training.conftest import Build, Make, fit_until
 

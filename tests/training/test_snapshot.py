@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from feedline.pipeline import Dataset, InputError
+from feedline import Dataset, InputError
 from feedline.training.snapshot import Position, Snapshot
 from feedline.training.state import TrainState
 from tests.training.conftest import same

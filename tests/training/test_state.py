@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from feedline.pipeline import InputError
+from feedline import InputError
 from feedline.training import checkpoint
 from feedline.training.state import TrainState
 from feedline.training.stopping import Interrupted

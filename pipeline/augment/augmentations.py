@@ -1,0 +1,162 @@
+"""A list of augmentations: from its text to what the plan asks for windows and flips."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.augment.center import Center
+from feedline.pipeline.augment.flip import Flip
+from feedline.pipeline.augment.pad_crop import PadCrop
+from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
+from feedline.pipeline.augment.types import Crop, Size
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.plan.draw import Draw
+
+
+@dataclass(frozen=True)
+class AutoCrop:
+    """`auto-crop`: `pad-crop` where all images share one size, `random-resized-crop` where they do not.
+
+    Attributes:
+        padding: of `pad-crop`, in pixels.
+    """
+
+    name = "auto-crop"
+
+    padding: int = 4
+
+    def __post_init__(self) -> None:
+        PadCrop(self.padding)
+
+    def resolve(self, image: Size | None) -> Crop:
+        return PadCrop(self.padding) if image is not None else RandomResizedCrop()
+
+
+Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Flip
+# The order in which lists and help show them.
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    kind.name: kind for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip)
+}
+
+
+@dataclass(frozen=True)
+class Augmentations:
+    """What is done to the images of a part of a split.
+
+    Attributes:
+        output: (height, width) of a batch in pixels.
+        crop: chooses the windows.
+        flip: chooses what is mirrored; None for nothing.
+    """
+
+    output: Size
+    crop: Crop
+    flip: Flip | None = None
+
+    def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Windows, int32 [B, 4], (y, x, height, width) in pixels, and flips, bool [B]."""
+        window = self.crop.windows(draw, self.output)
+        return window, np.zeros(len(draw.ids), dtype=bool) if self.flip is None else self.flip.flips(draw)
+
+    def whole_images(self, image: Size | None) -> bool:
+        """Whether every image of this size is taken whole and as it is."""
+        as_it_is = not self.crop.random and self.flip is None
+        return as_it_is and self.output == image and self.window_size(image) == image
+
+    def window_size(self, image: Size | None) -> Size | None:
+        """(height, width) in pixels of all windows; None if images or windows vary."""
+        return None if image is None else self.crop.window_size(image, self.output)
+
+
+def parse(items: Sequence[str]) -> list[Augmentation]:
+    """Reads a list such as `["pad-crop:4", "flip"]`.
+
+    An item is a name, then its arguments, in their order or by name: `pad-crop:4`, `pad-crop:padding=4`,
+    `random-resized-crop:scale=0.25-1`.
+
+    Raises:
+        InputError: if a name is unknown, an argument cannot be read, or there are two crops or two of a kind.
+    """
+    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
+        raise InputError(f"`augment={items}`: must be a list of names, as ['pad-crop:4', 'flip']")
+    parsed = [_parse_item(item.strip()) for item in items]
+    crops = [a.name for a in parsed if not isinstance(a, Flip)]
+    if len(crops) > 1:
+        raise InputError(f"`augment={','.join(items)}`: {crops[0]} and {crops[1]}; one crop at most")
+    if len(parsed) - len(crops) > 1:
+        raise InputError(f"`augment={','.join(items)}`: flip is there twice")
+    return parsed
+
+
+def canonical(items: Sequence[str]) -> tuple[str, ...]:
+    """The list as it is kept and compared: arguments that have their default left out.
+
+    Raises:
+        InputError: as `parse` does.
+    """
+    return tuple(map(_text, parse(items)))
+
+
+def _text(augmentation: Augmentation) -> str:
+    fields = dataclasses.fields(augmentation)
+    changed = [(f.name, getattr(augmentation, f.name)) for f in fields if getattr(augmentation, f.name) != f.default]
+    arguments = [f"{name}={_argument(value)}" if len(fields) > 1 else _argument(value) for name, value in changed]
+    return ":".join([augmentation.name, *arguments])
+
+
+def _argument(value: Any) -> str:
+    return "-".join(map(_argument, value)) if isinstance(value, tuple) else f"{value:.12g}"
+
+
+def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> Augmentations:
+    """The augmentations of a train part.
+
+    Args:
+        items: as `parse` reads them; without a crop the whole centre is taken.
+        image: (height, width) of all images in pixels, None if they vary.
+        output: (height, width) of a batch in pixels.
+
+    Raises:
+        InputError: as `parse` does.
+    """
+    crop: Crop = Center()
+    flip = None
+    for augmentation in parse(items):
+        if isinstance(augmentation, Flip):
+            flip = augmentation
+        else:
+            crop = augmentation.resolve(image) if isinstance(augmentation, AutoCrop) else augmentation
+    return Augmentations(output, crop, flip)
+
+
+def _parse_item(item: str) -> Augmentation:
+    name, *words = item.split(":")
+    if name not in AUGMENTATIONS:
+        raise InputError(f"`augment={item}`: there is no {name!r}; choose from {', '.join(AUGMENTATIONS)}")
+    kind = AUGMENTATIONS[name]
+    fields = [field.name for field in dataclasses.fields(kind)]
+    values: dict[str, Any] = {}
+    for place, word in enumerate(words):
+        key, equals, text = word.partition("=")
+        key, text = (key, text) if equals else (fields[place] if place < len(fields) else "", word)
+        if key not in fields or key in values:
+            takes = f"takes {', '.join(fields)}" if fields else "takes no argument"
+            raise InputError(f"`augment={item}`: {name} {takes}")
+        values[key] = _convert(item, text, getattr(kind(), key))
+    return kind(**values)
+
+
+def _convert(item: str, text: str, like: Any) -> Any:
+    """An argument as the type of its default: a number, or a range as `0.08-1`."""
+    try:
+        if isinstance(like, tuple):
+            low, high = text.split("-")
+            return float(low), float(high)
+        return type(like)(text)
+    except ValueError as error:
+        wanted = "a range, as 0.08-1" if isinstance(like, tuple) else f"a number, as {like}"
+        raise InputError(f"`augment={item}`: {text!r} is not {wanted}") from error

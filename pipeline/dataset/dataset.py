@@ -1,0 +1,116 @@
+"""A dataset folder, open for reading."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
+from feedline.pipeline.dataset.index import PathIndex, check_range, load_array
+from feedline.pipeline.dataset.pack import Pack
+from feedline.pipeline.errors import InputError
+from feedline.program import command_line
+
+
+class Dataset:
+    """A dataset folder, open for reading. Only `dataset.json` is loaded whole.
+
+    Args:
+        root: the folder that `convert/build.py` wrote.
+
+    Attributes:
+        name: e.g. `tiny-imagenet`.
+        fingerprint: hex digest over every image's path, label and bytes, and the splits; checkpoints carry it.
+        image_size: (height, width) in pixels if all images share one size, else None.
+        classes: in label order.
+        mean, std: measured over the train images, per channel RGB, in 0..1.
+        count: images in all.
+        splits: {split: {part: images}}.
+        packs: {kind: {"bytes": ..., "files": ..., "image_size": [height, width] or None}}.
+        meta: everything in dataset.json.
+
+    Raises:
+        InputError: if there is no dataset or its description cannot be used.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        about = Description.read(self.root)
+        self.name, self.fingerprint, self.image_size = about.name, about.fingerprint, about.image_size
+        self.classes, self.count = about.classes, about.count
+        self.mean, self.std = about.mean, about.std
+        self.splits, self.packs, self.meta = about.splits, about.packs, about.meta
+        self._pack_sizes = about.pack_sizes
+
+    def __repr__(self) -> str:
+        packs = ", ".join(self.packs) or "none"
+        return f"Dataset({str(self.root)!r}: {self.count} images, {len(self.classes)} classes, packs: {packs})"
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """int32 [count], memory-mapped."""
+        path = self.root / "index/labels.npy"
+        return check_range(path, load_array(path, np.dtype("<i4"), self.count), 0, len(self.classes))
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int32]:
+        """int32 [count, 2]: height and width in pixels of the original images, memory-mapped."""
+        path = self.root / "index/sizes.npy"
+        return check_range(path, load_array(path, np.dtype("<i4"), self.count, (2,)), 1, MAX_SIDE + 1)
+
+    @cached_property
+    def plain(self) -> NDArray[np.bool_]:
+        """bool [count]: JPEGs for `decode_plain`, memory-mapped."""
+        return load_array(self.root / "index/plain.npy", np.dtype(bool), self.count)
+
+    @cached_property
+    def _paths(self) -> PathIndex:
+        return PathIndex(self.root / "index", self.count)
+
+    def path(self, image: int) -> str:
+        """The path of an image, relative to the dataset folder.
+
+        Raises:
+            InputError: if the index holds none, or one that leads out of the folder.
+        """
+        return self._paths[image]
+
+    def ids(self, split: str, part: str, classes: int | None = None) -> NDArray[np.int64]:
+        """The image ids of one part of a split, in file list order.
+
+        Args:
+            split: a key of `splits`.
+            part: `train` or `val`.
+            classes: keep only the first N classes (all if None).
+
+        Returns:
+            int64 [n]; memory-mapped when nothing was left out.
+
+        Raises:
+            InputError: if there is no such split, or there are fewer classes.
+        """
+        if split not in self.splits:
+            raise InputError(f"`split={split}`: {self.root} has the splits {', '.join(self.splits)}")
+        if part not in PARTS:
+            raise InputError(f"`part={part}`: choose train or val")
+        path = self.root / f"index/{split}-{part}.npy"
+        ids = check_range(path, load_array(path, np.dtype("<i8"), self.splits[split][part]), 0, self.count)
+        if classes is None:
+            return ids
+        if not 1 <= classes <= len(self.classes):
+            raise InputError(f"`classes={classes}`: {self.root} has {len(self.classes)} classes")
+        return ids[self.labels[ids] < classes]
+
+    def pack(self, kind: str) -> Pack:
+        """Opens a pack.
+
+        Raises:
+            InputError: if the dataset was built without it.
+        """
+        if kind not in self.packs:
+            raise InputError(
+                f"{self.root} has no {kind} pack; build it with: "
+                f"{command_line('convert')} --out {self.root} --packs {','.join([*self.packs, kind])} --force"
+            )
+        return Pack(self.root / "packs" / kind, self.count, self._pack_sizes[kind])

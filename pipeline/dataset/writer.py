@@ -1,0 +1,130 @@
+"""Writes packs, index and file lists, in id order."""
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.dataset.description import PARTS
+from feedline.pipeline.dataset.pack import PACK_INDEX
+
+PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in one file: one call gathers a batch
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named pair of lists of image ids; each int64, in file list order."""
+
+    name: str
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+
+
+class Record(NamedTuple):
+    """One image of a dataset folder: its path there, its label, its size in pixels, whether `decode_plain` takes it."""
+
+    path: str
+    label: int
+    height: int
+    width: int
+    plain: bool
+
+
+class PackWriter:
+    """Appends images to a pack.
+
+    A data file is closed before it would exceed `file_bytes`; an image never lies in two files.
+
+    Args:
+        folder: `packs/<kind>` of a dataset; created.
+        file_bytes: the most bytes in a data file.
+
+    Attributes:
+        nbytes: written so far.
+    """
+
+    # Linux keeps what is written by whole large pages (2 MiB) in large pages, ready to be mapped as such.
+    WRITE_BYTES = 8 << 20
+
+    def __init__(self, folder: Path, file_bytes: int = PACK_FILE_BYTES) -> None:
+        self.folder, self.file_bytes = folder, file_bytes
+        self.nbytes = 0
+        self._rows = array("Q")  # five numbers an image, in the order of PACK_INDEX
+        self._sizes: set[tuple[int, int]] = set()
+        self._file: BinaryIO | None = None
+        self._pending = bytearray()
+        self._number, self._offset = -1, 0
+        folder.mkdir(parents=True)
+
+    def add(self, data: bytes, height: int, width: int) -> None:
+        """Appends an image: its bytes and its size in pixels."""
+        if self._file is None or self._offset + len(data) > self.file_bytes:
+            self._next_file()
+        self._pending += data
+        if (whole := len(self._pending) // self.WRITE_BYTES * self.WRITE_BYTES) > 0:
+            self._write(whole)
+        self._rows.extend((self._offset, len(data), self._number, height, width))
+        self._offset += len(data)
+        self._sizes.add((height, width))
+        self.nbytes += len(data)
+
+    def close(self) -> dict[str, Any]:
+        """Writes what is left, and the index; returns what dataset.json says of the pack."""
+        self._end_file()
+        rows = np.frombuffer(self._rows, dtype=np.uint64).reshape(-1, len(PACK_INDEX.names or ()))
+        index = np.empty(len(rows), dtype=PACK_INDEX)
+        for column, name in enumerate(PACK_INDEX.names or ()):
+            index[name] = rows[:, column]
+        np.save(self.folder / "index.npy", index)
+        size = list(next(iter(self._sizes))) if len(self._sizes) == 1 else None
+        return {"bytes": self.nbytes, "files": self._number + 1, "image_size": size}
+
+    def _next_file(self) -> None:
+        self._end_file()
+        self._number += 1
+        self._offset = 0
+        self._file = (self.folder / f"{self._number:05d}.bin").open("wb")
+
+    def _write(self, count: int) -> None:
+        assert self._file is not None
+        self._file.write(self._pending[:count])
+        del self._pending[:count]
+
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self._write(len(self._pending))
+            self._file.close()
+
+
+def write_index(root: Path, records: Iterable[Record], splits: Iterable[Split]) -> None:
+    """Writes `index/` and `lists/`: the same content for loaders and for people (and DALI's own readers).
+
+    Args:
+        root: the dataset folder.
+        records: of all images, in id order.
+        splits: at least one.
+    """
+    folder = root / "index"
+    folder.mkdir(parents=True)
+    labels, sizes, plain, paths = array("i"), array("i"), bytearray(), []
+    for record in records:
+        paths.append(record.path.encode())
+        labels.append(record.label)
+        sizes.extend((record.height, record.width))
+        plain.append(record.plain)
+    np.save(folder / "labels.npy", np.array(labels, dtype=np.int32))
+    np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int32).reshape(-1, 2))
+    np.save(folder / "plain.npy", np.array(plain, dtype=bool))
+    np.save(folder / "paths.npy", np.cumsum([0, *map(len, paths)], dtype=np.int64))
+    (folder / "paths.bin").write_bytes(b"".join(paths))
+    for split in splits:
+        for part in PARTS:
+            ids: NDArray[np.int64] = getattr(split, part)
+            np.save(folder / f"{split.name}-{part}.npy", ids.astype(np.int64))
+            target = root / "lists" / split.name / f"{part}.txt"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"".join(b"%b %d\n" % (paths[i], labels[i]) for i in ids.tolist()))

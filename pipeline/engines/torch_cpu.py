@@ -1,0 +1,110 @@
+"""The torch engine on a CPU: the faster one there."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from feedline.pipeline.buffers import BufferPool
+from feedline.pipeline.cropper import Cropper, crop_one
+from feedline.pipeline.engines.resize import resize
+from feedline.pipeline.engines.types import EngineBatches, EngineSpec
+from feedline.pipeline.engines.workers import WorkerPool, in_order
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores import HostStore
+
+
+class TorchCpuEngine:
+    """Bytes or pixels and a plan to normalised batches, with the compiled kernel or numpy and torch.
+
+    Batches are made side by side in `threads` threads and yielded in order.
+    """
+
+    threaded = True
+
+    TASK_BYTES = 2 << 20  # of a task's batches: less costs more to hand on than to make, more falls out of the cache
+
+    def __init__(self, store: HostStore, spec: EngineSpec) -> None:
+        self.store, self.spec = store, spec
+        normalise = () if spec.dtype == torch.uint8 else (spec.mean, spec.std)
+        self._output_cropper = Cropper(spec.output, *normalise)
+        self._window_cropper = Cropper(spec.window) if spec.window else None
+        # Batches that are copied rather than decoded: handing them from thread to thread takes a part of the time.
+        self._quick = not store.encoded and not spec.resize
+        nbytes = spec.batch_size * spec.output[0] * spec.output[1] * 3 * spec.dtype.itemsize
+        self._batches_per_task = max(self.TASK_BYTES // nbytes, 1) if self._quick else 1
+        self._tasks_ahead = spec.threads + -(-spec.prefetch // self._batches_per_task)
+        shape = (self._batches_per_task * spec.batch_size, *spec.output, 3)
+        self._buffers = BufferPool(shape, spec.dtype, 2 * self._tasks_ahead)
+        self._workers = WorkerPool(self, spec.threads)
+
+    def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
+        coming = iter(batches)
+        groups = iter(lambda: list(islice(coming, self._batches_per_task)), [])
+        tasks = in_order(self._workers.start(), groups, self._make, ahead=self._tasks_ahead, help=self._quick)
+        for group, pixels in tasks:
+            yield from zip(group, _split(group, pixels.permute(0, 3, 1, 2)), strict=True)
+            del pixels  # its memory can be reused while the next task is waited for
+
+    def close(self) -> None:
+        self._workers.close()
+
+    def _make(self, group: list[PlanBatch]) -> torch.Tensor:
+        """Runs in a worker: the batches of a task, one behind the other, [B, height, width, 3]."""
+        out = self._buffers.take(sum(map(len, group)))
+        # float16, which the kernel does not write, is converted at the end.
+        pixels = np.empty(out.shape, dtype=np.float32) if out.dtype == np.float16 else out
+        first = 0
+        for batch in group:
+            self._make_batch(batch, pixels[first : first + len(batch)] if len(group) > 1 else pixels)
+            first += len(batch)
+        result = torch.from_numpy(out)
+        return result if pixels is out else result.copy_(torch.from_numpy(pixels))
+
+    def _make_batch(self, batch: PlanBatch, out: NDArray[Any]) -> None:
+        if self._window_cropper is None:
+            self._normalise_into(self._crop_each(batch), out)
+        elif self.spec.resize:
+            self._resize_windows_into(batch, self._window_cropper, out)
+        elif self.spec.whole_images and self.spec.dtype == torch.uint8:
+            self.store.gather(batch.ids, out)
+        else:
+            self.store.cut(batch, self._output_cropper, out)
+
+    def _resize_windows_into(self, batch: PlanBatch, cropper: Cropper, out: NDArray[Any]) -> None:
+        """Windows of one size, resized, a block of images in one call."""
+        assert self.spec.window is not None
+        for first in range(0, len(batch), self.store.BLOCK):
+            part = slice(first, first + self.store.BLOCK)
+            block = PlanBatch(batch.ids[part], batch.window[part], batch.flip[part])
+            windows = np.empty((len(block), *self.spec.window, 3), dtype=np.uint8)
+            self.store.cut(block, cropper, windows)
+            self._normalise_into(resize(torch.from_numpy(windows), self.spec.output).numpy(), out[part])
+
+    def _crop_each(self, batch: PlanBatch) -> NDArray[np.uint8]:
+        """Windows of all sizes, image by image: uint8 [B, height, width, 3]."""
+        out = torch.empty((len(batch), *self.spec.output, 3), dtype=torch.uint8)
+        crop_each_into(self.store, batch, out)
+        return out.numpy()
+
+    def _normalise_into(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
+        """uint8 [B, height, width, 3] of the output's size; to uint8 it is copied."""
+        window = np.array([[0, 0, *self.spec.output]], dtype=np.int32)
+        flip = np.zeros(len(pixels), dtype=bool)
+        self._output_cropper(np.ascontiguousarray(pixels), np.arange(len(pixels)), window, flip, out)
+
+
+def crop_each_into(store: HostStore, batch: PlanBatch, out: torch.Tensor) -> None:
+    """Windows of all sizes, image by image, resized and mirrored, into `out`: uint8 [B, height, width, 3]."""
+    images = zip(store.pixels(batch.ids), batch.window.tolist(), batch.flip.tolist(), out, strict=True)
+    for image, window, flip, slot in images:
+        pixels = resize(torch.from_numpy(crop_one(image, window))[None], (slot.shape[0], slot.shape[1]))[0]
+        slot.copy_(pixels.flip(1) if flip else pixels)
+
+
+def _split(group: list[PlanBatch], pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The batches of a task."""
+    return iter((pixels,) if len(group) == 1 else pixels.split([len(batch) for batch in group]))

@@ -1,0 +1,75 @@
+"""What an engine is."""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from feedline.pipeline.plan import PlanBatch
+
+EngineName = Literal["dali", "torch"]
+ENGINES: tuple[EngineName, ...] = ("dali", "torch")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What every engine is told.
+
+    Attributes:
+        output: (height, width) of a batch in pixels.
+        window: (height, width) of all windows in pixels, None if they vary.
+        inside: no window reaches outside its image.
+        whole_images: every image is taken whole, and not mirrored.
+        batch_size: the most images in a batch of this process.
+        mean, std: per channel RGB, in 0..1.
+        dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
+        device: where batches go.
+        threads: worker threads on the host.
+        decode: `cpu`, or `mixed` (the GPU takes part).
+        prefetch: batches made ahead.
+    """
+
+    output: tuple[int, int]
+    window: tuple[int, int] | None
+    inside: bool
+    whole_images: bool
+    batch_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: torch.dtype
+    device: torch.device
+    threads: int
+    decode: Literal["cpu", "mixed"]
+    prefetch: int
+
+    @property
+    def resize(self) -> bool:
+        """Whether some windows are not of the output's size."""
+        return self.window != self.output
+
+
+EngineBatches = Generator[tuple[PlanBatch, torch.Tensor], None, None]
+
+
+class Engine(Protocol):
+    """Turns plan batches into batches.
+
+    Attributes:
+        threaded: batches are made in threads of its own while the caller does something else.
+    """
+
+    threaded: bool
+
+    def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
+        """Yields each plan batch with its images.
+
+        Images are [B, 3, height, width] in channels-last memory, on the device, normalised unless uint8. The generator
+        may be closed at any batch and the engine run again.
+
+        Raises:
+            InputError: if an image cannot be read or decoded.
+        """
+
+    def close(self) -> None:
+        """Ends the threads that wait for the next run. The engine may be run again."""

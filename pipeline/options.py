@@ -1,0 +1,143 @@
+"""The options of a loader: their names, defaults, help and checks. Flags and recipe keys are made of them."""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Concatenate, Literal, ParamSpec
+
+import torch
+
+from feedline.pipeline.augment import canonical
+from feedline.pipeline.augment.old_keys import OLD_KEYS
+from feedline.pipeline.engines.types import EngineName
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.stores import StoreName
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DTYPES = (torch.float32, torch.float16, torch.uint8)
+
+P = ParamSpec("P")
+
+
+def key(default: Any, help: str) -> Any:
+    """An option that is also a flag of train.py and a key of recipes."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """What a loader can be told.
+
+    Attributes:
+        split: e.g. `70-30` or `official`.
+        part: `train` (augmented, shuffled) or `val`.
+        classes: only the first N classes (all if None).
+        batch_size: images in a batch, over all ranks.
+        store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
+        engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
+        device: where batches go, e.g. `cuda` or `cpu`.
+        decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
+        threads: worker threads on the host (all cores if None).
+        prefetch: batches made ahead.
+        image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies).
+        augment: for train: names of augmentations with their arguments, as `("pad-crop:4", "flip")`; see
+            `feedline.pipeline.augment`.
+        crop_fraction: for val: side of the centre window / the largest that fits (1 where all images share one size,
+            else 0.875, if None).
+        shuffle: for train: `full`, or `blocks` (for storage where random reads are slow: blocks of neighbours in random
+            order, images mixed within groups of blocks).
+        shuffle_block: neighbours in a block, for `blocks`.
+        shuffle_group: blocks in a group, for `blocks`.
+        mean, std: per channel RGB, in 0..1 (ImageNet's by default).
+        dtype: of the images: float32 or float16; or uint8 for pixels that are not normalised.
+        seed: of order, windows and flips.
+        rank, world_size: this process's share of each batch.
+
+    Raises:
+        InputError: if a value cannot be used.
+    """
+
+    split: str = key("70-30", "the split: 70-30 or official")
+    part: Literal["train", "val"] = "train"
+    classes: int | None = key(None, "use only the first N classes, for quick tries")
+    store: Literal["auto"] | StoreName = key("auto", "what hands out the images")
+    engine: Literal["auto"] | EngineName = key("auto", "what makes batches of them")
+    device: str | torch.device = "cpu"
+    decode: Literal["cpu", "mixed"] = key("mixed", "where DALI decodes JPEGs on a GPU machine")
+    threads: int | None = key(None, "worker threads of the loader (default: one a core)")
+    prefetch: int = 3
+    batch_size: int = key(256, "images in a batch")
+    image_size: int | None = key(None, "side of the input in pixels (default: the images' own)")
+    augment: tuple[str, ...] = key(
+        ("auto-crop", "flip"),
+        "what is done to train images, separated by commas: pad-crop:4, "
+        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, or auto-crop (pad-crop where images share "
+        "one size, else random-resized-crop)",
+    )
+    crop_fraction: float | None = key(
+        None, "evaluation: side of the centre / the largest that fits (default: 1, or 0.875 where sizes vary)"
+    )
+    shuffle: Literal["full", "blocks"] = key("full", "blocks mixes neighbours less and reads slow storage in long runs")
+    shuffle_block: int = key(256, "neighbours in a block, for --shuffle blocks")
+    shuffle_group: int = key(64, "blocks mixed with each other, for --shuffle blocks")
+    mean: tuple[float, ...] = key(IMAGENET_MEAN, "R,G,B subtracted, in 0..1")
+    std: tuple[float, ...] = key(IMAGENET_STD, "R,G,B divided by, in 0..1")
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        require(self.image_size is None or self.image_size >= 8, "image_size", self.image_size, "at least 8")
+        ok = self.crop_fraction is None or 0 < self.crop_fraction <= 1
+        require(ok, "crop_fraction", self.crop_fraction, "above 0 and at most 1")
+        require(len(self.mean) == 3 and all(map(math.isfinite, self.mean)), "mean", self.mean, "three numbers")
+        ok = len(self.std) == 3 and all(0 < v < math.inf for v in self.std)
+        require(ok, "std", self.std, "three positive numbers")
+        require(self.dtype in DTYPES, "dtype", self.dtype, "float32, float16 or uint8")
+        require(isinstance(self.augment, Iterable), "augment", self.augment, "a list of names")
+        object.__setattr__(self, "augment", canonical(self.augment))  # before anybody sees it
+
+
+def require(ok: bool, name: str, value: object, wanted: str) -> None:
+    """Raises InputError if an option's value is not what is wanted."""
+    if not ok:
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        raise InputError(f"`{name}={text}`: must be {wanted}")
+
+
+def takes_options(
+    options: Callable[P, LoaderOptions],
+) -> Callable[[Callable[[Any, Any, LoaderOptions], None]], Callable[Concatenate[Any, Any, P], None]]:
+    """Turns `method(self, dataset, options)` into `method(self, dataset, *, split=..., batch_size=..., ...)`."""
+
+    def decorate(method: Callable[[Any, Any, LoaderOptions], None]) -> Callable[Concatenate[Any, Any, P], None]:
+        @functools.wraps(method)
+        def with_keywords(self: Any, dataset: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+            _refuse_unknown(kwargs)
+            method(self, dataset, options(*args, **kwargs))
+
+        keywords = inspect.signature(LoaderOptions).parameters.values()
+        positional = list(inspect.signature(method).parameters.values())[:2]
+        with_keywords.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
+        return with_keywords
+
+    return decorate
+
+
+def _refuse_unknown(names: Any) -> None:
+    known = [field.name for field in dataclasses.fields(LoaderOptions)]
+    for name in names:
+        if name in OLD_KEYS:
+            raise InputError(f"`{name}`: say `augment` instead, as augment=['pad-crop:4', 'flip']")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(f"{name}: no such option" + (f"; did you mean {near[0]}?" if near else ""))

@@ -1,0 +1,5 @@
+"""Every random choice of the data side, as plain arrays."""
+
+from feedline.pipeline.plan.plan import Blocks, Plan, PlanBatch
+
+__all__ = ["Blocks", "Plan", "PlanBatch"]

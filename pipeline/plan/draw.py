@@ -1,0 +1,41 @@
+"""The random words that choices about images are made of."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.plan.philox import philox
+
+Words = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Some images in an epoch. What is drawn for an image depends on (seed, epoch, image id) alone.
+
+    Attributes:
+        ids: int64 [B].
+        sizes: int64 [B, 2], height and width in pixels.
+        seed: 64 bits.
+        epoch: 32 bits.
+    """
+
+    ids: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    seed: int
+    epoch: int
+    _words: dict[int, Words] = field(default_factory=dict, repr=False)
+
+    def words(self, stream: int) -> Words:
+        """Four random words of 32 bits for each image: uint64 [B] each; another stream, other words.
+
+        A stream that several ask for is computed once.
+        """
+        if stream not in self._words:
+            self._words[stream] = philox(self.ids, seed=self.seed, epoch=self.epoch, stream=stream)
+        return self._words[stream]
+
+    def subset(self, positions: NDArray[np.int64]) -> "Draw":
+        """Some of the images, by their positions, int64 [n]."""
+        return Draw(self.ids[positions], self.sizes[positions], self.seed, self.epoch)

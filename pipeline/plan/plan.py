@@ -1,0 +1,163 @@
+"""The plan: which image, which window of it, flipped or not, for every slot of an epoch.
+
+Every random choice of the data side is made here and in the augmentations, as plain arrays, by a counter-based
+generator. What an image undergoes is a function of (seed, epoch, image id) alone; the order of an epoch is a function
+of (seed, epoch). Batch size, ranks, engines, stores and interruptions cannot change it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBatch:
+    """What a batch consists of.
+
+    Attributes:
+        ids: int64 [B], image ids.
+        window: int32 [B, 4], (y, x, height, width) in pixels; it may reach outside the image.
+        flip: bool [B].
+    """
+
+    ids: NDArray[np.int64]
+    window: NDArray[np.int32]
+    flip: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Chooser(Protocol):
+    """Chooses windows and flips; `feedline.pipeline.augment.Augmentations` is the one that loaders use."""
+
+    def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Windows, int32 [B, 4], and flips, bool [B], of some images."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Shuffling for storage where random reads are slow: see `BlockPermutation`.
+
+    Attributes:
+        images: neighbours in the list that are read together.
+        group: blocks that are mixed with each other.
+    """
+
+    images: int
+    group: int
+
+
+class Plan:
+    """The plan of one part of a split.
+
+    Args:
+        ids: int64 [n], the image ids of the part.
+        sizes: from image ids to int64 [B, 2], their height and width in pixels.
+        batch_size: images in a batch, over all ranks.
+        augment: chooses windows and flips.
+        shuffle: a fresh order each epoch, the incomplete last batch dropped. Otherwise list order, every image once.
+        blocks: shuffle blocks of neighbours, and images within groups of blocks, instead of all images.
+        seed: 64 bits.
+        rank, world_size: this process's share of each batch.
+
+    Raises:
+        InputError: if there are no images, or too few for one batch.
+    """
+
+    CHUNK = 4096  # images planned in one go: a call of numpy costs a hundred times what an image does
+
+    def __init__(
+        self,
+        ids: NDArray[np.int64],
+        sizes: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        *,
+        batch_size: int,
+        augment: Chooser,
+        shuffle: bool,
+        blocks: Blocks | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise InputError(f"`rank={rank}`: must be at least 0 and below the `world_size={world_size}`")
+        if batch_size < 1 or (shuffle and batch_size % world_size):
+            raise InputError(f"`batch_size={batch_size}`: must be a positive multiple of the {world_size} rank(s)")
+        if not len(ids):
+            raise InputError("this part of the split holds no image")
+        if shuffle and len(ids) < batch_size:
+            raise InputError(f"`batch_size={batch_size}`: only {len(ids)} images to train on; make it smaller")
+        self.ids, self.sizes, self.augment = ids, sizes, augment
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.blocks = blocks if shuffle else None
+        self._order: tuple[int, Permutation | BlockPermutation] | None = None
+        self._batches_per_chunk = max(self.CHUNK * world_size // batch_size, 1)
+        self._chunk: tuple[int, int, list[PlanBatch]] | None = None
+
+    @property
+    def batches(self) -> int:
+        """Batches in an epoch, over all ranks; the same every epoch."""
+        full, rest = divmod(len(self.ids), self.batch_size)
+        return full + (rest > 0 and not self.shuffle)
+
+    def __len__(self) -> int:
+        """Batches in an epoch of which this rank has a share: all, but for a last one that is too short."""
+        return self.batches - (self.batches > 0 and not len(self._share(self.batches - 1)))
+
+    def batch(self, epoch: int, k: int) -> PlanBatch:
+        """Batch `k` of an epoch: this rank's share of it.
+
+        Raises:
+            IndexError: if the epoch has no batch k.
+        """
+        if not 0 <= k < len(self):
+            raise IndexError(f"batch {k}: an epoch has {len(self)}")
+        number, place = divmod(k, self._batches_per_chunk)
+        if self._chunk is None or self._chunk[:2] != (epoch, number):
+            self._chunk = (epoch, number, self._compute(epoch, number))
+        return self._chunk[2][place]
+
+    def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
+        """The images of batch `k`, those of all ranks in their order: int64 [B]."""
+        slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
+        return np.asarray(self.ids[self.order(epoch)(slots) if self.shuffle else slots])
+
+    def order(self, epoch: int) -> Permutation | BlockPermutation:
+        """The order of a shuffled epoch: from slots, int64 [k], to positions in `ids`."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self._new_order(epoch)
+        return self._order[1]
+
+    def _new_order(self, epoch: int) -> Permutation | BlockPermutation:
+        n, blocks = len(self.ids), self.blocks
+        if blocks is None:
+            return Permutation(n, seed=self.seed, epoch=epoch)
+        return BlockPermutation(n, block=blocks.images, group=blocks.group, seed=self.seed, epoch=epoch)
+
+    def _compute(self, epoch: int, number: int) -> list[PlanBatch]:
+        """The batches of a chunk."""
+        first = number * self._batches_per_chunk
+        shares = [self._share(k) for k in range(first, min(first + self._batches_per_chunk, len(self)))]
+        bounds = np.cumsum([0, *map(len, shares)]).tolist()
+        slots = np.concatenate(shares)
+        if self.shuffle:
+            slots = self.order(epoch)(slots)
+        ids = np.asarray(self.ids[slots])
+        window, flip = self.augment.choose(Draw(ids, self.sizes(ids), self.seed, epoch))
+        return [PlanBatch(ids[a:b], window[a:b], flip[a:b]) for a, b in pairwise(bounds)]
+
+    def _share(self, k: int) -> NDArray[np.int64]:
+        """The slots of batch k that are this rank's."""
+        start, stop = k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids))
+        bounds = [start + (stop - start) * r // self.world_size for r in (self.rank, self.rank + 1)]
+        return np.arange(*bounds, dtype=np.int64)

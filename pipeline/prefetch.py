@@ -1,0 +1,78 @@
+"""Runs an engine while its batches are used: in a thread of its own, or where they are taken."""
+
+import atexit
+import queue
+import threading
+from collections.abc import Generator
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+_ENDED = "this loop over the loader was ended by another one; only one can run at a time"
+
+
+class Direct(Generic[Item]):
+    """Runs a generator where its items are taken. `take` raises RuntimeError after `close`."""
+
+    def __init__(self, items: Generator[Item, None, None]) -> None:
+        self._items = items
+
+    def take(self) -> Item:
+        try:
+            return next(self._items)
+        except StopIteration as error:
+            raise RuntimeError(_ENDED) from error
+
+    def close(self) -> None:
+        self._items.close()
+
+
+class Prefetcher(Generic[Item]):
+    """Runs a generator in a thread, up to `depth` items ahead.
+
+    `take` raises what the generator raised, and RuntimeError after `close`, which waits for the thread.
+    """
+
+    def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
+        self._queue: queue.Queue[Item | BaseException] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._items = items
+        self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
+        self._thread.start()
+        # A thread that still runs DALI or torch while the interpreter ends would abort the process.
+        atexit.register(self.close)
+
+    def take(self) -> Item:
+        if self._stop.is_set():
+            raise RuntimeError(_ENDED)
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        self._stop.set()
+        while self._thread.is_alive():
+            self._thread.join(timeout=0.05)
+            while not self._queue.empty():
+                self._queue.get_nowait()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:
+            self._put(error)
+        finally:
+            self._items.close()
+
+    def _put(self, item: Item | BaseException) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False

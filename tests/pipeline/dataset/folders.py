@@ -1,0 +1,11 @@
+"""Changes to dataset folders."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def edit(root: Path, **changes: Any) -> None:
+    """Changes what dataset.json says."""
+    path = root / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -1,0 +1,97 @@
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from feedline.pipeline.dataset.decode import DecodeError, decode, decode_plain
+
+
+def photo(height: int = 40, width: int = 56) -> Image.Image:
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pillow(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_gives_pillows_pixels(subsampling: int) -> None:
+    data = encoded(photo(), "JPEG", quality=90, subsampling=subsampling)
+    pixels, gray, plain = decode(data)
+    assert (gray, plain) == (False, True)
+    assert np.array_equal(pixels, pillow(data))
+    out = np.empty_like(pixels)
+    decode_plain(np.frombuffer(data, dtype=np.uint8), out)
+    assert np.array_equal(out, pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_other_formats_go_through_pillow(kind: str) -> None:
+    data = encoded(photo(), kind)
+    pixels, gray, plain = decode(data)
+    assert (gray, plain) == (False, False)
+    assert np.array_equal(pixels, pillow(data))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_of_one_channel_is_noticed(kind: str) -> None:
+    data = encoded(photo().convert("L"), kind)
+    pixels, gray, _ = decode(data)
+    assert gray
+    assert np.array_equal(pixels, pillow(data))
+
+
+def test_gray_of_sixteen_bits_keeps_its_upper_ones() -> None:
+    values = np.arange(0, 1 << 16, 64, dtype=np.uint16).reshape(32, 32)
+    pixels = decode(encoded(Image.fromarray(values), "PNG")).pixels
+    assert np.array_equal(pixels, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_images_stand_upright(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6  # turned by 90 degrees
+    data = encoded(photo(), kind, exif=exif)
+    pixels, _, plain = decode(data)
+    assert not plain
+    assert np.array_equal(pixels, np.rot90(pillow(data), -1))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_half_a_file_is_refused(kind: str) -> None:
+    data = encoded(photo(), kind)
+    with pytest.raises(DecodeError):
+        decode(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("data", [b"", b"no image at all", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError) as caught:
+        decode(data)
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0"])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(exif: bytes) -> None:
+    data = encoded(photo(40, 56), "JPEG", comment=exif)
+    size = data.index(b"\xff\xc0") + 5
+    assert data[size : size + 4] == bytes([0, 40, 0, 56])
+    with pytest.raises(DecodeError, match=r"pixels"):
+        decode(data[:size] + b"\xfd\xe8\xfd\xe8" + data[size + 4 :])
+
+
+@pytest.mark.parametrize(("shape", "message"), [((60, 60, 3), "56x40 pixels, not 60x60"), ((30, 20, 3), "too small")])
+def test_a_jpeg_of_another_size_is_refused(shape: tuple[int, ...], message: str) -> None:
+    data = np.frombuffer(encoded(photo(40, 56), "JPEG"), dtype=np.uint8)
+    with pytest.raises(DecodeError, match=message):
+        decode_plain(data, np.empty(shape, dtype=np.uint8))

@@ -1,0 +1,124 @@
+"""Engines and stores against Pillow and against each other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from feedline import Dataset
+from feedline.pipeline.engines.choose import make_engine
+from feedline.pipeline.stores import STORES, open_store
+from tests.conftest import convert
+from tests.pipeline.loading import DEVICES, ENGINES, epoch, expected, make_loader
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_batches_hold_what_the_plan_says(dataset: Dataset, store: Any, engine: Any, part: Any, device: str) -> None:
+    """Every store and engine against Pillow: same order, same windows, normalised pixels to float rounding."""
+    loader = make_loader(dataset, store=store, engine=engine, part=part, device=device, decode="cpu")
+    batches = epoch(loader, 3)
+    assert len(batches) == len(loader)
+    for k, (images, labels) in enumerate(batches):
+        plan = loader.plan.batch(3, k)
+        assert images.device.type == labels.device.type == device
+        assert images.dtype == torch.float32
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.tolist() == dataset.labels[plan.ids].tolist()
+        # A decoder may round a value of 0..255 otherwise by one: 1 / 255 / 0.22.
+        tolerance = 0.0179 if store in ("files", "jpeg") else 1e-5
+        torch.testing.assert_close(images.cpu(), expected(dataset, plan), atol=tolerance, rtol=0)
+
+
+@pytest.mark.gpu
+def test_mixed_decoding_stays_near_the_cpu_decoder(dataset: Dataset) -> None:
+    mixed = epoch(make_loader(dataset, store="jpeg", engine="dali", device="cuda", decode="mixed"))
+    cpu = epoch(make_loader(dataset, store="jpeg", engine="dali", device="cpu"))
+    for (a, _), (b, _) in zip(mixed, cpu, strict=True):
+        assert (a.cpu() - b).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_engines_agree_on_images_of_all_sizes(varied: Dataset, store: Any, part: Any, device: str) -> None:
+    """Random resized crop, or centre crop, then a resize: DALI and torchvision filter alike to a few levels of 255."""
+    options: dict[str, Any] = {
+        "split": "70-30", "store": store, "part": part, "batch_size": 5, "image_size": 48, "decode": "cpu"
+    }  # fmt: skip
+    dali = epoch(make_loader(varied, engine="dali", device=device, **options), 2)
+    reference = epoch(make_loader(varied, engine="torch", **options), 2)
+    assert len(dali) == len(reference) > 0
+    for (a, la), (b, lb) in zip(dali, reference, strict=True):
+        assert a.shape[1:] == (3, 48, 48)
+        assert la.tolist() == lb.tolist()
+        levels = (a.cpu() - b).abs() * 255 * 0.225
+        assert levels.mean() < 0.5
+        assert levels.max() < 5
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_only_the_window_of_a_turned_photograph_is_decoded(tmp_path: Path, part: Any) -> None:
+    """DALI decodes windows of the upright image, whatever way the file's EXIF block says it lies."""
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        folder = tmp_path / "in" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+        exif = Image.Exif()
+        exif[0x112] = (1, 3, 6, 8)[number // 2 % 4]
+        coarse.resize((160, 100), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=95, exif=exif)
+    turned = convert(tmp_path / "in", tmp_path / "out")
+    assert {tuple(size) for size in turned.sizes.tolist()} == {(100, 160), (160, 100)}
+    options: dict[str, Any] = {"split": "70-30", "part": part, "store": "jpeg", "batch_size": 4, "image_size": 48}
+    for (a, _), (b, _) in zip(*(epoch(make_loader(turned, engine=e, **options)) for e in ENGINES), strict=True):
+        levels = (a - b).abs() * 255 * 0.225
+        assert levels.mean() < 0.5
+        assert levels.max() < 5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_images_can_be_made_smaller(dataset: Dataset, engine: Any) -> None:
+    images, _ = next(iter(make_loader(dataset, engine=engine, store="raw", image_size=32, part="val")))
+    whole, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part="val")))
+    means = torch.nn.functional.avg_pool2d(whole, 2)
+    assert images.shape == (20, 3, 32, 32)
+    assert (images - means).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_half_precision_batches(dataset: Dataset, engine: Any) -> None:
+    half, _ = next(iter(make_loader(dataset, engine=engine, store="raw", dtype=torch.float16)))
+    full, _ = next(iter(make_loader(dataset, engine=engine, store="raw")))
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half.float(), full, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pixels_as_they_are(dataset: Dataset, engine: Any) -> None:
+    """uint8 batches: the same windows, not normalised; whole images straight out of the store."""
+    for part in ("train", "val"):
+        pixels, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part=part, dtype=torch.uint8)))
+        full, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part=part, mean=(0, 0, 0), std=(1, 1, 1))))
+        assert pixels.dtype == torch.uint8
+        assert pixels.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(pixels / 255, full)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_yield_each_plan_batch_with_its_images(dataset: Dataset, engine: Any, part: Any) -> None:
+    """In order, also where a task of the torch engine makes several small batches, and from any batch on."""
+    loader = make_loader(dataset, engine=engine, store="raw", part=part, batch_size=3)
+    built = make_engine(engine, open_store("raw", dataset, loader.device), loader.spec)
+    for first in (0, 5):
+        planned = [loader.plan.batch(1, k) for k in range(first, len(loader))]
+        for (batch, images), wanted in zip(built.run(planned), planned, strict=True):
+            assert batch is wanted
+            torch.testing.assert_close(images, expected(dataset, wanted), atol=1e-5, rtol=0)
+    built.close()

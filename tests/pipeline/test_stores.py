@@ -1,0 +1,157 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from feedline import Dataset, InputError, PlanBatch
+from feedline.pipeline import stores
+from feedline.pipeline.cropper import Cropper
+from feedline.pipeline.engines.types import ENGINES
+from feedline.pipeline.stores import FilesStore, HostStore, choose_store, open_store, resolve_store
+from tests.conftest import convert
+from tests.pipeline.loading import epoch, make_loader
+
+CPU = torch.device("cpu")
+HOST_STORES: list[Any] = ["files", "jpeg", "raw"]
+
+
+def opened(name: Any, dataset: Dataset) -> HostStore:
+    store = open_store(name, dataset, CPU)
+    assert isinstance(store, HostStore)
+    return store
+
+
+def test_auto_takes_the_store_that_memory_can_hold(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def choice(**packs: float) -> str:
+        about = {k: {"bytes": int(gib * 2**30), "files": 1, "image_size": [64, 64]} for k, gib in packs.items()}
+        monkeypatch.setattr(dataset, "packs", about)
+        return choose_store(dataset, CPU)[0]
+
+    assert choice(raw=0.001, jpeg=0.001) == "raw"
+    assert choice(raw=10**6, jpeg=10**5) == "jpeg"
+    assert choice(raw=10**6) == "raw"
+    assert choice(jpeg=1) == "jpeg"
+    assert choice() == "files"
+
+
+def test_auto_says_why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "machine_memory", lambda: 64 * 2**30)
+    name, why = choose_store(dataset, CPU)
+    assert (name, why) == ("raw", "the raw pack of 1.5 MiB fits in half of this machine's 64 GiB of memory")
+
+
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_every_store_holds_the_same_images(dataset: Dataset, name: Any) -> None:
+    store, ids = opened(name, dataset), np.array([100, 0, 57, 127])
+    files = [(dataset.root / dataset.path(i)) for i in ids.tolist()]
+    wanted = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    for image, data, file, pixels in zip(store.pixels(ids), store.read(ids), files, wanted, strict=True):
+        assert np.array_equal(image, pixels)
+        assert data.tobytes() == (file.read_bytes() if store.encoded else pixels.tobytes())
+    gathered = np.empty((4, 64, 64, 3), dtype=np.uint8)
+    store.gather(ids, gathered)
+    assert np.array_equal(gathered, wanted)
+    assert store.sizes(ids).tolist() == [[64, 64]] * 4
+
+
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_windows_are_cut_out_of_more_images_than_a_block(dataset: Dataset, name: Any) -> None:
+    rng, count = np.random.default_rng(0), 2 * HostStore.BLOCK + 3
+    ids = rng.integers(0, 128, count)
+    window = np.concatenate([rng.integers(-5, 40, (count, 2)), np.tile([30, 20], (count, 1))], axis=1).astype(np.int32)
+    batch = PlanBatch(ids, window, rng.integers(0, 2, count).astype(bool))
+    store, cut, wanted = opened(name, dataset), *(np.empty((count, 30, 20, 3), dtype=np.uint8) for _ in range(2))
+    store.cut(batch, Cropper((30, 20)), cut)
+    images = np.stack(store.pixels(np.arange(128)))
+    Cropper((30, 20))(images, ids, window, batch.flip, wanted)
+    assert np.array_equal(cut, wanted)
+
+
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_images_of_all_sizes_say_their_sizes(varied: Dataset, name: Any) -> None:
+    store, ids = opened(name, varied), np.arange(24)
+    assert store.size is None
+    assert store.sizes(ids).tolist() == [list(image.shape[:2]) for image in store.pixels(ids)]
+
+
+def test_a_long_file_is_read_to_its_end(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number, side in enumerate((8, 147, 148, 300)):  # around the first read, of 64 KiB, and well above
+        folder = tmp_path / "in" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    dataset = convert(tmp_path / "in", tmp_path / "out", "--packs", "raw", "--val-fraction", "0.5")
+    for image, data in enumerate(FilesStore(dataset).read(np.arange(4))):
+        assert data.tobytes() == (dataset.root / dataset.path(image)).read_bytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_damaged_image_is_named(varied: Dataset, tmp_path: Any, engine: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(varied.root, copy)
+    victim = Dataset(copy).path(int(varied.ids("70-30", "val")[1]))
+    (copy / victim).write_bytes(b"no image at all")
+    loader = make_loader(Dataset(copy), split="70-30", store="files", engine=engine, part="val", image_size=32)
+    with pytest.raises(InputError, match="no longer decodes") as caught:
+        list(loader)
+    assert victim in str(caught.value)
+
+
+def test_an_image_of_another_size_is_named(dataset: Dataset, tmp_path: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset.root, copy)
+    Image.new("RGB", (32, 32)).save(copy / dataset.path(0))
+    with pytest.raises(InputError, match="32x32") as caught:
+        list(make_loader(Dataset(copy), store="files", engine="torch", batch_size=96))
+    assert dataset.path(0) in str(caught.value)
+
+
+def test_a_missing_image_is_named(dataset: Dataset, tmp_path: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset.root, copy)
+    (copy / dataset.path(0)).unlink()
+    loader = make_loader(Dataset(copy), store="files", engine="torch", batch_size=96)
+    with pytest.raises(InputError, match="No such file") as caught:
+        list(loader)
+    assert dataset.path(0) in str(caught.value)
+
+
+def test_resident_on_a_cpu_is_raw_and_said_once(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    loader = make_loader(dataset, store="resident", engine="torch")
+    assert loader.store_name == "raw"
+    (line,) = caplog.messages
+    assert line.startswith("store: raw, because resident keeps pixels in a GPU's memory")
+    for (a, _), (b, _) in zip(epoch(loader), epoch(make_loader(dataset, store="raw", engine="torch")), strict=True):
+        assert torch.equal(a, b)
+    assert len(caplog.messages) == 1
+
+
+def test_a_store_that_was_named_is_taken(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    for name in HOST_STORES:
+        assert resolve_store(name, dataset, CPU) == name
+    assert resolve_store("auto", dataset, CPU) == "raw"
+    assert resolve_store("resident", dataset, torch.device("cuda")) == "resident"
+    assert not caplog.messages
+
+
+def test_there_is_no_other_store(dataset: Dataset) -> None:
+    name: Any = "tape"
+    with pytest.raises(InputError, match="store=tape: choose one of auto, files, jpeg, raw, resident"):
+        open_store(name, dataset, CPU)
+
+
+def test_images_of_all_sizes_cannot_be_resident(varied: Dataset) -> None:
+    with pytest.raises(InputError, match="store=resident: needs images of one size, here they vary; use store=raw"):
+        open_store("resident", varied, CPU)
+
+
+@pytest.mark.gpu
+def test_loaders_of_a_dataset_share_the_resident_pixels(dataset: Dataset) -> None:
+    open_store("resident", dataset, torch.device("cuda"))
+    before = torch.cuda.memory_allocated()
+    open_store("resident", dataset, torch.device("cuda"))
+    assert torch.cuda.memory_allocated() == before
