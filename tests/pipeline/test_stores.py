@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 
 from feedline import Dataset, InputError, PlanBatch
-from feedline.pipeline import stores
 from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.engines.types import ENGINES
-from feedline.pipeline.stores import FilesStore, HostStore, choose_store, open_store, resolve_store
+from feedline.pipeline.stores import FilesStore, HostStore, choose, choose_store, open_store, resolve_store
 from tests.conftest import convert
 from tests.pipeline.loading import epoch, make_loader
 
@@ -39,7 +38,7 @@ def test_auto_takes_the_store_that_memory_can_hold(dataset: Dataset, monkeypatch
 
 
 def test_auto_says_why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "machine_memory", lambda: 64 * 2**30)
+    monkeypatch.setattr(choose, "machine_memory", lambda: 64 * 2**30)
     name, why = choose_store(dataset, CPU)
     assert (name, why) == ("raw", "the raw pack of 1.5 MiB fits in half of this machine's 64 GiB of memory")
 

@@ -1,0 +1,34 @@
+"""Stores hand out the bytes or the pixels of image i.
+
+Four of them, from the least preparation to the most speed: `files` reads one file an image, `jpeg` takes the same bytes
+out of a pack, `raw` takes decoded pixels out of a pack, `resident` keeps those pixels in the memory of a GPU.
+"""
+
+from feedline.pipeline.stores.choose import (
+    STORES,
+    Store,
+    StoreName,
+    choose_store,
+    open_store,
+    resolve_store,
+    stores_on,
+)
+from feedline.pipeline.stores.encoded import FilesStore, JpegStore
+from feedline.pipeline.stores.host import HostStore
+from feedline.pipeline.stores.raw import RawStore
+from feedline.pipeline.stores.resident import ResidentStore
+
+__all__ = [
+    "STORES",
+    "FilesStore",
+    "HostStore",
+    "JpegStore",
+    "RawStore",
+    "ResidentStore",
+    "Store",
+    "StoreName",
+    "choose_store",
+    "open_store",
+    "resolve_store",
+    "stores_on",
+]

@@ -1,0 +1,90 @@
+"""What stores on the host have in common."""
+
+import threading
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.cropper import Cropper
+from feedline.pipeline.dataset import Dataset, Pack
+from feedline.pipeline.plan import PlanBatch
+
+
+class HostStore(ABC):
+    """Images on the host.
+
+    Attributes:
+        encoded: it holds the bytes of image files rather than pixels.
+        size: (height, width) in pixels of all images, None if they vary.
+        large: memory cannot hold it, so that reading ahead names every image, not only runs of neighbours.
+    """
+
+    encoded: bool
+    large: bool
+    size: tuple[int, int] | None
+
+    BLOCK = 64  # images decoded before they are cropped: fewer cost more calls, more fall out of a core's cache
+
+    def __init__(self, dataset: Dataset, pack: Pack | None = None) -> None:
+        self._dataset, self._pack = dataset, pack
+        self.size = dataset.image_size if pack is None else pack.size
+        self.large = pack is not None and pack.files.large
+        self._thread = threading.local()
+
+    def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Height and width of images in pixels: int64 [B, 2]."""
+        if self._pack is not None:
+            return self._pack.sizes(ids)
+        if self.size is not None:
+            return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
+        return self._dataset.sizes[ids].astype(np.int64)
+
+    @abstractmethod
+    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Images as the store holds them: uint8 [bytes] or [height, width, 3] each.
+
+        Raises:
+            InputError: if one cannot be read.
+        """
+
+    @abstractmethod
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Images decoded: uint8 [height, width, 3] each.
+
+        Raises:
+            InputError: if one cannot be read or decoded; it is named.
+        """
+
+    @abstractmethod
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Images of one size, decoded, into `out`: uint8 [B, height, width, 3].
+
+        Raises:
+            InputError: as `pixels`.
+        """
+
+    def cut(self, batch: PlanBatch, cropper: Cropper, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        """Windows of images of one size, through a cropper, into `out`: [B, window height, window width, 3].
+
+        Raises:
+            InputError: as `pixels`.
+        """
+        for first in range(0, len(batch), self.BLOCK):
+            part = slice(first, first + self.BLOCK)
+            ids = batch.ids[part]
+            cropper(self._decode_block(ids), np.arange(len(ids)), batch.window[part], batch.flip[part], out[part])
+
+    def will_need(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> None:
+        """Runs of neighbours, images firsts[i] to lasts[i], will be read soon."""
+        if self._pack is not None:
+            self._pack.will_need(firsts, lasts)
+
+    def _decode_block(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 [B, height, width, 3] in memory of this thread, valid until its next block."""
+        if not hasattr(self._thread, "block"):
+            assert self.size is not None
+            self._thread.block = np.empty((self.BLOCK, *self.size, 3), dtype=np.uint8)
+        block: NDArray[np.uint8] = self._thread.block[: len(ids)]
+        self.gather(ids, block)
+        return block

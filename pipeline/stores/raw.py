@@ -1,0 +1,41 @@
+"""`raw`: decoded pixels out of a pack."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.pipeline.cropper import Cropper, whole_image_copier
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.stores.host import HostStore
+
+
+class RawStore(HostStore):
+    """Decoded pixels out of a pack: views into the memory map."""
+
+    encoded = False
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._raw = dataset.pack("raw")
+        super().__init__(dataset, self._raw)
+        self._array = self._raw.as_array()
+        self._copy = None if self._raw.size is None else whole_image_copier(self._raw.size)
+
+    def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        return self._raw.pixels(ids)
+
+    def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        return self._raw.pixels(ids)
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        if self._array is None or self._copy is None:
+            self._raw.gather(ids, out)
+            return
+        self._raw.files.check_lengths()
+        self._copy(self._array, ids, out)
+
+    def cut(self, batch: PlanBatch, cropper: Cropper, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        if self._array is None:
+            super().cut(batch, cropper, out)
+            return
+        self._raw.files.check_lengths()
+        cropper(self._array, batch.ids, batch.window, batch.flip, out)

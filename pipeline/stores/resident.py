@@ -1,0 +1,60 @@
+"""`resident`: decoded pixels in the memory of a GPU."""
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from feedline.pipeline.dataset import Dataset, Pack
+from feedline.pipeline.errors import InputError
+
+
+class ResidentStore:
+    """All pixels of the dataset in one tensor, uint8 [N, height, width, 3], in the memory of a GPU.
+
+    Args:
+        dataset: with a raw pack of one size.
+        device: the GPU.
+
+    Raises:
+        InputError: if images vary in size or do not fit.
+    """
+
+    encoded = False
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        pack = dataset.pack("raw")
+        if pack.size is None:
+            raise InputError("`store=resident`: needs images of one size, here they vary; use `store=raw`")
+        self.size: tuple[int, int] | None = pack.size
+        self.sizes = pack.sizes
+        self._pixels = _resident_pixels(dataset, pack, pack.size, device)
+
+    def read(self, ids: NDArray[np.int64]) -> torch.Tensor:
+        """Images: uint8 [B, height, width, 3] on the device."""
+        index = torch.from_numpy(ids).pin_memory().to(self._pixels.device, non_blocking=True)
+        return self._pixels.index_select(0, index)
+
+
+# Train and val loaders of one dataset share the pixels; they are freed with the dataset.
+_RESIDENT: "WeakKeyDictionary[Dataset, dict[torch.device, torch.Tensor]]" = WeakKeyDictionary()
+
+
+def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    tensors = _RESIDENT.setdefault(dataset, {})
+    if device not in tensors:
+        try:
+            pixels = torch.empty((dataset.count, *size, 3), dtype=torch.uint8, device=device)
+        except torch.OutOfMemoryError as error:
+            gib = pack.files.nbytes / 2**30
+            raise InputError(
+                f"`store=resident`: {gib:.1f} GiB of pixels do not fit on {device}; use `store=raw`"
+            ) from error
+        for start in range(0, dataset.count, 1024):
+            ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
+            part = torch.empty((len(ids), *size, 3), dtype=torch.uint8)
+            pack.gather(ids, part.numpy())
+            pixels[start : start + len(ids)].copy_(part)
+        tensors[device] = pixels
+    return tensors[device]
