@@ -1,6 +1,8 @@
 """Data that the tests make for themselves, once a session."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 # Networks this small are faster on one thread, here and in the processes that tests start; and two threads that wait
@@ -28,6 +30,14 @@ def convert(source: Path | str, out: Path, *flags: str) -> Dataset:
     """Builds a dataset as the command does, and opens it."""
     assert build.main(["--source", str(source), "--out", str(out), "--workers", "1", *flags]) == 0
     return Dataset(out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_as_in_a_terminal() -> Iterator[None]:
+    """A shell ignores SIGINT for what it starts in the background, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
