@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
+from weakref import WeakSet
 
 import torch
 
@@ -15,6 +16,7 @@ from feedline.pipeline.stores.raw import RawStore
 from feedline.pipeline.stores.resident import ResidentStore
 
 logger = logging.getLogger(__name__)
+_WARNED: "WeakSet[Dataset]" = WeakSet()  # about `resident` without a GPU
 
 Store: TypeAlias = HostStore | ResidentStore
 StoreName = Literal["files", "jpeg", "raw", "resident"]
@@ -43,11 +45,16 @@ def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store
 
 
 def resolve_store(name: StoreName | Literal["auto"], dataset: Dataset, device: torch.device) -> StoreName:
-    """The store that a loader opens: `auto` is decided; `resident` without a GPU becomes `raw`, which is logged."""
+    """The store that a loader opens.
+
+    `auto` is decided. `resident` without a GPU becomes `raw`, which is logged once for the loaders of a dataset.
+    """
     if name == "auto":
         return choose_store(dataset, device)[0]
     if name == "resident" and device.type == "cpu":
-        logger.warning("store: raw, because resident keeps pixels in a GPU's memory and this loader has no GPU")
+        if dataset not in _WARNED:
+            _WARNED.add(dataset)
+            logger.warning("store: raw, because resident keeps pixels in a GPU's memory and this loader has no GPU")
         return "raw"
     return name
 

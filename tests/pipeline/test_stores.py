@@ -120,8 +120,9 @@ def test_a_missing_image_is_named(dataset: Dataset, tmp_path: Any) -> None:
 
 
 def test_resident_on_a_cpu_is_raw_and_said_once(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
-    loader = make_loader(dataset, store="resident", engine="torch")
-    assert loader.store_name == "raw"
+    opened = Dataset(dataset.root)  # no other test has made a loader of it
+    loader, val = (make_loader(opened, store="resident", engine="torch", part=part) for part in ("train", "val"))
+    assert loader.store_name == val.store_name == "raw"
     (line,) = caplog.messages
     assert line.startswith("store: raw, because resident keeps pixels in a GPU's memory")
     for (a, _), (b, _) in zip(epoch(loader), epoch(make_loader(dataset, store="raw", engine="torch")), strict=True):
