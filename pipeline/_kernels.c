@@ -1,7 +1,7 @@
-/* The loops of loading, without the interpreter's lock: windows of images into a batch (pipeline/cropper.py), and
+/* The inner loops of loading, run without the GIL: cutting windows of images into a batch (pipeline/cropper.py), and
    the plan's random numbers (pipeline/plan/philox.py, permutation.py).
 
-   Those rooms say what is computed and do the same with numpy and torch, to the bit, where this is not compiled.
+   Those files document what is computed. Without a compiler they compute the same bits with numpy and torch.
 */
 
 #define PY_SSIZE_T_CLEAN
@@ -18,7 +18,7 @@
 #define PREFETCH(address) ((void)(address))
 #endif
 
-/* Loops that are compiled for wider vectors too; the one that the processor can run is taken when the module loads. */
+/* Functions that are also compiled for wider vectors; loading the module chooses the version for this processor. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 14)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -29,11 +29,11 @@ typedef struct {
     const uint8_t *images; /* [N, height, width, 3] */
     Py_ssize_t height, width;
     const int64_t *ids;     /* [count] */
-    const int32_t *windows; /* [count, 4] or one for all: y, x, height, width */
+    const int32_t *windows; /* [count, 4], or [1, 4] for all images: y, x, height, width */
     const uint8_t *flips;   /* [count] */
     Py_ssize_t count, window_step;
     Py_ssize_t out_height, out_width;
-    const float *scale, *shift; /* [out_width * 3] each, or NULL: the output is uint8 */
+    const float *scale, *shift; /* [out_width * 3] each; NULL for uint8 output */
     void *out;                  /* [count, out_height, out_width, 3] */
 } Work;
 
@@ -42,16 +42,17 @@ static Py_ssize_t clamp(Py_ssize_t value, Py_ssize_t low, Py_ssize_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* The next image comes into the cache while this one is worked on: images lie anywhere, so that the processor cannot
-   know which is next. Within a page of memory it knows itself how to go on. */
+/* Loads the next image into the cache while this one is processed. The processor cannot predict the address of the next
+   image; within a page of 4 KiB its own prefetcher does the rest. */
 static void prefetch(const uint8_t *image, Py_ssize_t length)
 {
-    for (Py_ssize_t at = 0; at < length; at += 4096)
-        PREFETCH(image + at);
+    for (Py_ssize_t offset = 0; offset < length; offset += 4096)
+        PREFETCH(image + offset);
 }
 
-/* Pixels in reverse order. Four bytes are moved for three, in one move: the fourth is written over by the next pixel. The
-   first and the last pixel are moved alone: behind them there may be nothing to read, or something to keep. */
+/* Copies pixels in reverse order. A pixel is copied as 4 bytes, which is one instruction; the next pixel overwrites the
+   fourth byte. The first and the last pixel are copied as 3 bytes: the fourth may lie outside the source, or would
+   overwrite something after the target. */
 static void mirror(uint8_t *restrict to, const uint8_t *restrict from, Py_ssize_t pixels)
 {
     const uint8_t *source = from + 3 * (pixels - 1);
@@ -72,7 +73,7 @@ WIDE static void normalise(float *restrict to, const uint8_t *restrict from, con
         to[i] = shift[i] + (float)from[i] * scale[i];
 }
 
-/* One image's window. `row` has room for a row of the output. */
+/* Cuts the window of one image. `row` is working memory for a row of the output. */
 static void cut(const Work *work, Py_ssize_t number, uint8_t *row)
 {
     const int32_t *window = work->windows + number * work->window_step;
@@ -80,7 +81,7 @@ static void cut(const Work *work, Py_ssize_t number, uint8_t *row)
     const Py_ssize_t y = window[0], x = window[1], h = work->out_height, w = work->out_width;
     const uint8_t *image = work->images + work->ids[number] * height * width * 3;
     const int flip = work->flips[number];
-    /* Columns of the window that are inside the image. */
+    /* The columns of the window that are inside the image. */
     const Py_ssize_t first = clamp(-x, 0, w), last = clamp(width - x, first, w);
     const Py_ssize_t before = flip ? w - last : first, inside = last - first;
     uint8_t *bytes = (uint8_t *)work->out + number * h * values;
@@ -95,7 +96,7 @@ static void cut(const Work *work, Py_ssize_t number, uint8_t *row)
         const uint8_t *ready = row;
         if (y + r < 0 || y + r >= height || !inside) {
             if (work->scale)
-                memcpy(floats, work->shift, sizeof(float) * (size_t)values); /* zero, normalised */
+                memcpy(floats, work->shift, sizeof(float) * (size_t)values); /* a normalised zero */
             else
                 memset(bytes, 0, (size_t)values);
             continue;
@@ -129,7 +130,7 @@ static int run(const Work *work)
     return 0;
 }
 
-/* What does not fit is refused before anything is written. */
+/* Checks all arguments before anything is written. */
 static int check(const Work *work, const Py_buffer *images, const Py_buffer *windows, const Py_buffer *flips,
                  const Py_buffer *scale, const Py_buffer *shift, const Py_buffer *out)
 {
@@ -139,14 +140,14 @@ static int check(const Work *work, const Py_buffer *images, const Py_buffer *win
         (windows->len != 16 * count && windows->len != 16) || flips->len != count || !scale->buf != !shift->buf ||
         (work->scale && (scale->len != row || shift->len != row)) ||
         out->len != count * work->out_height * work->out_width * 3 * size) {
-        PyErr_SetString(PyExc_ValueError, "crop: lengths do not fit each other");
+        PyErr_SetString(PyExc_ValueError, "crop: array lengths do not fit together");
         return -1;
     }
-    const Py_ssize_t held = images->len / (work->height * work->width * 3);
+    const Py_ssize_t image_count = images->len / (work->height * work->width * 3);
     for (Py_ssize_t i = 0; i < count; i++) {
         const int32_t *window = work->windows + i * work->window_step;
-        if (work->ids[i] < 0 || work->ids[i] >= held) {
-            PyErr_Format(PyExc_IndexError, "crop: image %lld of %zd", (long long)work->ids[i], held);
+        if (work->ids[i] < 0 || work->ids[i] >= image_count) {
+            PyErr_Format(PyExc_IndexError, "crop: image %lld of %zd", (long long)work->ids[i], image_count);
             return -1;
         }
         if (window[2] != work->out_height || window[3] != work->out_width) {
@@ -207,7 +208,7 @@ static PyObject *philox(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "y*w*IIII", &ids, &words, &k0, &k1, &epoch, &stream))
         return NULL;
     if (words.len != 4 * ids.len)
-        PyErr_SetString(PyExc_ValueError, "philox: lengths do not fit each other");
+        PyErr_SetString(PyExc_ValueError, "philox: array lengths do not fit together");
     else {
         const uint64_t *id = ids.buf;
         uint64_t *to = words.buf;
@@ -237,9 +238,9 @@ static PyObject *philox(PyObject *self, PyObject *args)
     return result;
 }
 
-#define LANES 64 /* ids at once, so that the processor need not wait for one round of one id */
+#define LANES 64 /* ids processed together, so that the rounds of different ids overlap in the processor */
 
-/* half += F(other) mod modulus, where F is MurmurHash3's 32-bit finaliser, keyed on both sides. */
+/* half = (half + F(other)) mod modulus, where F is MurmurHash3's 32-bit finaliser with two keys mixed in. */
 static inline void shift_halves(uint64_t *restrict half, const uint64_t *restrict other, uint64_t modulus,
                          const uint32_t *keys)
 {
@@ -253,12 +254,12 @@ static inline void shift_halves(uint64_t *restrict half, const uint64_t *restric
         x *= 0xC2B2AE35u;
         x ^= x >> 16;
         const uint64_t sum = half[i] + (((uint64_t)x * modulus) >> 32), less = sum - modulus;
-        half[i] = sum < less ? sum : less; /* below the modulus, less wraps around */
+        half[i] = sum < less ? sum : less; /* if sum < modulus, less wraps around */
     }
 }
 
-/* Once through the network: LANES values below a * b. */
-WIDE static void walk(uint64_t *values, uint64_t a, uint64_t b, const uint32_t *keys, Py_ssize_t rounds)
+/* One pass through the network, for LANES values below a * b. */
+WIDE static void pass_through(uint64_t *values, uint64_t a, uint64_t b, const uint32_t *keys, Py_ssize_t rounds)
 {
     uint64_t left[LANES], right[LANES];
     for (int i = 0; i < LANES; i++) {
@@ -278,19 +279,19 @@ static void permute_lanes(const uint64_t *slots, uint64_t *to, Py_ssize_t count,
 {
     uint64_t values[LANES] = {0}, again[LANES];
     memcpy(values, slots, 8 * (size_t)count);
-    walk(values, a, b, keys, rounds);
-    for (;;) { /* what left 0..n-1 walks on until it is back */
-        Py_ssize_t outside[LANES], many = 0;
+    pass_through(values, a, b, keys, rounds);
+    for (;;) { /* results of n or more go through the network again */
+        Py_ssize_t outside[LANES], count_outside = 0;
         memset(again, 0, sizeof(again));
         for (Py_ssize_t i = 0; i < count; i++)
             if (values[i] >= n && slots[i] < n) {
-                again[many] = values[i];
-                outside[many++] = i;
+                again[count_outside] = values[i];
+                outside[count_outside++] = i;
             }
-        if (!many)
+        if (!count_outside)
             break;
-        walk(again, a, b, keys, rounds);
-        for (Py_ssize_t i = 0; i < many; i++)
+        pass_through(again, a, b, keys, rounds);
+        for (Py_ssize_t i = 0; i < count_outside; i++)
             values[outside[i]] = again[i];
     }
     memcpy(to, values, 8 * (size_t)count);
@@ -306,7 +307,7 @@ static PyObject *permute(PyObject *self, PyObject *args)
         return NULL;
     const Py_ssize_t rounds = keys.len / 8;
     if (out.len != slots.len || !a || !b || a * b < n || rounds % 2)
-        PyErr_SetString(PyExc_ValueError, "permute: lengths do not fit each other");
+        PyErr_SetString(PyExc_ValueError, "permute: array lengths do not fit together");
     else {
         const uint64_t *slot = slots.buf;
         uint64_t *to = out.buf;
@@ -323,26 +324,28 @@ static PyObject *permute(PyObject *self, PyObject *args)
     return result;
 }
 
-/* A file's length in bytes, without letting go of the interpreter's lock as os.fstat does: with other threads waiting for
-   it, getting it back takes far longer than the call. */
+/* The length of an open file in bytes. Unlike os.fstat it does not release the GIL: while other threads wait for the
+   GIL, getting it back takes far longer than the call itself. */
 static PyObject *file_size(PyObject *self, PyObject *args)
 {
     int descriptor;
-    struct stat found;
+    struct stat status;
 
     if (!PyArg_ParseTuple(args, "i", &descriptor))
         return NULL;
-    if (fstat(descriptor, &found))
+    if (fstat(descriptor, &status))
         return PyErr_SetFromErrno(PyExc_OSError);
-    return PyLong_FromLongLong((long long)found.st_size);
+    return PyLong_FromLongLong((long long)status.st_size);
 }
 
 static PyMethodDef methods[] = {
     {"crop", crop, METH_VARARGS,
      "crop(images, (height, width), ids, windows, flips, out, (out_height, out_width), scale, shift)\n\n"
-     "See pipeline.crops.Cropper."},
-    {"permute", permute, METH_VARARGS, "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
-    {"file_size", file_size, METH_VARARGS, "file_size(descriptor)\n\nSee pipeline.dataset.Pack.check_files."},
+     "See pipeline.cropper.Cropper."},
+    {"permute", permute, METH_VARARGS,
+     "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
+    {"file_size", file_size, METH_VARARGS,
+     "file_size(descriptor)\n\nSee pipeline.dataset.mapping.MappedFiles.check_lengths."},
     {"philox", philox, METH_VARARGS, "philox(ids, words, k0, k1, epoch, stream)\n\nSee pipeline.plan.philox.philox."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,4 @@
-"""Cuts windows out of images on the host: out of one image, or out of a batch in one call."""
+"""Cuts windows out of images on the host: out of one image, or out of many in one call."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from feedline.pipeline import compiled
 def crop_one(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint8]:
     """A copy of a window (y, x, height, width) of an image [H, W, 3]: uint8 [height, width, 3].
 
-    What lies outside the image is zero.
+    Pixels outside the image are zero.
     """
     y, x, height, width = window
     top, left = max(y, 0), max(x, 0)
@@ -30,18 +30,17 @@ def crop_one(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint
 
 
 class Cropper:
-    """Windows of one size out of images of one size into a batch: cut, mirrored and, if asked to, normalised.
+    """Cuts windows of one size out of images of one size, mirrors and optionally normalises them.
 
-    The compiled kernel does it in one pass without the interpreter's lock: 5 us an image of 64x64 to float32
-    (bench.stages). Where it is not compiled numpy and torch do the same, to the bit, in up to two and a half times
-    the time. Several threads may call one cropper.
+    The compiled kernel does it in one pass without the GIL: 5 us per 64x64 image to float32 (bench.stages). Without
+    the kernel, numpy and torch give the same bits in up to 2.5 times the time. Several threads may call one cropper.
 
     Args:
         output: (height, width) of the windows in pixels.
         mean, std: per channel RGB, in 0..1; without them pixels stay uint8.
     """
 
-    BLOCK = 64  # images in a call without the kernel: fewer cost more calls, more fall out of a core's cache
+    BLOCK = 64  # images per call without the kernel: fewer need more calls, more do not fit in a core's cache
 
     def __init__(
         self, output: tuple[int, int], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
@@ -50,7 +49,7 @@ class Cropper:
         self._scale: NDArray[np.float32] | None = None
         self._shift: NDArray[np.float32] | None = None
         if mean is not None and std is not None:
-            # (x / 255 - mean) / std as a product and a sum, with a row of factors: loops over three channels are slow.
+            # (x / 255 - mean) / std as x * scale + shift, with factors for a whole row: loops over 3 channels are slow.
             scale, shift = 1 / (255 * np.array(std)), -np.array(mean) / np.array(std)
             self._scale, self._shift = (np.tile(v, output[1]).astype(np.float32) for v in (scale, shift))
         self._thread = threading.local()
@@ -63,18 +62,18 @@ class Cropper:
         flip: NDArray[np.bool_],
         out: NDArray[Any],
     ) -> None:
-        """Writes the windows into `out`. What lies outside an image is zero (before it is normalised).
+        """Writes the windows into `out`. Pixels outside an image are zero (before normalisation).
 
         Args:
             images: uint8 [N, H, W, 3], contiguous.
-            ids: int64 [B], which of them.
-            window: int32 [B, 4], (y, x, height, width) in pixels, all of the output's height and width.
-            flip: bool [B].
+            ids: int64 [B], indices into `images`.
+            window: int32 [B, 4], (y, x, height, width) in pixels; height and width are those of the output.
+            flip: bool [B], which windows to mirror.
             out: [B, height, width, 3], contiguous; float32 if normalised, else uint8.
 
         Raises:
-            IndexError: if there is no such image.
-            ValueError: if a window has another size.
+            IndexError: if an id is out of range.
+            ValueError: if a window has a different size.
         """
         if window.strides[0] == 0:  # the same window for all images
             window = window[:1]
@@ -83,7 +82,7 @@ class Cropper:
             compiled.kernels.crop(images, size, ids, window, flip, out, self._output, self._scale, self._shift)
             return
         if (window[:, 2:] != self._output).any():
-            raise ValueError(f"crop: a window of another size than {self._output}")
+            raise ValueError(f"crop: a window is not of size {self._output}")
         window = np.broadcast_to(window, (len(ids), 4))
         for first in range(0, len(ids), self.BLOCK):
             part = slice(first, first + self.BLOCK)
@@ -96,7 +95,7 @@ class Cropper:
             rows.mul_(torch.from_numpy(self._scale)).add_(torch.from_numpy(self._shift))
 
     def _block_cropper(self, size: tuple[int, ...]) -> "_BlockCropper":
-        """One a thread: it holds memory that it works in."""
+        """The cropper of this thread; each has its own working memory."""
         if getattr(self._thread, "size", None) != size:
             self._thread.size, self._thread.cropper = size, _BlockCropper((size[0], size[1]), self.BLOCK)
         cropper: _BlockCropper = self._thread.cropper
@@ -106,7 +105,7 @@ class Cropper:
 def whole_image_copier(
     size: tuple[int, int],
 ) -> Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]], None]:
-    """A function that copies whole images by their ids: from uint8 [N, *size, 3] to uint8 [B, *size, 3].
+    """Returns a function that copies whole images by id, from uint8 [N, *size, 3] to uint8 [B, *size, 3].
 
     Args:
         size: (height, width) in pixels.
@@ -120,14 +119,13 @@ def whole_image_copier(
 
 
 class _BlockCropper:
-    """Cuts windows with numpy and torch, a block of images in one call.
+    """Cuts windows with numpy and torch, a block of images per call.
 
-    Image by image, Python would take most of the time, under the interpreter's lock. A block is small enough for a
-    core's cache.
+    Image by image, most of the time would be spent in Python, under the GIL. A block fits in a core's cache.
 
     Args:
         size: (height, width) of the images in pixels.
-        block: the most images in a call.
+        block: maximum number of images per call.
     """
 
     def __init__(self, size: tuple[int, int], block: int) -> None:
@@ -143,28 +141,28 @@ class _BlockCropper:
         window: NDArray[np.int32],
         flip: NDArray[np.bool_],
     ) -> NDArray[np.uint8]:
-        """The windows, mirrored where `flip` says: uint8 [B, height, width, 3], valid until the next call."""
+        """Returns the windows, mirrored where `flip` is set: uint8 [B, height, width, 3], valid until the next call."""
         (height, width), count = self._size, len(ids)
         h, w = window[0, 2:].tolist()
         y, x = window[:, 0].astype(np.int64), window[:, 1].astype(np.int64)
         outside = max(-y.min(), -x.min(), (y + h).max() - height, (x + w).max() - width, 0)
-        taken, mirrored = self._images[:count], int(np.count_nonzero(flip))
+        pixels, mirrored = self._images[:count], int(np.count_nonzero(flip))
         if (h, w) == self._size and not outside and not mirrored:
-            return self._take(images, ids, taken)
+            return self._take(images, ids, pixels)
         self._make_margin(int(outside))
-        # Images to be mirrored go last, so that one call mirrors them all; `place` puts them back in order.
+        # Images to be mirrored go last, so that one call mirrors all of them; `position` restores the order.
         order = np.argsort(flip, kind="stable")
-        place = np.empty(count, dtype=np.int64)
-        place[order] = np.arange(count)
-        self._take(images, ids[order], taken)
+        position = np.empty(count, dtype=np.int64)
+        position[order] = np.arange(count)
+        self._take(images, ids[order], pixels)
         margin, straight = self._margin, count - mirrored
         inner = self._padded[:count, margin : margin + height, 3 * margin : 3 * (margin + width)]
-        rows = taken.reshape(count, height, width * 3)
+        rows = pixels.reshape(count, height, width * 3)
         inner[:straight] = rows[:straight]
-        inner[straight:] = _mirror(taken[straight:]).reshape(mirrored, height, width * 3)
+        inner[straight:] = _mirror(pixels[straight:]).reshape(mirrored, height, width * 3)
         stride = self._padded.shape[2]
         left = np.where(flip, width - x - w, x)
-        starts = (place * self._padded.shape[1] + y + margin) * stride + 3 * (left + margin)
+        starts = (position * self._padded.shape[1] + y + margin) * stride + 3 * (left + margin)
         last = self._padded.size - (h - 1) * stride - 3 * w
         windows = as_strided(self._padded.reshape(-1), (last + 1, h, 3 * w), (1, stride, 1), writeable=False)
         return windows[starts].reshape(count, h, w, 3)
@@ -173,10 +171,10 @@ class _BlockCropper:
     def _take(images: NDArray[np.uint8], ids: NDArray[np.int64], out: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if len(ids) and not 0 <= ids.min() <= ids.max() < len(images):
             raise IndexError(f"crop: images {ids.min()} to {ids.max()} of {len(images)}")
-        return images.take(ids, axis=0, out=out, mode="clip")  # other modes go through a copy
+        return images.take(ids, axis=0, out=out, mode="clip")  # other modes make a copy
 
     def _make_margin(self, pixels: int) -> None:
-        """Allocates images with a border of zeros for windows that reach outside; the border stays zero."""
+        """Allocates images with a border of zeros, for windows that reach outside; the border stays zero."""
         if pixels > self._margin:
             height, width = self._size
             self._margin = pixels
@@ -184,5 +182,5 @@ class _BlockCropper:
 
 
 def _mirror(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [B, H, W, 3] mirrored left to right; torch has a vector loop for this, numpy none."""
+    """Mirrors uint8 [B, H, W, 3] left to right. torch has a vectorised loop for this, numpy does not."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()

@@ -1,11 +1,11 @@
-"""Random words for any ids at once: what makes a choice depend on seed, epoch and image alone."""
+"""Random words for any ids, so that a choice depends only on seed, epoch and image id."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline import compiled
 
-# Streams keep the generator's uses apart: a counter is (low id, high id, epoch, stream).
+# Each use of the generator has its own stream: the counter is (low id, high id, epoch, stream).
 STREAM_ORDER, STREAM_WINDOW, STREAM_ATTEMPT, STREAM_BLOCK = 0, 1, 2, 1000
 
 _U32 = np.uint64(0xFFFFFFFF)
@@ -17,8 +17,8 @@ def philox(
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
     """Philox-4x32-10: four random words for each id.
 
-    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. numpy's own Philox hands out a stream; this
-    one answers for any ids at once, which is what makes a choice depend on the image alone.
+    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. numpy's Philox gives a sequence;
+    this one gives the words of any ids in one call.
 
     Args:
         ids: int64 [n], not negative.
@@ -51,10 +51,10 @@ def philox(
 
 
 def below(words: NDArray[np.uint64], bound: "NDArray[np.int64] | int") -> NDArray[np.int64]:
-    """Random words of 32 bits to integers in 0..bound-1 (Lemire's multiply-shift; its bias is below bound / 2^32)."""
+    """Turns random 32-bit words into integers in 0..bound-1 (Lemire's multiply-shift; bias below bound / 2^32)."""
     return ((words * np.asarray(bound, dtype=np.uint64)) >> SHIFT).astype(np.int64)
 
 
 def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Random words of 32 bits to floats in [0, 1)."""
+    """Turns random 32-bit words into floats in [0, 1)."""
     return words.astype(np.float64) * 2.0**-32
