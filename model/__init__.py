@@ -1,4 +1,4 @@
-"""The network and its layer table. Knows nothing of where batches come from."""
+"""The network and its layer table. Does not depend on the pipeline."""
 
 from feedline.model.resnet import resnet18
 from feedline.model.summary import layer_table

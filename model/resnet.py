@@ -5,13 +5,13 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 
 def resnet18(num_classes: int) -> ResNet:
-    """ResNet18 with a 3x3 stride-1 stem and no max-pool, so that a 64x64 image reaches the last stage at 8x8.
+    """ResNet18 with a 3x3 stem of stride 1 and no max-pool: the last stage sees a 64x64 image at 8x8.
 
-    He et al., "Deep residual learning for image recognition", CVPR 2016, built from torchvision's blocks; the stem is
-    that of the paper's CIFAR networks. 11,271,432 parameters at 200 classes.
+    He et al., "Deep residual learning for image recognition", CVPR 2016, built from torchvision's blocks, with
+    the stem of the paper's CIFAR networks. 11,271,432 parameters with 200 classes.
 
     Args:
-        num_classes: outputs of the last layer.
+        num_classes: number of outputs.
 
     Returns:
         A network from float [B, 3, height, width] to logits [B, num_classes].

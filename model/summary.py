@@ -1,7 +1,7 @@
 """The layer table: shapes, parameters, totals, sizes.
 
-Own code, because the maintained library for it (torchinfo) prints the tree of modules; the table that was asked for is
-the sequence of layers as they run, one row each for convolution, norm, block and linear layer.
+torchinfo, the maintained library for this, prints the tree of modules. The assignment's table is the sequence of layers
+as they run, with one row per convolution, norm, block and linear layer.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ROWS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, BasicBlock)
 
 @dataclass(frozen=True)
 class Layer:
-    """One row: the kind of layer, its output's shape without the batch, and its own parameters."""
+    """One row: the kind of layer, the shape of its output without the batch, and the number of its parameters."""
 
     kind: str
     shape: tuple[int, ...]
@@ -23,12 +23,12 @@ class Layer:
 
 
 def layers(model: nn.Module, size: tuple[int, int, int]) -> list[Layer]:
-    """The layers of a model in the order in which they run, for one input of [channels, height, width]."""
+    """The layers of a model in the order in which they run, for an input of shape [channels, height, width]."""
     rows: list[Layer] = []
 
     def record(module: nn.Module, _: object, output: torch.Tensor) -> None:
-        own = 0 if isinstance(module, BasicBlock) else sum(p.numel() for p in module.parameters())
-        rows.append(Layer(type(module).__name__, tuple(output.shape[1:]), own))
+        params = 0 if isinstance(module, BasicBlock) else sum(p.numel() for p in module.parameters())
+        rows.append(Layer(type(module).__name__, tuple(output.shape[1:]), params))
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, _ROWS)]
     training = model.training
@@ -43,7 +43,7 @@ def layers(model: nn.Module, size: tuple[int, int, int]) -> list[Layer]:
 
 
 def layer_table(model: nn.Module, size: tuple[int, int, int]) -> str:
-    """The table as text: a row a layer, then parameters and sizes in MiB (4 bytes a value, forward and backward)."""
+    """The table as text: one row per layer, then parameters and sizes in MiB (4 bytes per value)."""
     rows = layers(model, size)
     total = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
