@@ -1,4 +1,4 @@
-"""The benchmark: the loader alone, the model alone, both together; and which of them is the limit."""
+"""The benchmark: the loader alone, the model alone, both together; and which of the two limits the speed."""
 
 import itertools
 import math
@@ -17,14 +17,14 @@ from feedline.training.step import TrainStep
 
 
 @dataclass
-class Measured:
+class Measurement:
     """The rounds of one measurement.
 
     Attributes:
         name: e.g. `loader raw dali`.
-        images_per_s: one value a round.
-        cpu_us: CPU microseconds of the whole process per image, one value a round.
-        stall: share of the time in which the model waited, one value a round; only for `together`.
+        images_per_s: one value per round.
+        cpu_us: CPU microseconds of the whole process per image, one value per round.
+        stall: share of the time in which the model waited, one value per round; only for `together`.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Measured:
         }
 
 
-Work = Callable[[], int]  # processes a batch and returns its number of images
+Work = Callable[[], int]  # processes one batch and returns its number of images
 
 
 def endless(loader: Loader) -> Iterator[Batch]:
-    """Yields the batches of epoch after epoch."""
+    """Yields batches without end, epoch after epoch."""
     while True:
         yield from loader
 
@@ -71,10 +71,10 @@ def measure_round(
 
     Args:
         work: what to measure.
-        device: to wait for before the clock is read.
-        seconds: the least length of the round.
+        device: synchronized before the clock is read.
+        seconds: minimum length of the round.
         warm_up: calls before the round.
-        meter: of the stall.
+        meter: measures the stall.
         ranks: the processes that take part; rank 0's clock decides when all of them stop.
 
     Returns:
@@ -84,55 +84,55 @@ def measure_round(
         work()
     synchronize(device)
     stalled, cpu, started, images = meter.seconds(), time.process_time(), time.perf_counter(), 0
-    calls, more = 0, 1
-    while more:
-        for _ in range(more):
+    calls, next_calls = 0, 1
+    while next_calls:
+        for _ in range(next_calls):
             images += work()
-        calls += more
+        calls += next_calls
         synchronize(device)
         elapsed = time.perf_counter() - started
         missing = math.ceil((seconds - elapsed) * calls / elapsed)
-        more = ranks.broadcast(max(0, min(missing, calls)))
-    took, cpu = time.perf_counter() - started, time.process_time() - cpu
+        next_calls = ranks.broadcast(max(0, min(missing, calls)))
+    elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
     images, cpu = ranks.all_reduce(torch.tensor([images, cpu], dtype=torch.float64)).tolist()
-    return images / took, cpu / images * 1e6, (meter.seconds() - stalled) / took
+    return images / elapsed, cpu / images * 1e6, (meter.seconds() - stalled) / elapsed
 
 
 def measure(
     loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds: int, seconds: float, ranks: Ranks = ALONE
-) -> list[Measured]:
+) -> list[Measurement]:
     """Measures every loader alone, the model alone and both together, in interleaved rounds.
 
     Args:
         loaders: by name.
         chosen: the loader that is measured together with the model.
         step: trains on a batch.
-        rounds: measurements of each.
-        seconds: the least length of a round.
+        rounds: number of measurements of each.
+        seconds: minimum length of a round.
         ranks: the processes that take part; images and CPU time are summed over them, time and stall are rank 0's.
 
     Returns:
-        The loaders in their order, then `model`, then `together`.
+        The loaders in the given order, then `model`, then `together`.
     """
     device = loaders[chosen].device
     sources = {name: endless(loader) for name, loader in loaders.items()}
     one_batch = next(sources[chosen])
     meter = StallMeter(device)
-    fed = meter.watch(sources[chosen])
+    timed_batches = meter.watch(sources[chosen])
 
     def train_on(batch: Batch) -> int:
         step(*batch)
         return len(batch[1])
 
     works: dict[str, tuple[Work, int]] = {
-        # The warm-up uses up the batches that were made while something else was measured.
+        # The warm-up consumes the batches that were prefetched while something else was measured.
         f"loader {name}": (lambda source=source: len(next(source)[1]), 2 * loaders[name].options.prefetch + 2)  # type: ignore[misc]
         for name, source in sources.items()
     }
     works["model"] = (lambda: train_on(one_batch), 1)
-    works["together"] = (lambda: train_on(next(fed)), 1)
-    results = {name: Measured(name) for name in works}
-    train_on(one_batch)  # the first step allocates, and compiles with --compile
+    works["together"] = (lambda: train_on(next(timed_batches)), 1)
+    results = {name: Measurement(name) for name in works}
+    train_on(one_batch)  # the first step allocates memory, and compiles if --compile is set
     for _, (name, (work, warm_up)) in itertools.product(range(rounds), works.items()):
         speed, cpu, stall = measure_round(work, device, seconds, warm_up, meter, ranks)
         results[name].images_per_s.append(speed)
@@ -144,13 +144,13 @@ def measure(
     return list(results.values())
 
 
-def advice(results: list[Measured], auto: str, reason: str) -> str:
+def advice(results: list[Measurement], auto: str, reason: str) -> str:
     """One sentence: which store to use on this machine.
 
     Args:
-        results: of `measure`.
+        results: what `measure` returned.
         auto: the store that `--store auto` takes.
-        reason: why it takes it.
+        reason: why it takes this one.
     """
     loaders = [r for r in results if r.name.startswith("loader ")]
     best = max(loaders, key=lambda r: r.median)
@@ -165,13 +165,13 @@ def advice(results: list[Measured], auto: str, reason: str) -> str:
     )
 
 
-def verdict(results: list[Measured], chosen: str, device: torch.device, batch_size: int) -> str:
-    """One sentence: what is the limit, by what factor, and what to try.
+def verdict(results: list[Measurement], chosen: str, device: torch.device, batch_size: int) -> str:
+    """One sentence: what limits the speed, by what factor, and what to try.
 
     Args:
-        results: of `measure`.
+        results: what `measure` returned.
         chosen: the loader that was measured together with the model.
-        device: of the model.
+        device: the model's device.
         batch_size: images in a batch.
     """
     by_name = {result.name: result for result in results}
@@ -192,6 +192,8 @@ def verdict(results: list[Measured], chosen: str, device: torch.device, batch_si
         advice = f"--store {store} --engine {engine}, which gives {best.median / loader.median:.1f} times as much"
     elif store in ("files", "jpeg"):
         advice = "a raw pack (convert/build.py --packs jpeg,raw) and --store raw, or more --threads"
+    elif store == "resident" or device.type == "cpu":
+        advice = "more --threads"
     else:
         advice = "--store resident or more --threads"
     return (

@@ -1,4 +1,4 @@
-"""Loss and accuracy of the current epoch, counted on the device. Only `read` waits for it."""
+"""Loss and accuracy of the current epoch, summed on the device. Only `read` waits for the device."""
 
 import math
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from feedline.training.ranks import Ranks
 
 
 @dataclass(frozen=True)
-class Counted:
+class EpochCounts:
     """The current epoch so far, over all ranks.
 
     Attributes:
-        loss: mean over the images whose loss was finite (nan if there is none).
+        loss: mean over the images whose loss was finite (nan if there are none).
         top1: in percent, over all images.
         images: number of images trained on.
         first_bad: the first step of the epoch whose loss was not finite, counted from 1; None if there is none.
@@ -27,11 +27,11 @@ class Counted:
 
 
 class Counts:
-    """Sums over the current epoch, of this rank.
+    """This rank's sums over the current epoch.
 
     Attributes:
         sums: float64 [4] on the device: loss, hits, images whose loss was finite, images.
-        first_bad: float64 scalar on the device: infinite while all losses are finite.
+        first_bad: float64 scalar on the device: infinity while all losses are finite.
     """
 
     def __init__(self, device: torch.device, ranks: Ranks) -> None:
@@ -40,7 +40,7 @@ class Counts:
         self._ranks = ranks
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, step: int) -> None:
-        """Adds a step: its mean loss, logits [B, classes], labels [B] and its number in the epoch, from 1."""
+        """Adds one step: its mean loss, logits [B, classes], labels [B] and its number in the epoch, from 1."""
         images, finite = len(labels), loss.isfinite()
         hits = (logits.argmax(1) == labels).sum()
         kept = torch.where(finite, loss, 0.0)
@@ -51,11 +51,11 @@ class Counts:
         """Returns `sums` and `first_bad` over all ranks, as copies. Every rank must call it."""
         return self._ranks.all_reduce(self.sums.clone()), self._ranks.all_reduce(self.first_bad.clone(), ReduceOp.MIN)
 
-    def read(self) -> Counted:
-        """Returns the numbers so far. Waits for the device. Every rank must call it."""
+    def read(self) -> EpochCounts:
+        """Returns the results so far. Waits for the device. Every rank must call it."""
         sums, first_bad = self.over_all_ranks()
         loss, hits, finite, images, bad = [*sums.tolist(), first_bad.item()]
-        return Counted(
+        return EpochCounts(
             loss=loss / finite if finite else math.nan,
             top1=100 * hits / max(images, 1),
             images=round(images),
@@ -68,7 +68,7 @@ class Counts:
         self.first_bad.fill_(math.inf)
 
     def restore(self, sums: torch.Tensor) -> None:
-        """Continues from a checkpoint's sums over all ranks: rank 0 takes them, the others start at 0."""
+        """Restores a checkpoint's sums over all ranks: rank 0 gets them, the others start at 0."""
         self.clear()
         if self._ranks.is_first:
             self.sums.copy_(sums)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from feedline.pipeline.errors import DivergedError
 from feedline.pipeline.files import write_json
-from feedline.training.counts import Counted
+from feedline.training.counts import EpochCounts
 from feedline.training.state import TrainState
 
 SHOWN = 5  # images in the message; all are in the file
 
 
-def check_finite(state: TrainState, counted: Counted, lr: float, report: Path | None) -> None:
+def check_finite(state: TrainState, counted: EpochCounts, lr: float, report: Path | None) -> None:
     """Stops a run whose loss is no longer finite.
 
     A gradient scaler skips such steps and halves its scale. Only a scale below 1 shows that the scale is not the cause.

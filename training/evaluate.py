@@ -1,4 +1,4 @@
-"""Evaluation: every image of a list, once."""
+"""Evaluation: every image of a val part, exactly once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Evaluation:
     Attributes:
         images: number of images.
         loss: mean cross entropy, without label smoothing.
-        top1, top5: in percent; with fewer than five classes, top5 is over all of them.
-        confusion: int64 [classes, classes]: images by class (row) and predicted class (column).
+        top1, top5: in percent; with fewer than five classes, top5 is 100.
+        confusion: int64 [classes, classes]: number of images by class (row) and predicted class (column).
     """
 
     images: int
@@ -43,17 +43,17 @@ def evaluate(
     """Evaluates a model on every image of a loader. Each rank takes its share; all get the result.
 
     Args:
-        model: logits from images; its train or eval mode is left unchanged.
-        loader: of a val part.
+        model: images to logits; its train or eval mode is left unchanged.
+        loader: a loader of a val part.
         precision: as in training.
         tta: average the logits of each image and its mirror image.
-        ranks: the processes that share the work.
-        after_batch: called after every global batch, equally often on all ranks; an exception ends the evaluation.
+        ranks: the ranks that share the work.
+        after_batch: called after every global batch, equally often on all ranks; an exception stops the evaluation.
     """
     was_training = model.training
     model.eval()
     classes = loader.classes
-    # Sums stay on the device until the end. float64, so that their order hardly matters.
+    # Sums stay on the device until the end. In float64 the order of summation hardly matters.
     loss = torch.zeros(1, dtype=torch.float64, device=loader.device)
     hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
@@ -70,7 +70,7 @@ def evaluate(
             hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
             confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
             after_batch()
-        for _ in range(loader.batches - len(loader)):  # batches too short to give this rank a share
+        for _ in range(loader.batches - len(loader)):  # batches that are too short for this rank to get a share
             after_batch()
     finally:
         model.train(was_training)
@@ -94,7 +94,7 @@ def per_class(evaluation: Evaluation) -> list[float]:
 
 
 def most_confused(evaluation: Evaluation, limit: int = 10) -> list[tuple[int, int, int]]:
-    """The pairs (class, predicted class, images) with most wrong predictions, largest first."""
+    """The (class, predicted class, images) with the most wrong predictions, largest first."""
     wrong = evaluation.confusion.clone()
     wrong.fill_diagonal_(0)
     counts, indices = wrong.flatten().topk(min(limit, wrong.numel()))

@@ -93,7 +93,7 @@ class Trainer:
         for images, labels in self._batches(meter):
             lr = state.lr
             loss, logits = step(images, labels)
-            if step.taken:
+            if step.updated:
                 state.schedule.step()
                 if state.average is not None:
                     state.average.update()

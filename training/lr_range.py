@@ -1,6 +1,6 @@
-"""The LR range test: how high may the learning rate go?
+"""The LR range test: how high can the learning rate be?
 
-Smith, "Cyclical learning rates for training neural networks", WACV 2017: train while the learning rate grows with each
+Smith, "Cyclical learning rates for training neural networks", WACV 2017: train while the learning rate grows at each
 step, and watch the loss.
 """
 
@@ -25,9 +25,9 @@ from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
-SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps to either side
+SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
 RECOMMENDED = "steepest"
-BLOWN_UP = 1.5  # the test ends when the loss is this many times that of the first steps
+BLOW_UP_FACTOR = 1.5  # the test ends when the loss exceeds that of the first steps by this factor
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class LRRange:
     """The curve and the learning rates that it suggests.
 
     Attributes:
-        lr, loss, smoothed: one value a step.
+        lr, loss, smoothed: one value per step.
         suggestions: `minimum` (lowest smoothed loss: the assignment's rule), `steepest` (fastest fall in the decade
-            below the minimum) and `valley` (middle of the longest fall).
+            below that) and `valley` (middle of the longest fall).
         recommended: the suggestion to use.
         stopped: why the test ended.
     """
@@ -52,7 +52,7 @@ class LRRange:
 
 @contextmanager
 def unchanged(model: nn.Module, *others: Any) -> Iterator[None]:
-    """Afterwards restores every weight, buffer, gradient and mode, the random states, and the state of other objects.
+    """On exit restores all weights, buffers, gradients, modes and random states, and the state of other objects.
 
     Args:
         model: any module.
@@ -93,7 +93,7 @@ class Sweep:
 
     @classmethod
     def plan(cls, batches: int, *, start: float, end: float) -> "Sweep":
-        """From `start` to `end` by a factor of 1.069; by a larger one if an epoch has too few batches for that.
+        """A sweep from `start` to `end` with a factor of 1.069, or a larger one if an epoch has too few batches.
 
         Raises:
             InputError: if `start` is not between 0 and `end`.
@@ -119,13 +119,13 @@ def lr_range_test(
     Args:
         config: optimizer, loss and precision, as in training.
         model: moved to the device.
-        batches: the test ends with the last of them at the latest.
-        device: of the batches.
+        batches: the test ends after the last one at the latest.
+        device: the batches' device.
         sweep: the learning rates.
         ranks: the processes that take part; all get the same losses.
 
     Raises:
-        InputError: if there were fewer than twelve steps.
+        InputError: if there were fewer than 12 steps.
     """
     lrs: list[float] = []
     losses: list[float] = []
@@ -139,7 +139,7 @@ def lr_range_test(
             # The loss decides whether to continue, so this loop, unlike all others, waits for the device at every step.
             value = ranks.all_reduce(loss.clone()).item() / ranks.world_size
             average = 0.8 * average + 0.2 * value if losses else value
-            if not math.isfinite(value) or average > BLOWN_UP * np.mean(losses[:5] or value):
+            if not math.isfinite(value) or average > BLOW_UP_FACTOR * np.mean(losses[:5] or value):
                 stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
                 break
             lrs.append(float(schedule.get_last_lr()[0]))
@@ -155,7 +155,7 @@ def lr_range_test(
 
 
 def smooth(losses: Sequence[float], width: float) -> list[float]:
-    """A Gaussian average over `width` steps to either side. It does not lag behind as a moving average does."""
+    """A Gaussian average over `width` steps on either side. Unlike a moving average it does not lag behind."""
     index = np.arange(len(losses))
     weights = np.exp(-0.5 * ((index[:, None] - index) / max(width, 1.5)) ** 2)
     averaged: list[float] = ((weights @ np.asarray(losses)) / weights.sum(axis=1)).tolist()
@@ -166,8 +166,8 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]
     """The learning rates that a curve suggests, by name (see `LRRange`).
 
     Args:
-        lrs: each a constant factor above the one before.
-        smoothed: the loss at each.
+        lrs: learning rates that grow by a constant factor.
+        smoothed: the smoothed loss at each.
     """
     loss = np.asarray(smoothed)
     minimum = int(loss.argmin())
@@ -179,7 +179,7 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]
 
 
 def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
-    """The index of the middle of the longest falling subsequence, as in fastai's `valley`."""
+    """The middle index of the longest decreasing subsequence, as in fastai's `valley`."""
     n = len(loss)
     longest = np.ones(n, dtype=int)
     first = np.arange(n)

@@ -1,4 +1,4 @@
-"""Measures a loop without slowing it down: stall, time, memory; and describes the machine."""
+"""Measures stall, time and memory of a loop without slowing it down, and describes the machine."""
 
 import contextlib
 import os
@@ -19,15 +19,15 @@ from feedline.pipeline.loader import Batch
 
 
 class StallMeter:
-    """Seconds in which the model waited for the loader.
+    """Measures how many seconds the model waited for the loader.
 
     On the CPU that is the time inside `next()`. On a GPU the host runs ahead, so waiting in `next()` costs nothing
-    while the GPU still has work. There it is the time between the end of a step and the start of the next, measured on
-    the GPU with events, which are read only when `seconds` is called.
+    while the GPU still has work. There it is the time between the end of a step and the start of the next, measured
+    with CUDA events, which are read only when `seconds` is called.
 
     Args:
-        device: of the model.
-        clock: returns seconds; for the time inside `next()`.
+        device: the model's device.
+        clock: returns seconds; measures the time inside `next()`.
     """
 
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -70,7 +70,7 @@ class StallMeter:
 
 
 class LapTimer:
-    """Seconds between two moments, and the stall in them.
+    """Measures the seconds between two calls, and how many of them were stall.
 
     Args:
         meter: measures the stall.
@@ -81,7 +81,7 @@ class LapTimer:
         self._last, self._stalled = time.perf_counter(), 0.0
 
     def lap(self) -> tuple[float, float]:
-        """Returns the seconds since the last call, and those of stall among them. Waits for the GPU."""
+        """Returns the seconds since the last call, and how many of them were stall. Waits for the GPU."""
         now, stalled = time.perf_counter(), self._meter.seconds()
         lap = now - self._last, stalled - self._stalled
         self._last, self._stalled = now, stalled
@@ -89,8 +89,8 @@ class LapTimer:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Peak memory in MiB: of this process on the host, and as torch allocated it on the GPU."""
-    scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes there, in KiB elsewhere
+    """Peak memory in MiB: of this process on the host, and allocated by torch on the GPU."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     memory = {"host_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1)}
     if device.type == "cuda":
         memory["gpu_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
@@ -98,7 +98,7 @@ def peak_memory(device: torch.device) -> dict[str, float]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """Describes the machine, for the files that runs leave."""
+    """Describes the machine, for the result files of a run."""
     machine: dict[str, Any] = {
         "device": device.type,
         "cpu": _cpu_name(),
@@ -121,7 +121,7 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that a result depends on."""
+    """Versions of the software that a result depends on."""
     installed = {
         "python": platform.python_version(),
         "torch": torch.__version__,

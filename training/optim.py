@@ -11,7 +11,7 @@ from feedline.training.config import OptimConfig
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: weights with decay, and norms and biases (all of one dimension) without."""
+    """Two groups: weights, with decay, and norms and biases (all with one dimension), without."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -24,9 +24,9 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
 
     Args:
         config: kind, momentum, decay.
-        model: whose parameters.
+        model: the model to train.
         lr: learning rate at the start.
-        fused: one kernel a step; False with a gradient scaler, because a fused optimizer does not show skipped steps.
+        fused: one kernel per step; False with a gradient scaler: a fused optimizer does not report skipped steps.
     """
     groups = parameter_groups(model, config.weight_decay)
     if config.optimizer == "sgd":
@@ -36,7 +36,7 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
 
 
 def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> OneCycleLR:
-    """Builds one cycle over all epochs, a step a batch (Smith and Topin, "Super-convergence", 2018).
+    """Builds a one-cycle schedule over all epochs, one step per batch (Smith and Topin, "Super-convergence", 2018).
 
     The peak is reached at the last batch of epoch `peak_epoch`.
     """
@@ -58,12 +58,12 @@ def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_p
 class WeightAverage:
     """An exponential moving average of a model's weights and buffers.
 
-    torch's AveragedModel does the same, but reads a counter from the device at every step, which waits for the GPU.
+    torch's AveragedModel does the same, but reads a counter from the device at every step, which is a GPU sync.
 
     Args:
         model: the model to average; it is copied.
-        decay: share of the average that a step keeps. Step n keeps min(decay, (1 + n) / (10 + n)), so that the random
-            initial weights fade quickly.
+        decay: weight of the old average in an update. Update n uses min(decay, (1 + n) / (10 + n)), so that the
+            random initial weights fade quickly.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -79,7 +79,7 @@ class WeightAverage:
         return [t.detach() for t in (*model.parameters(), *model.buffers())]
 
     def update(self) -> None:
-        """Adds the model's current weights."""
+        """Updates the average with the model's current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_([a for a, _ in self._floats], [m for _, m in self._floats], 1 - decay)

@@ -1,4 +1,4 @@
-"""The pictures that runs and benchmarks write."""
+"""The plots that runs and benchmarks write."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,15 +32,15 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
 
     Args:
         path: the PNG to write.
-        history: a row an epoch, as in metrics.csv.
-        lrs: (epoch, learning rate) along the run.
-        title: of the picture.
+        history: one row per epoch, as in metrics.csv.
+        lrs: (epoch, learning rate) points of the run.
+        title: of the plot.
     """
     figure, (accuracy, loss, rate) = _figure(3, title)
     epochs = [row["epoch"] for row in history]
     best = max(history, key=lambda row: row["val_top1"])
     names = {"top1": f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})", "loss": "val"}
-    # The training loss is the minimised one: on augmented images and, with label smoothing, smoothed labels.
+    # The training loss is the one that is minimised: on augmented images and, with label smoothing, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
         axis.plot(
             epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (as optimised)"
@@ -59,8 +59,8 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
 
     Args:
         path: the PNG to write.
-        result: what `lr_range.json` holds.
-        title: of the picture.
+        result: the content of `lr_range.json`.
+        title: of the plot.
     """
     figure, (axis,) = _figure(1, title, 4.6)
     figure.set_size_inches(7.5, 4.8)
@@ -93,8 +93,8 @@ def bars(
     Args:
         path: the PNG to write.
         rows: (name, median, lowest, highest).
-        xlabel, title: texts.
-        colours: of the bars.
+        xlabel, title: texts of the plot.
+        colours: one per bar.
     """
     figure, (axis,) = _figure(1, title)
     figure.set_size_inches(8.5, 1.6 + 0.42 * len(rows))
@@ -126,7 +126,7 @@ def loglog(
     Args:
         path: the PNG to write.
         lines: (x, y) points by name.
-        xlabel, ylabel, title: texts.
+        xlabel, ylabel, title: texts of the plot.
     """
     figure, (axis,) = _figure(1, title)
     for name, points in lines.items():
@@ -136,10 +136,10 @@ def loglog(
     axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     heights = [y for points in lines.values() for _, y in points]
-    marks = [
+    y_ticks = [
         m * 10.0**e for e in range(-1, 6) for m in (1, 2, 3, 5) if min(heights) * 0.7 < m * 10**e < max(heights) * 1.4
     ]
-    axis.set_yticks(marks, [f"{mark:g}" for mark in marks])
+    axis.set_yticks(y_ticks, [f"{tick:g}" for tick in y_ticks])
     axis.minorticks_off()
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     _save(figure, path)

@@ -31,16 +31,16 @@ class Precision:
         return cls(device, torch.bfloat16)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The context in which the model runs."""
+        """The autocast context in which the model runs."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
 
     @property
     def scales(self) -> bool:
-        """Whether gradients need a scaler: those in fp16 do; bf16 has float32's range."""
+        """Whether gradients need a scaler: fp16 does; bf16 has the range of float32."""
         return self.dtype is torch.float16
 
     def scaler(self) -> torch.amp.GradScaler:
-        """A gradient scaler; it does nothing where none is needed."""
+        """A gradient scaler; disabled where none is needed."""
         return torch.amp.GradScaler(self.device.type, enabled=self.scales)
 
     @property

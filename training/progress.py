@@ -1,4 +1,4 @@
-"""How far a loop is: a bar on a terminal, lines elsewhere."""
+"""Progress of a loop: a bar on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ class Progress:
     Args:
         total: steps.
         done: steps done already.
-        title: before the bar.
+        title: text before the bar.
         quiet: no bar.
     """
 

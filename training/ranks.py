@@ -1,6 +1,6 @@
-"""Several processes that train one model: the rank of this one, and what they exchange.
+"""Distributed training: the rank of this process, and communication between ranks.
 
-torchrun starts the processes and describes them in the environment; without it there is one.
+torchrun starts the processes and sets environment variables; without it there is a single process.
 """
 
 import atexit
@@ -24,17 +24,17 @@ T = TypeVar("T")
 
 
 class FirstRankError(FeedlineError):
-    """Rank 0 raised an error. Rank 0 prints it; the others end without a word."""
+    """Rank 0 raised an error. Rank 0 prints it; the other ranks exit without a message."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the run.
+    """The rank of this process, and the number of processes of the run.
 
     Attributes:
         rank: of this process, 0 to world_size - 1; only rank 0 writes files and prints.
-        world_size: processes of the run.
-        local_rank, local_size: the same on this machine.
+        world_size: number of processes of the run.
+        local_rank, local_size: the same for the processes on this machine.
     """
 
     rank: int = 0
@@ -90,8 +90,9 @@ ALONE = Ranks()
 class Agreement:
     """Lets all ranks react to a signal after the same step.
 
-    Each rank asks once a step and says what it wants; the answer is what any rank wanted at the step before. The
-    all-reduce runs while the step is computed, so no rank waits for it. A single process gets its answer at once.
+    Each rank calls `ask` once per step with its own request. The answer combines the requests that all ranks made at
+    the previous step: the all-reduce runs while a step is computed, so no rank waits for it. A single process gets its
+    own request back at once.
     """
 
     def __init__(self, ranks: Ranks) -> None:
@@ -113,7 +114,7 @@ class Agreement:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Joins the processes that torchrun started. Only rank 0 keeps its standard output.
+    """Joins the process group of the ranks that torchrun started. Only rank 0 keeps its standard output.
 
     Raises:
         InputError: if torchrun's environment is incomplete.
@@ -135,7 +136,7 @@ def joined() -> Iterator[Ranks]:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         yield ranks
     except BaseException as error:
-        # Other ranks may wait for this one in a collective, so it cannot wait for its threads that take part in it.
+        # Other ranks may wait for this one in a collective, so the threads that run the collective may never finish.
         atexit.register(_exit_at_once, _status(error))
         raise
     finally:
@@ -148,22 +149,23 @@ def joined() -> Iterator[Ranks]:
 def _leave() -> None:
     """Ends the process group and waits for its threads.
 
-    A gloo thread that drops the last reference to a Python object while the interpreter ends aborts the process
-    (SIGABRT). Destroying the group joins the threads only if nothing else holds it; a DistributedDataParallel does.
+    A gloo thread that drops the last reference to a Python object while the interpreter shuts down aborts the process
+    (SIGABRT). Destroying the group joins the threads only if nothing else refers to it, such as a
+    DistributedDataParallel.
     """
     gc.collect()
     distributed.destroy_process_group()
 
 
 def _exit_at_once(status: int) -> None:
-    """Ends the process but not the interpreter: gloo's threads might not survive its end."""
+    """Exits without interpreter shutdown, which could crash gloo's threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
 def _status(error: BaseException) -> int:
-    """The exit status of a command that an error ends."""
+    """The exit status of a command that ends with this error."""
     if isinstance(error, FeedlineError):
         return 2
     return 130 if isinstance(error, KeyboardInterrupt) else 1
@@ -173,11 +175,11 @@ def _connect(ranks: Ranks) -> None:
     """Connects the ranks through torchrun's store.
 
     After a restart that store still holds the addresses of the dead ranks, and a rank that reads them before they are
-    replaced cannot connect: each restart uses its own key prefix. On several machines each agent counts its restarts
-    alone; there set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, so that torchrun makes a new store each time.
+    replaced cannot connect. So each restart uses its own key prefix. On several machines each agent counts only its own
+    restarts; there set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, so that torchrun creates a new store each time.
     """
-    # The functions of this module have the default group as default argument. Imported later, as
-    # DistributedDataParallel does, they would hold the group forever (see `_leave`).
+    # Functions of this module have the default group as a default argument. If the module is imported after the group
+    # exists, as DistributedDataParallel would do, they keep the group forever (see `_leave`).
     importlib.import_module("torch.distributed.nn.functional")
     store, rank, world_size = next(rendezvous("env://"))
     if ranks.local_size == ranks.world_size:

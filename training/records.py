@@ -1,4 +1,4 @@
-"""Files of records: log.jsonl and CSV tables."""
+"""Files of records: log.jsonl and CSV files."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from feedline.pipeline.files import plain, write_text
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a header and a line a row; the first row names the columns."""
+    """Writes a header and one line per row; the keys of the first row are the columns."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -20,12 +20,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class Log:
-    """A file with a line of JSON a record.
+    """A file with one line of JSON per record.
 
     Args:
-        path: of the file; its folder is made.
-        keep: for a resumed run, says which records of the file to keep; None for a new file.
-        write: False for ranks that write none.
+        path: the file; its folder is created.
+        keep: for a resumed run, whether to keep a record of the file; None for a new file.
+        write: False for ranks that do not write.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Log:
                 try:
                     if keep(json.loads(line)):
                         kept.append(line + "\n")
-                except (ValueError, KeyError, TypeError):  # a line that an interruption cut off
+                except (ValueError, KeyError, TypeError):  # the last line of a killed run may be cut off
                     continue
         write_text(path, "".join(kept))
         self._file = path.open("a", encoding="utf-8")

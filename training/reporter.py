@@ -7,7 +7,7 @@ from typing import Any
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.training import plots
-from feedline.training.counts import Counted
+from feedline.training.counts import EpochCounts
 from feedline.training.meter import hardware, peak_memory, versions
 from feedline.training.progress import Progress
 from feedline.training.ranks import Ranks
@@ -64,7 +64,7 @@ class Reporter:
             self._progress.close()
             self._progress = None
 
-    def log(self, counted: Counted, lr: float) -> None:
+    def log(self, counted: EpochCounts, lr: float) -> None:
         """Logs a step.
 
         Args:

@@ -8,7 +8,7 @@ from torch import nn
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
-from feedline.training.counts import Counted, Counts
+from feedline.training.counts import Counts, EpochCounts
 from feedline.training.evaluate import Evaluation
 from feedline.training.optim import WeightAverage, make_schedule
 from feedline.training.ranks import ALONE, Ranks
@@ -73,7 +73,7 @@ class TrainState:
         """Images trained a second, over the whole run, evaluation left out."""
         return self.global_step * self.train.batch_size / self.position.train_seconds
 
-    def finish_epoch(self, counted: Counted, evaluation: Evaluation) -> bool:
+    def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation) -> bool:
         """Moves on to the next epoch and adds this one's row to the history.
 
         Returns:

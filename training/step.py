@@ -23,11 +23,11 @@ class TrainStep:
         model: float [B, 3, height, width] to logits; moved to the device here.
         device: where to train.
         lr: learning rate at the start.
-        ranks: the processes that train this model; gradients are averaged over them.
+        ranks: the ranks that train this model; gradients are averaged over them.
 
     Attributes:
-        model, optimizer, scaler, precision: what a step uses.
-        taken: whether the last call changed the weights; a scaler skips steps whose gradients overflowed.
+        model, optimizer, scaler, precision: used by each step.
+        updated: whether the last call changed the weights; the scaler skips steps whose gradients overflowed.
     """
 
     def __init__(self, config: Config, model: nn.Module, device: torch.device, lr: float, ranks: Ranks = ALONE) -> None:
@@ -37,17 +37,17 @@ class TrainStep:
         if ranks.is_distributed and config.run.sync_bn:
             model = synchronised(model, device)
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
-        # A fused optimizer does not show which steps the scaler skipped.
+        # A fused optimizer does not report which steps the scaler skipped.
         self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)
         self.scaler = self.precision.scaler()
         self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
-        self.taken = False
+        self.updated = False
         self._forward: Any = self.model
         if ranks.is_distributed:
-            # Synchronized norms have equal buffers on all ranks; others copy rank 0's. Newer torch has another name for
-            # the option and warns about the old one.
-            known = inspect.signature(DistributedDataParallel).parameters
-            option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            # Synchronized norms have equal buffers on all ranks; without them, rank 0's are broadcast. Newer torch has
+            # another name for the option and warns about the old one.
+            parameters = inspect.signature(DistributedDataParallel).parameters
+            option = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
             options: dict[str, Any] = {option: not config.run.sync_bn, "gradient_as_bucket_view": True}
             ids = [device.index] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
@@ -56,17 +56,17 @@ class TrainStep:
         self._watch_optimizer()
 
     def _watch_optimizer(self) -> None:
-        """Sets `taken` when the optimizer steps. A strong reference would be a cycle, which keeps the step alive."""
+        """Sets `updated` when the optimizer steps. A strong reference would form a cycle and keep the step alive."""
         reference = weakref.ref(self)
 
-        def mark_taken(*_: Any) -> None:
+        def mark_updated(*_: Any) -> None:
             if (step := reference()) is not None:
-                step.taken = True
+                step.updated = True
 
-        self.optimizer.register_step_post_hook(mark_taken)
+        self.optimizer.register_step_post_hook(mark_updated)
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Trains on a batch.
+        """Trains on one batch.
 
         Args:
             images: float [B, 3, height, width] on the device.
@@ -83,7 +83,7 @@ class TrainStep:
         if self.config.clip_grad:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
-        self.taken = False
+        self.updated = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()

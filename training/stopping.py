@@ -1,4 +1,4 @@
-"""Requests to stop a run: SIGTERM and Ctrl-C."""
+"""Requests to stop a run, by SIGTERM or Ctrl-C."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ class Stopping:
     """A request to stop.
 
     Attributes:
-        signum: the signal that requested it.
+        signum: the signal that made the request.
     """
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Stopping:
 
 @contextmanager
 def stop_on_signal(stopping: Stopping, *, patient: bool = False) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C finish the current step, then save; a second Ctrl-C interrupts at once.
+    """On SIGTERM or the first Ctrl-C the run finishes its step and saves; a second Ctrl-C interrupts at once.
 
     Args:
         stopping: the request to set.
-        patient: ignore a second Ctrl-C: under torchrun the processes get the first one twice.
+        patient: ignore a second Ctrl-C; under torchrun the processes receive the first one twice.
     """
 
     def stop(signum: int, _: object) -> None:

@@ -7,7 +7,7 @@ from torch import distributed, nn
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all ranks; the gradient is summed over them too."""
+    """The sum over all ranks; the gradient is summed over all ranks too."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor) -> torch.Tensor:
@@ -25,9 +25,9 @@ class _Sum(torch.autograd.Function):
 
 
 class HostSyncBatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d on the CPU with the statistics of all ranks' batches, which have one size.
+    """BatchNorm2d on the CPU with statistics over the batches of all ranks, which must have equal size.
 
-    torch's SyncBatchNorm runs on GPUs only. In eval mode this is BatchNorm2d.
+    torch's SyncBatchNorm runs on GPUs only. In eval mode this is a plain BatchNorm2d.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -35,7 +35,7 @@ class HostSyncBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         values = x.float()
         count = values.numel() // values.shape[1] * distributed.get_world_size()
-        # Two passes: E[x^2] - E[x]^2 in one pass loses too many digits in float32.
+        # Two passes, because E[x^2] - E[x]^2 in one pass loses too many digits in float32.
         mean = _Sum.apply(values.sum((0, 2, 3))) / count
         centred = values - mean[:, None, None]
         variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
@@ -52,7 +52,7 @@ class HostSyncBatchNorm(nn.BatchNorm2d):
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
-    """Makes every BatchNorm2d of a model synchronous; parameters and names stay the same."""
+    """Replaces every BatchNorm2d by a synchronized one; parameters and their names stay the same."""
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return converted

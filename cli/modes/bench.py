@@ -88,7 +88,7 @@ def _is_possible(store: str, engine: str, dataset: Dataset) -> bool:
     return store == "files" or store in dataset.packs
 
 
-def _plot(path: Path, results: list[bench.Measured], content: dict[str, Any]) -> None:
+def _plot(path: Path, results: list[bench.Measurement], content: dict[str, Any]) -> None:
     colours = {"model": plots.GREEN, "together": plots.ORANGE}
     rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
     where = content["hardware"]
@@ -98,7 +98,7 @@ def _plot(path: Path, results: list[bench.Measured], content: dict[str, Any]) ->
     plots.bars(path, rows, "images/s (median and range)", title, [colours.get(r.name, plots.BLUE) for r in results])
 
 
-def _print(results: list[bench.Measured], content: dict[str, Any]) -> None:
+def _print(results: list[bench.Measurement], content: dict[str, Any]) -> None:
     """Prints the table, the memory and the verdict."""
     print(f"{'':<24}{'images/s':>12}{'lowest':>12}{'highest':>12}{'CPU us/image':>14}{'stall':>8}")
     for r in results:

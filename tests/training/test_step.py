@@ -11,7 +11,7 @@ def test_the_schedule_does_not_move_on_a_step_that_the_scaler_left_out(config: M
     before = {k: v.clone() for k, v in run.state.model.named_parameters()}
     images, labels = next(iter(run.train))
     run.state.step(images, labels)
-    assert not run.state.step.taken
+    assert not run.state.step.updated
     assert all(torch.equal(before[k], v) for k, v in run.state.model.named_parameters())
     run.train.close()
     run.fit()
