@@ -1,1 +1,1 @@
-"""Peers side by side: the same work by others, for comparison. Not part of a run."""
+"""Measurements: other loaders, stages, scale, whole machines. Not installed with the package."""

@@ -1,13 +1,13 @@
-"""Memory of a process that the system cannot drop."""
+"""Memory of a process that the system cannot reclaim."""
 
 from pathlib import Path
 
 
-def held_mib(process: "int | str" = "self") -> float:
-    """Anonymous and shared pages in MiB, each divided by those who share it; pages of files do not count.
+def resident_mib(process: "int | str" = "self") -> float:
+    """Anonymous and shared memory in MiB; a page shared by n processes counts 1/n. Pages of files do not count.
 
     Args:
-        process: its id, or `self`.
+        process: a process id, or `self`.
     """
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
     fields = dict(line.split(":", 1) for line in lines)

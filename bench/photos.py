@@ -1,7 +1,7 @@
 """python -m bench.photos: draws a folder of large images, as a stand-in for photographs in measurements.
 
-JPEGs of 500x375 to 1024x768 (quality 90, 4:2:0) in ImageFolder layout: shapes at all scales under noise, so that they
-take about as many bytes a pixel as photographs do.
+JPEGs of 500x375 to 1024x768 (quality 90, 4:2:0) in ImageFolder layout: noise at all scales, so that they need about as
+many bytes per pixel as photographs.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from PIL import Image
 
 
 def draw(target: Path, seed: int) -> None:
-    """One image: octaves of noise, each weaker and twice as fine as the one before, and grain."""
+    """Draws one image: octaves of noise, each weaker and twice as fine as the last, plus grain."""
     rng = np.random.default_rng(seed)
     scale = rng.uniform(500 / 1024, 1)
     width, height = round(1024 * scale), round(768 * scale)
@@ -31,8 +31,8 @@ def draw(target: Path, seed: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m bench.photos", description="Draw a folder of large images.")
-    p.add_argument("--out", type=Path, default=Path("data/photos-source"), help="data/photos-source")
-    p.add_argument("--images", type=int, default=2000, help="how many (2000)")
+    p.add_argument("--out", type=Path, default=Path("data/photos-source"), help="where they go (data/photos-source)")
+    p.add_argument("--images", type=int, default=2000, help="number of images (2000)")
     args = p.parse_args(argv)
     targets = []
     for number in range(args.images):

@@ -1,8 +1,8 @@
-"""python -m bench.scale: what size costs. Three measurements, each a word on the command line:
+"""python -m bench.scale: measures how cost grows with size.
 
-plan     ids/s and memory of the plan's order, from 1e4 to 1e8 images
-packs    a made-up dataset larger than memory, read in random order and in blocks, cold and warm
-batches  the cost of an image as threads and batch sizes grow
+plan     ids/s and memory of the plan's order, for 1e4 to 1e8 images
+packs    a generated dataset larger than memory, read in random order and in blocks, cold and warm
+batches  the cost per image, by number of threads and batch size
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.memory import held_mib
+from bench.memory import resident_mib
 from feedline import Dataset, Loader
 from feedline.pipeline.augment import Augmentations, Flip, PadCrop
 from feedline.pipeline.dataset import ClassInfo, PackWriter, Record, Split, write_index, write_meta
@@ -40,9 +40,9 @@ IMAGE = SIDE * SIDE * 3
 
 
 def _planner(count: int, kind: str) -> Callable[[int], int]:
-    """Something that plans the next ids from a place on, and says how many."""
+    """Returns a function that plans the next ids from a given slot on and returns their number."""
     if kind == "plan":
-        ids = np.broadcast_to(np.int64(0), (count,))  # what is planned does not matter here, only that it is not held
+        ids = np.broadcast_to(np.int64(0), (count,))  # any ids will do; this array takes no memory
         size = np.array([SIDE, SIDE])
         augment = Augmentations((SIDE, SIDE), PadCrop(4), Flip())
         plan = Plan(ids, lambda i: np.broadcast_to(size, (len(i), 2)), batch_size=256, augment=augment, shuffle=True)
@@ -51,28 +51,28 @@ def _planner(count: int, kind: str) -> Callable[[int], int]:
     if kind == "blocks":
         order = BlockPermutation(count, block=256, group=64, seed=0, epoch=0)
 
-    def some(done: int) -> int:
+    def plan_ids(done: int) -> int:
         first = done % max(count - 4096, 1)
         return len(order(np.arange(first, min(first + 4096, count), dtype=np.int64)))
 
-    return some
+    return plan_ids
 
 
 def plan_alone(count: int, kind: str) -> None:
-    """In a process of its own: prints ids/s and the most memory that planning held, in MiB."""
+    """Prints ids/s and the peak memory of planning in MiB. Run in a separate process."""
     tracemalloc.start()
-    some = _planner(count, kind)
+    plan_ids = _planner(count, kind)
     for number in range(50):
-        some(number * 4096)
-    most = tracemalloc.get_traced_memory()[1]
+        plan_ids(number * 4096)
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     speeds = []
     for _ in range(5):
-        done, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < 0.5:
-            done += some(done)
-        speeds.append(done / (time.perf_counter() - begun))
-    print(statistics.median(speeds), most / 2**20)
+        done, started = 0, time.perf_counter()
+        while time.perf_counter() - started < 0.5:
+            done += plan_ids(done)
+        speeds.append(done / (time.perf_counter() - started))
+    print(statistics.median(speeds), peak / 2**20)
 
 
 def plan(args: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def plan(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_packs(folder: Path, gib: float) -> Dataset:
-    """Writes a dataset folder with a raw pack of made-up 64x64 images, each beginning with its own id."""
+    """Writes a dataset folder with a raw pack of generated 64x64 images. The first 8 bytes of each are its id."""
     count = int(gib * 2**30) // IMAGE
     if (folder / "dataset.json").exists() and Dataset(folder).count == count:
         return Dataset(folder)
@@ -101,7 +101,7 @@ def make_packs(folder: Path, gib: float) -> Dataset:
         pixels[:8] = np.array([image], dtype=np.int64).view(np.uint8)
         pack.add(pixels.tobytes(), SIDE, SIDE)
     packs = {"raw": pack.close()}
-    # Sorted by class, as folders are.
+    # Sorted by class, as a converted folder is.
     records = (Record(f"train/{i}", i * 200 // count, SIDE, SIDE, plain=False) for i in range(count))
     ids = np.arange(count, dtype=np.int64)
     write_index(folder, records, [Split("70-30", train=ids, val=ids[:1])])
@@ -110,18 +110,18 @@ def make_packs(folder: Path, gib: float) -> Dataset:
         image_size=[SIDE, SIDE], count=count, mean=[0.5] * 3, std=[0.25] * 3, source={}, build={},
         splits={"70-30": {"train": count, "val": 1}}, findings={}, packs=packs,
     )  # fmt: skip
-    os.sync()  # what is not on disk yet could not be dropped from the page cache
+    os.sync()  # pages that are not on disk yet cannot be dropped from the page cache
     return Dataset(folder)
 
 
-def forget(folder: Path) -> None:
-    """Asks the system to drop the pack from its page cache. Nothing may have it mapped."""
+def drop_from_page_cache(folder: Path) -> None:
+    """Asks the system to drop the pack from its page cache. The pack must not be mapped."""
     for path in sorted((folder / "packs" / "raw").glob("*.bin")):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-# Ways to shuffle: blocks in a group x images in a block.
+# Shuffles, as blocks per group x images per block.
 SHUFFLES: dict[str, dict[str, Any]] = {"full": {}} | {
     f"{group} x {block}": {"shuffle": "blocks", "shuffle_block": block, "shuffle_group": group}
     for group, block in ((64, 256), (16, 256), (16, 1024))
@@ -129,31 +129,31 @@ SHUFFLES: dict[str, dict[str, Any]] = {"full": {}} | {
 
 
 def read_packs(folder: Path, shuffle: str, images: int, batch_size: int) -> dict[str, float]:
-    """Reads so many images, twice: cold, then the same again. Every image's id is checked."""
-    forget(folder)
+    """Reads this many images cold, then the same images again. Checks the id of every image."""
+    drop_from_page_cache(folder)
     data = Dataset(folder)
     options: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",), "split": "70-30", "store": "raw"}
     loader = Loader(data, batch_size=batch_size, **SHUFFLES[shuffle], **options)
-    found: dict[str, float] = {}
+    row: dict[str, float] = {}
     batches = images // batch_size
     classes = []
     for state in ("cold", "warm"):
         loader.set_epoch(0)
-        begun, memory = time.perf_counter(), []
+        started, memory = time.perf_counter(), []
         for k, (pixels, labels) in enumerate(loader):
             ids = pixels.permute(0, 2, 3, 1).flatten(1)[:, :8].contiguous().numpy().view(np.int64)[:, 0]
             if not np.array_equal(data.labels[ids], labels.numpy()):
-                raise RuntimeError(f"batch {k} holds other images than it says")
+                raise RuntimeError(f"batch {k}: labels do not belong to its images")
             classes.append(len(set(labels.tolist())))
             if k % 64 == 0:
-                memory.append(held_mib())
+                memory.append(resident_mib())
             if k + 1 == batches:
                 break
-        found[f"{state}_images_per_s"] = round(batches * batch_size / (time.perf_counter() - begun))
-        found[f"{state}_memory_growth_mib"] = round(memory[-1] - memory[len(memory) // 4], 1)
-    found["classes_in_a_batch"] = round(statistics.mean(classes), 1)
+        row[f"{state}_images_per_s"] = round(batches * batch_size / (time.perf_counter() - started))
+        row[f"{state}_memory_growth_mib"] = round(memory[-1] - memory[len(memory) // 4], 1)
+    row["classes_in_a_batch"] = round(statistics.mean(classes), 1)
     loader.close()
-    return found
+    return row
 
 
 def packs(args: argparse.Namespace) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def packs(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def batches(args: argparse.Namespace) -> dict[str, Any]:
-    """Interleaved rounds of every number of threads and batch size, for the stores jpeg and raw."""
+    """Measures every number of threads and batch size with the stores jpeg and raw, in interleaved rounds."""
     data = Dataset(args.data)
     split = "official" if "official" in data.splits else "70-30"
     threads = [n for n in (1, 2, 4, 8, 16) if n <= (os.cpu_count() or 1)]
@@ -189,10 +189,10 @@ def batches(args: argparse.Namespace) -> dict[str, Any]:
             stream = itertools.chain.from_iterable(itertools.repeat(loader))
             for _ in range(max(2048 // key[2], 6)):
                 next(stream)
-            done, begun = 0, time.perf_counter()
-            while time.perf_counter() - begun < args.seconds:
+            done, started = 0, time.perf_counter()
+            while time.perf_counter() - started < args.seconds:
                 done += len(next(stream)[1])
-            costs.setdefault(key, []).append((time.perf_counter() - begun) / done * 1e6)
+            costs.setdefault(key, []).append((time.perf_counter() - started) / done * 1e6)
             loader.close()
     medians = {key: statistics.median(values) for key, values in costs.items()}
     lines = {
@@ -200,7 +200,7 @@ def batches(args: argparse.Namespace) -> dict[str, Any]:
         for store, n in itertools.product(("jpeg", "raw"), threads)
     }
     title = f"{data.name}: pad-and-crop, flip, normalise, float32"
-    plots.loglog(args.out / "batches.png", lines, "images in a batch", "microseconds an image", title)
+    plots.loglog(args.out / "batches.png", lines, "batch size", "microseconds per image", title)
     for name, points in lines.items():
         print(f"{name:<18}" + "".join(f"{size:>7}:{cost:6.1f} us" for size, cost in points))
     rows = [
@@ -213,10 +213,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__.split("\n")[0].split(": ", 1)[1])
     p.add_argument("what", choices=["plan", "packs", "batches", "plan-alone"])
     p.add_argument("--out", type=Path, default=Path("runs/scale"), help="where results go (runs/scale)")
-    p.add_argument("--rounds", type=int, default=3, help="rounds of packs and batches (3)")
+    p.add_argument("--rounds", type=int, default=3, help="packs, batches: rounds (3)")
     p.add_argument("--seconds", type=float, default=1.0, help="batches: length of a measurement (1)")
     p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="batches: dataset folder")
-    p.add_argument("--folder", type=Path, default=Path("data/made-up"), help="packs: where the made-up dataset goes")
+    p.add_argument("--folder", type=Path, default=Path("data/made-up"), help="packs: folder for the generated dataset")
     p.add_argument("--gib", type=float, default=26.0, help="packs: its size (26)")
     p.add_argument("--images", type=int, default=200_000, help="packs: images read a round (200,000)")
     p.add_argument("--count", type=int, help=argparse.SUPPRESS)
@@ -227,13 +227,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        found = {"plan": plan, "packs": packs, "batches": batches}[args.what](args)
+        results = {"plan": plan, "packs": packs, "batches": batches}[args.what](args)
     except FeedlineError as error:
         print(f"bench.scale: {as_flags(error)}", file=sys.stderr)
         return 2
     command = "python -m bench.scale " + " ".join(sys.argv[1:] if argv is None else argv)
     where = hardware(torch.device("cpu"))
-    write_json(args.out / f"{args.what}.json", {"command": command, "hardware": where, "versions": versions(), **found})
+    write_json(
+        args.out / f"{args.what}.json", {"command": command, "hardware": where, "versions": versions(), **results}
+    )
     return 0
 
 

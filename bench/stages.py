@@ -1,10 +1,11 @@
-"""python -m bench.stages: how the time of a batch is spent, stage by stage, on the CPU.
+"""python -m bench.stages: the CPU time of each stage of making a batch.
 
-Each stage of the torch engine is timed alone on one thread; DALI's graph is timed cut off after each operator. Both in
-CPU microseconds an image, medians of interleaved rounds.
+Each stage of the torch engine is timed alone on one thread. DALI's graph is timed with one operator more each time.
+Results are CPU microseconds per image, medians of interleaved rounds.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -35,15 +36,15 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
     """The torch engine's stages by name."""
     size = data.image_size
     if size is None:
-        raise InputError(f"{data.root}: images of all sizes; this measurement is for images of one size")
+        raise InputError(f"{data.root}: its images differ in size; this measurement needs images of one size")
     files, jpeg, raw = FilesStore(data), JpegStore(data), RawStore(data)
     plan = Loader(data, split=split, store="raw", engine="torch", batch_size=batch_size).plan
     images, out = aligned((batch_size, *size, 3), np.uint8), aligned((batch_size, *size, 3), np.float32)
     cut, normalise = Cropper(size), Cropper(size, IMAGENET_MEAN, IMAGENET_STD)
-    slot = iter(range(10**9))
+    slots = itertools.count()
 
     def plan_next(_: PlanBatch) -> None:
-        epoch, k = divmod(next(slot), len(plan))
+        epoch, k = divmod(next(slots), len(plan))
         plan.batch(epoch, k)
 
     def without_kernels(batch: PlanBatch) -> None:
@@ -68,7 +69,7 @@ def torch_stages(data: Dataset, split: str, batch_size: int) -> dict[str, Stage]
 
 
 def dali_stages(data: Dataset, split: str) -> dict[str, Stage]:
-    """DALI's graph, cut off after each operator; none if DALI is not there."""
+    """DALI's graph, cut off after each operator; empty if DALI is not installed."""
     if dali.problem():
         return {}
     from nvidia.dali import fn, pipeline_def, types
@@ -93,7 +94,7 @@ def dali_stages(data: Dataset, split: str) -> dict[str, Stage]:
                 dtype=types.FLOAT,
                 output_layout="HWC",
             )
-        return images, start, flip  # inputs that no operator takes would be cut away
+        return images, start, flip  # DALI removes inputs that nothing uses
 
     def stage(encoded: bool, operators: int) -> Stage:
         pipe = graph(encoded, operators, exec_dynamic=True)
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder with both packs")
     p.add_argument("--out", type=Path, default=Path("runs/stages"), help="where results go (runs/stages)")
     p.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
-    p.add_argument("--batches", type=int, default=40, help="batches of 256 a round (40)")
+    p.add_argument("--batches", type=int, default=40, help="batches of 256 per round (40)")
     args = p.parse_args(argv)
     try:
         data = Dataset(args.data)
@@ -132,19 +133,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FeedlineError as error:
         print(f"bench.stages: {as_flags(error)}", file=sys.stderr)
         return 2
-    before = torch.get_num_threads()
+    torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     planner = Loader(data, split=split, store="raw", engine="torch", batch_size=batch_size)
-    seen: dict[str, list[float]] = {name: [] for name in stages}
+    times: dict[str, list[float]] = {name: [] for name in stages}
     for number in range(args.rounds + 1):
         for name, stage in stages.items():
             batches = [planner.plan.batch(number, k % len(planner)) for k in range(args.batches)]
-            begun = time.process_time()
+            started = time.process_time()
             for batch in batches:
                 stage(batch)
-            seen[name].append((time.process_time() - begun) / sum(map(len, batches)) * 1e6)
-    torch.set_num_threads(before)
-    medians = {name: round(statistics.median(values[1:]), 2) for name, values in seen.items()}  # the first warms up
+            times[name].append((time.process_time() - started) / sum(map(len, batches)) * 1e6)
+    torch.set_num_threads(torch_threads)
+    medians = {
+        name: round(statistics.median(values[1:]), 2) for name, values in times.items()
+    }  # the first round warms up
     for name, value in medians.items():
         print(f"{name:<44}{value:>8.2f} us")
     command = "python -m bench.stages " + " ".join(sys.argv[1:] if argv is None else argv)

@@ -1,7 +1,7 @@
-"""python -m bench.torchvision_accuracy: the training loop of train.py, fed by torchvision's DataLoader.
+"""python -m bench.torchvision_accuracy: train.py's training loop with batches from torchvision and a torch DataLoader.
 
-Everything but the feeding is the same: recipe, split, model, seed, evaluation. If our loader fed anything else than
-what it should, the two would end apart.
+Everything else is the same: recipe, split, model, seed, evaluation. If our loader made wrong batches, the accuracies
+would differ.
 """
 
 import sys
@@ -28,7 +28,7 @@ from feedline.training.loop import Trainer
 
 
 class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):
-    """The images of a part of a split, as torchvision's ImageFolder would open them."""
+    """The images of a part of a split, opened as torchvision's ImageFolder does."""
 
     def __init__(self, loader: Loader, transform: Any) -> None:
         data, ids = loader.dataset, loader.plan.ids.tolist()
@@ -45,7 +45,7 @@ class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):
 
 
 class TorchvisionLoader(Loader):
-    """A train loader whose batches come from torchvision's transforms and torch's DataLoader."""
+    """A train loader whose batches come from torchvision transforms and a torch DataLoader."""
 
     @classmethod
     def like(cls, loader: Loader, padding: int, seed: int) -> "TorchvisionLoader":
@@ -81,7 +81,7 @@ class TorchvisionLoader(Loader):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Takes the flags of `train.py --mode train`; of them, --recipe, --out and the keys of recipes count."""
+    """Takes the flags of `train.py --mode train`. Uses --recipe, --out and the recipe keys; ignores the others."""
     words = sys.argv[1:] if argv is None else list(argv)
     args = vars(parser().parse_args(["--mode", "train", *words]))
     request = Request(
@@ -104,7 +104,7 @@ def run(request: Request) -> int:
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
     augment = resolve_training(config.loader.augment, train.dataset.image_size, train.spec.output)
     if not isinstance(augment.crop, PadCrop) or augment.flip is None or train.spec.resize:
-        raise InputError("this comparison covers pad-crop and flip at the images' own size only")
+        raise InputError("this comparison supports only pad-crop and flip, at the original image size")
     twin = TorchvisionLoader.like(train, augment.crop.padding, config.run.seed)
     result = Trainer(config, make_model(config, dataset, request.network), twin, val, out).fit()
     write_json(out / "summary.json", {"command": request.command, **result})

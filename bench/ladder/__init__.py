@@ -1,1 +1,1 @@
-"""The ladder: what a machine makes of all this, rung by rung. See `python -m bench.ladder --help`."""
+"""The ladder: a series of measurements of one machine. See `python -m bench.ladder --help`."""

@@ -1,7 +1,7 @@
-"""python -m bench.ladder: what a machine makes of all this, rung by rung, each in a process and a time of its own.
+"""python -m bench.ladder: measures one machine in several rungs, each in a separate process with a time limit.
 
-correct (tests), feed (loader alone), compute (model alone), together (both), accuracy (recipes with a target) and
-assignment-scale (224 pixels). Every measurement is in the rung's JSON file the moment it is known.
+Rungs: correct (tests), feed (loader alone), compute (model alone), together (both), accuracy (recipes with a target)
+and assignment-scale (224 pixels). Each rung has a JSON file; every measurement is written to it at once.
 """
 
 import argparse
@@ -33,21 +33,21 @@ RUNGS: dict[str, Callable[[Settings], None]] = {
     "accuracy": run_accuracy,
     "assignment-scale": run_large,
 }
-# How the time is shared out: training takes most.
+# Shares of the total time. Training takes most.
 SHARES = {"correct": 3, "feed": 5, "compute": 5, "together": 3, "accuracy": 12, "assignment-scale": 2}
-GRACE = 90.0  # seconds beyond its time after which a rung is ended from outside
+GRACE = 90.0  # a rung that exceeds its time by this many seconds is killed
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m bench.ladder", description=__doc__)
-    p.add_argument("--out", type=Path, required=True, help="folder for results; nothing is written elsewhere")
-    p.add_argument("--data", type=Path, help="a dataset with both packs (default: the built-in sample, made in --out)")
-    p.add_argument("--rungs", default=",".join(RUNGS), help=f"which, with commas (default: {','.join(RUNGS)})")
-    p.add_argument("--minutes", type=float, default=30.0, help="for all of them together (default: 30)")
-    p.add_argument("--seconds", type=float, default=2.0, help="the least length of a measurement (default: 2)")
+    p.add_argument("--out", type=Path, required=True, help="folder for results; nothing is written outside it")
+    p.add_argument("--data", type=Path, help="a dataset with both packs (default: the built-in sample)")
+    p.add_argument("--rungs", default=",".join(RUNGS), help=f"comma-separated (default: {','.join(RUNGS)})")
+    p.add_argument("--minutes", type=float, default=30.0, help="time for all rungs (default: 30)")
+    p.add_argument("--seconds", type=float, default=2.0, help="minimum length of a measurement (default: 2)")
     p.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    p.add_argument("--tiny", action="store_true", help="the smallest sizes, to try the ladder itself")
-    p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # in the process of one rung
+    p.add_argument("--tiny", action="store_true", help="the smallest sizes, to test the ladder itself")
+    p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # used in the process of a rung
     return p
 
 
@@ -69,10 +69,10 @@ def _settings(args: argparse.Namespace, minutes: float) -> Settings:
 
 
 def climb(args: argparse.Namespace) -> int:
-    """Runs the rungs one after the other; 1 if one of them failed."""
+    """Runs the rungs one after another. Returns 1 if any of them failed, else 0."""
     rungs = [name for name in args.rungs.split(",") if name]
-    if strange := [name for name in rungs if name not in RUNGS]:
-        raise InputError(f"--rungs {strange[0]}: choose from {', '.join(RUNGS)}")
+    if unknown := [name for name in rungs if name not in RUNGS]:
+        raise InputError(f"--rungs {unknown[0]}: choose from {', '.join(RUNGS)}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA GPU here; use --device cpu, or check the driver")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -88,22 +88,22 @@ def climb(args: argparse.Namespace) -> int:
         rest = sum(SHARES[rung] for rung in rungs[number:])
         minutes = args.minutes * SHARES[name] / rest
         if minutes <= 0:
-            print(f"{name}: no time is left; give more --minutes, or fewer --rungs", flush=True)
+            print(f"{name}: no time left; give more --minutes or fewer --rungs", flush=True)
             failed.append(name)
             continue
         print(f"{name}: up to {minutes:.1f} minutes", flush=True)
-        took, status = _rung(args, name, minutes)
-        args.minutes -= took
+        minutes_used, status = _run_rung(args, name, minutes)
+        args.minutes -= minutes_used
         if status:
             failed.append(name)
-            print(f"{name}: ended with status {status}; what it had found is in {args.out / name}.json", flush=True)
+            print(f"{name}: exit status {status}; results so far: {args.out / name}.json", flush=True)
         write_tables(args.out)
     print(f"tables: {args.out / 'ladder.md'}")
     return 1 if failed else 0
 
 
-def _rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[float, int]:
-    """One rung in a process of its own: minutes taken, exit status."""
+def _run_rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[float, int]:
+    """Runs a rung in a separate process. Returns the minutes used and the exit status."""
     options = ["--only", name, "--minutes", str(minutes), "--out", str(args.out), "--data", str(args.data)]
     options += ["--device", args.device, "--seconds", str(args.seconds), *["--tiny"] * args.tiny]
     started = time.monotonic()
@@ -111,7 +111,7 @@ def _rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[float, i
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60 * minutes + GRACE)
-    finally:  # whatever it started goes with it
+    finally:  # also kills its child processes
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     status = process.wait()

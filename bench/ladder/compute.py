@@ -1,4 +1,4 @@
-"""Rungs 3, 4 and 6: the model alone, together with the loader, and at 224 pixels."""
+"""Rungs 3, 4 and 6: the model alone, the model with the loader, and both at 224 pixels."""
 
 import itertools
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.ladder.feed import fed
+from bench.ladder.feed import loader_speed
 from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
 from feedline import Dataset
@@ -33,7 +33,7 @@ COMPILED: dict[str, dict[str, object]] = {
 
 
 def _model_alone(config: Config, device: torch.device, classes: int, size: int, seconds: float) -> dict[str, Any]:
-    """Training steps on one batch that lies on the device."""
+    """Speed of training steps on one batch that is already on the device."""
     torch.manual_seed(0)
     batch = config.loader.batch_size
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
@@ -42,12 +42,12 @@ def _model_alone(config: Config, device: torch.device, classes: int, size: int, 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     step = TrainStep(config, resnet18(classes), device, 0.01)
-    took = seconds_per_call(lambda: step(images, labels), device, seconds=seconds)
-    tflops = 3 * FORWARD_GFLOP * (size / 64) ** 2 * batch / took / 1e3
-    found = {"images_per_s": batch / took, "tflops": tflops}
+    step_seconds = seconds_per_call(lambda: step(images, labels), device, seconds=seconds)
+    tflops = 3 * FORWARD_GFLOP * (size / 64) ** 2 * batch / step_seconds / 1e3
+    row = {"images_per_s": batch / step_seconds, "tflops": tflops}
     if device.type == "cuda":
-        found["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found
+        row["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return row
 
 
 def _matmul(device: torch.device, dtype: torch.dtype, seconds: float) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _matmul(device: torch.device, dtype: torch.dtype, seconds: float) -> dict[st
 
 
 def combinations(settings: Settings) -> Iterator[dict[str, Any]]:
-    """What is tried, the likeliest best first: if the time is up, that is known."""
+    """The combinations to try. The likely best come first, in case the time runs out."""
     gpu = settings.on.type == "cuda"
     sizes = [16] if settings.tiny else [256, 512, 1024, 2048, 128] if gpu else [64, 256]
     modes = list(COMPILED) if gpu else ["eager"]
@@ -70,24 +70,24 @@ def combinations(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def changes(row: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a row."""
-    same = {key: row[key] for key in ("batch_size", "channels_last")}
-    return {**same, **DTYPES[row["dtype"]], **COMPILED[row["compile"]]}
+    """The configuration values of a row."""
+    copied = {key: row[key] for key in ("batch_size", "channels_last")}
+    return {**copied, **DTYPES[row["dtype"]], **COMPILED[row["compile"]]}
 
 
 def run_compute(settings: Settings) -> None:
-    """Images/s of every combination; the best; and its share of what the device could do."""
+    """Images/s of every combination, the best one, and its share of the device's peak matrix product."""
     report, device, dataset = settings.report("compute"), settings.on, Dataset(settings.data)
     size = settings.config().loader.image_size or (dataset.image_size or (224,))[0]
     for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
         report.row(partial(_matmul, device, dtype, settings.seconds), ceiling=f"matmul, {name}")
     report.row(lambda: {"GB_per_s": memory_gb_per_s(device, settings.seconds)}, ceiling="memory, copy")
     rows = []
-    for what in combinations(settings):
-        config = settings.config(**changes(what))
+    for combination in combinations(settings):
+        config = settings.config(**changes(combination))
         measured = report.row(
             partial(_model_alone, config, device, len(dataset.classes), size, settings.seconds),
-            **what,
+            **combination,
         )
         torch._dynamo.reset()
         if measured:
@@ -100,7 +100,7 @@ def run_compute(settings: Settings) -> None:
 
 
 def run_together(settings: Settings) -> None:
-    """End to end from every store, against the model alone, in interleaved rounds."""
+    """Training end to end from every store, compared with the model alone, in interleaved rounds."""
     report, device, dataset = settings.report("together"), settings.on, Dataset(settings.data)
     options: dict[str, Any] = {"amp": True}
     for store in stores_on(device):
@@ -129,7 +129,7 @@ def run_together(settings: Settings) -> None:
 
 
 def run_large(settings: Settings) -> None:
-    """Inputs of 224 pixels, as the assignment's summary has them: model and loader."""
+    """Model and loader at 224 pixels, the input size in the assignment's model summary."""
     report, device, dataset = settings.report("assignment-scale"), settings.on, Dataset(settings.data)
     size = 32 if settings.tiny else 224
     gpu = device.type == "cuda"
@@ -143,7 +143,7 @@ def run_large(settings: Settings) -> None:
     for store in stores_on(device):
         config = settings.config(batch_size=16 if settings.tiny else 64, image_size=size, store=store, amp=gpu)
         report.row(
-            partial(fed, config, dataset, settings),
+            partial(loader_speed, config, dataset, settings),
             what="loader", store=store, engine=choose_engine(device), pixels=size,
         )  # fmt: skip
     report.close()

@@ -1,4 +1,4 @@
-"""Rung 2: the loader alone, on to the device."""
+"""Rung 2: the loader alone, up to batches on the device."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from feedline.training.meter import StallMeter
 
 
 def run(settings: Settings) -> None:
-    """Images/s and CPU time of every store with every engine, decoder and number of threads; and of other loaders."""
+    """Images/s and CPU time for every store, engine, decoder and number of threads, and for other loaders."""
     report, device, dataset = settings.report("feed"), settings.on, Dataset(settings.data)
     if device.type == "cuda":
         report.row(partial(_to_device, device, settings.seconds), what="host to device, pinned")
     counts = [n for n in (1, 2, 4, 8, 16) if n <= settings.cores]
     threads = sorted({counts[-1], settings.cores} if settings.tiny else {*counts, settings.cores})
-    # Most threads first: if the time is up, what matters most is known.
+    # The most threads first: they matter most, in case the time runs out.
     for count, store, engine in itertools.product(reversed(threads), stores_on(device), ENGINES):
         if engine == "dali" and dali.problem():
             continue
@@ -41,7 +41,7 @@ def run(settings: Settings) -> None:
         for decode in ("mixed", "cpu") if decodes else ("cpu",):
             what: dict[str, Any] = {"store": store, "engine": engine, "decode": decode, "threads": count}
             config = settings.config(**what, amp=device.type == "cuda")
-            report.row(partial(fed, config, dataset, settings), **what)
+            report.row(partial(loader_speed, config, dataset, settings), **what)
     _augmentation(report, settings, dataset)
     for name, loader in _others(settings, dataset):
         report.row(partial(_alone, loader, settings), loader=name)
@@ -53,14 +53,13 @@ def _to_device(device: torch.device, seconds: float) -> dict[str, Any]:
 
 
 def _alone(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
-    """Of a loader whose work is done in processes of its own: their CPU time is not known here."""
+    """Images/s of a loader with worker processes. Their CPU time is not known here."""
     return {"images_per_s": _rate(batches, settings)["images_per_s"]}
 
 
-def fed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
-    """Images/s and CPU microseconds an image of a configuration's train loader."""
+def loader_speed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
+    """Images/s and CPU microseconds per image of the train loader of a configuration."""
     loader = make_loader(config, dataset, "train", settings.on)
-
     try:
         return _rate(endless(loader), settings)
     finally:
@@ -68,14 +67,14 @@ def fed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
 
 
 def _rate(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
-    """Images/s and CPU microseconds of this process an image, after eight batches."""
+    """Images/s, and CPU microseconds of this process per image, after eight batches of warm-up."""
     device = settings.on
     speed, cpu_us, _ = measure_round(lambda: len(next(batches)[1]), device, settings.seconds, 8, StallMeter(device))
     return {"images_per_s": speed, "cpu_us_per_image": cpu_us}
 
 
 def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
-    """What crop, mirror and normalisation cost where the pixels are, by the torch engine's own functions."""
+    """Cost of crop, mirror and normalise in the torch engine, with the pixels already on the device."""
     device = settings.on
     store = resolve_store("resident", dataset, device)
     loader = make_loader(settings.config(store=store, engine="torch"), dataset, "train", device)
@@ -92,7 +91,7 @@ def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
 
 
 def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch]]]:
-    """torchvision's DataLoader with up to 16 workers and, where it is installed, timm's prefetching loader."""
+    """torchvision's DataLoader with up to 16 workers and, if installed, timm's prefetching loader."""
     device, size = settings.on, settings.config().loader.image_size or (dataset.image_size or (224, 224))[0]
     batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
     steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]

@@ -1,4 +1,4 @@
-"""Clocks and ceilings."""
+"""Timing, and the peak rates of a device."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +8,11 @@ import torch
 from feedline.training.bench import measure_round
 from feedline.training.meter import StallMeter
 
-FORWARD_GFLOP = 4.45  # an image of 64x64 through this ResNet18; a training step is about three of that
+FORWARD_GFLOP = 4.45  # one 64x64 image through this ResNet18; a training step costs about three times this
 
 
 def seconds_per_call(work: Callable[[], Any], device: torch.device, *, seconds: float) -> float:
-    """The time of a call, over at least `seconds` of them, after three others."""
+    """Mean time of a call over at least `seconds`, after three calls of warm-up."""
 
     def once() -> int:
         work()
@@ -23,14 +23,14 @@ def seconds_per_call(work: Callable[[], Any], device: torch.device, *, seconds: 
 
 
 def matmul_tflops(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
-    """What this device reaches in the product of two square matrices."""
+    """Measured TFLOP/s of the product of two square matrices."""
     n = 8192 if device.type == "cuda" else 1024
     a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
     return 2 * n**3 / seconds_per_call(lambda: a @ b, device, seconds=seconds) / 1e12
 
 
 def memory_gb_per_s(device: torch.device, seconds: float) -> float:
-    """Bytes read and written a second while a large tensor is copied."""
+    """GB/s read and written while a large tensor is copied."""
     count = (1 << 30) if device.type == "cuda" else (1 << 26)
     source = torch.empty(count, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -38,7 +38,7 @@ def memory_gb_per_s(device: torch.device, seconds: float) -> float:
 
 
 def host_to_device_gb_per_s(device: torch.device, seconds: float) -> float:
-    """From pinned memory."""
+    """GB/s of copies from pinned memory."""
     source = torch.empty(1 << 28, dtype=torch.uint8, pin_memory=True)
     target = torch.empty_like(source, device=device)
     work = lambda: target.copy_(source, non_blocking=True)  # noqa: E731

@@ -1,4 +1,4 @@
-"""What a rung has found so far, on disk the moment it is known; and how long it may still take."""
+"""The results of a rung, written to disk at once, and its time limit."""
 
 import time
 from collections.abc import Callable
@@ -11,15 +11,17 @@ from feedline.pipeline.errors import FeedlineError, first_line
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
 
+SKIPPED = "skipped, no time left"  # number of rows
+
 
 class Report:
-    """The JSON file of a rung, written anew with every row.
+    """The JSON file of a rung, rewritten with every row.
 
     Args:
-        path: of the file.
-        device: what is measured.
-        minutes: after which `time_left` says no.
-        about: what else belongs at the top of the file.
+        path: the file.
+        device: the device that is measured.
+        minutes: time limit of the rung.
+        about: more entries for the top of the file.
     """
 
     def __init__(self, path: Path, device: torch.device, minutes: float, **about: Any) -> None:
@@ -38,30 +40,30 @@ class Report:
         write_json(self._path, self.content)
 
     def time_left(self) -> float:
-        """Seconds."""
+        """Seconds until the time limit; negative after it."""
         return self._end - time.monotonic()
 
     def row(self, measure: Callable[[], dict[str, Any]], **what: Any) -> dict[str, Any] | None:
-        """Measures and writes a row; one that fails is a row too. None if the time is up or it failed."""
+        """Measures and writes a row. Returns None if there is no time left, or if it failed (also a row)."""
         if self.time_left() <= 0:
-            self.content["skipped for want of time"] = self.content.get("skipped for want of time", 0) + 1
+            self.content[SKIPPED] = self.content.get(SKIPPED, 0) + 1
             self.write()
             return None
-        found: dict[str, Any] | None = None
+        result: dict[str, Any] | None = None
         try:
-            found = measure()
-            line = {**what, **found}
-        except (FeedlineError, RuntimeError, MemoryError) as error:  # out of memory, a kernel that does not exist
+            result = measure()
+            line = {**what, **result}
+        except (FeedlineError, RuntimeError, MemoryError) as error:  # e.g. out of memory, or no kernel for this device
             line = {**what, "problem": first_line(error, 300)}
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         self.content["rows"].append(line)
         self.write()
         print("  " + "  ".join(f"{key} {_short(value)}" for key, value in line.items()), flush=True)
-        return None if found is None else line
+        return None if result is None else line
 
     def close(self, **conclusion: Any) -> None:
-        self.content.update(conclusion, complete="skipped for want of time" not in self.content)
+        self.content.update(conclusion, complete=SKIPPED not in self.content)
         self.write()
 
 

@@ -1,4 +1,4 @@
-"""Rungs 1 and 5: the tests on this machine, and recipes trained to their targets."""
+"""Rungs 1 and 5: the tests, and training of the recipes that have a target."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_correct(settings: Settings) -> None:
-    """The gpu-marked tests where there is a GPU, else those that hold engines and stores to each other."""
+    """Runs the tests marked `gpu` if there is a GPU, else those that compare engines and stores."""
     report, gpu = settings.report("correct"), settings.on.type == "cuda"
     files = [str(p) for p in sorted((ROOT / "tests").rglob("test_*.py")) if "pytest.mark.gpu" in p.read_text()]
     chosen = ["-m", "gpu"] if gpu else ["-k", "agree" if settings.tiny else "agree or resum or same"]
@@ -37,33 +37,33 @@ def run_correct(settings: Settings) -> None:
     try:
         report.row(measure, tests=" ".join(chosen))
     except subprocess.TimeoutExpired:
-        report.content["rows"].append({"problem": "the tests did not end in time; see correct.log"})
+        report.content["rows"].append({"problem": "the tests did not finish in time; see correct.log"})
     report.close()
 
 
 def outcomes(junit: Path) -> dict[str, Any]:
-    """Counts and the names of failures of a JUnit file."""
+    """Counts results in a JUnit file and lists the failures."""
     cases = ET.parse(junit).getroot().iter("testcase")
-    found: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "failures": []}
+    counts: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "failures": []}
     for case in cases:
         bad = case.find("failure") if case.find("failure") is not None else case.find("error")
         if bad is not None:
-            found["failed"] += 1
+            counts["failed"] += 1
             reason = (bad.get("message") or "").splitlines() or [""]
-            found["failures"].append(f"{case.get('classname')}::{case.get('name')}: {reason[0][:200]}")
+            counts["failures"].append(f"{case.get('classname')}::{case.get('name')}: {reason[0][:200]}")
         else:
-            found["skipped" if case.find("skipped") is not None else "passed"] += 1
-    return found
+            counts["skipped" if case.find("skipped") is not None else "passed"] += 1
+    return counts
 
 
 def targets() -> dict[str, float]:
-    """The recipes that name a target."""
+    """The target top-1 of each recipe that has one."""
     values = {path.stem: read_recipe(path.stem).get("target") for path in sorted(RECIPES.glob("*.toml"))}
     return {name: target for name, target in values.items() if target is not None}
 
 
 def run_accuracy(settings: Settings) -> None:
-    """Trains every recipe that names a target, as the command line does, each for its share of the time."""
+    """Trains every recipe that has a target, with train.py, each for an equal share of the time."""
     report, recipes = settings.report("accuracy"), targets()
     for number, (recipe, target) in enumerate(recipes.items()):
         limit = report.time_left() / (len(recipes) - number)
@@ -82,18 +82,18 @@ def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)  # it saves
+            process.send_signal(signal.SIGTERM)  # saves a checkpoint
             process.wait(60)
     log_lines = (out / "log.jsonl").read_text().splitlines() if (out / "log.jsonl").exists() else []
     rows = [row for line in log_lines if "val_top1" in (row := json.loads(line))]
-    found = progress(rows, read_recipe(recipe)["target"])
-    for name in ("last.pt", "previous.pt", "best.pt"):  # some 100 MB each
+    result = progress(rows, read_recipe(recipe)["target"])
+    for name in ("last.pt", "previous.pt", "best.pt"):  # about 100 MB each
         (out / name).unlink(missing_ok=True)
-    return {**found, "finished": process.returncode == 0}
+    return {**result, "finished": process.returncode == 0}
 
 
 def progress(rows: list[dict[str, Any]], target: float) -> dict[str, Any]:
-    """Final and best top-1, and when the target was reached, from the epochs' log records."""
+    """Final and best top-1, and when the target was reached, from the log records of the epochs."""
     if not rows:
         return {"epochs": 0}
     reached = next((row for row in rows if row["val_top1"] >= target), None)

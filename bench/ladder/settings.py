@@ -1,4 +1,4 @@
-"""What every rung is told."""
+"""The settings of a rung."""
 
 import os
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from feedline.training.config import Config
 
 @dataclass(frozen=True)
 class Settings:
-    """What every rung is told.
+    """The settings of a rung.
 
     Attributes:
-        out: where results go; nothing is written elsewhere.
+        out: folder for results; nothing is written outside it.
         data: a dataset folder with both packs.
-        minutes: what a rung may take.
+        minutes: time limit of the rung.
         device: as in --device.
-        tiny: the smallest sizes, to try the ladder itself.
-        seconds: the least length of a measurement.
+        tiny: use the smallest sizes, to test the ladder itself.
+        seconds: minimum length of a measurement.
     """
 
     out: Path
@@ -47,7 +47,7 @@ class Settings:
         return len(os.sched_getaffinity(0))
 
     def config(self, **changes: object) -> Config:
-        """The default recipe with changes; tiny sizes where the ladder itself is tried."""
+        """The default recipe with changes, and small sizes if `tiny`."""
         small = {"image_size": 16, "batch_size": 16} if self.tiny else {}
         values = {**read_recipe("default"), "data": str(self.data), "device": self.device, **small, **changes}
         return Config.build("default", values)

@@ -1,4 +1,4 @@
-"""The results as tables for people."""
+"""The results as Markdown tables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from feedline.pipeline.files import write_text
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown; a column for every key that any row has, in the order in which they appear."""
+    """A Markdown table with a column for every key of any row, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     lines += ["| " + " | ".join(_cell(row.get(column, "")) for column in columns) + " |" for row in rows]
@@ -25,7 +25,7 @@ def _cell(value: Any) -> str:
 
 
 def write_tables(out: Path) -> None:
-    """ladder.md, from every rung's JSON there is."""
+    """Writes ladder.md from the JSON files of all rungs."""
     parts = ["# The ladder\n"]
     for path in sorted(out.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ def write_tables(out: Path) -> None:
         used = ", ".join(f"{k} {v}" for k, v in content["versions"].items())
         state = "" if content["complete"] else " (not complete)"
         parts.append(f"## {content['rung']}{state}\n\n{machine}; {used}; {content['dataset']['name']}.\n")
-        # Rows of one kind share their keys: one table each.
+        # Rows of one kind have the same keys; each kind is a table.
         kinds: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for row in content["rows"]:
             kinds.setdefault(tuple(sorted(k for k in row if k != "problem")), []).append(row)

@@ -1,8 +1,8 @@
 """python -m bench.peers: loaders side by side.
 
-Every contestant runs in a process of its own. Rounds are interleaved: one after the other measures a round, then the
-next round begins; the others wait meanwhile. All data is in the page cache. Medians, spread, ratio to ours, CPU time,
-memory, time to the first batch.
+Each contestant runs in a separate process. Rounds are interleaved: in each round the contestants are measured one
+after another, while the others wait. All data is in the page cache. Reported: medians, range, ratio to ours, CPU time,
+memory, and time to the first batch.
 """
 
 import argparse
@@ -27,12 +27,10 @@ from feedline.pipeline.files import write_json
 from feedline.training import plots
 from feedline.training.meter import hardware, versions
 
-LIMIT = 180.0  # seconds to the first batch
-
 
 @dataclass
 class Entry:
-    """A contestant and what was measured of it; `problem` if it could not run."""
+    """A contestant and its measurements, or the `problem` if it could not run."""
 
     contestant: Contestant
     first_batch_s: list[float] = field(default_factory=list)
@@ -61,7 +59,7 @@ class Entry:
 
 
 class Running:
-    """A contestant's process."""
+    """The process of a contestant."""
 
     def __init__(self, entry: Entry, job: dict[str, Any]) -> None:
         self.entry = entry
@@ -72,11 +70,11 @@ class Running:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
 
-    def hear(self) -> dict[str, float]:
+    def read_answer(self) -> dict[str, float]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"ended with status {self.process.wait()}; see {self.log.name}")
+            raise RuntimeError(f"exit status {self.process.wait()}; see {self.log.name}")
         answer: dict[str, float] = json.loads(line)
         return answer
 
@@ -84,7 +82,7 @@ class Running:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        self.entry.rounds.append(self.hear())
+        self.entry.rounds.append(self.read_answer())
 
     def stop(self) -> None:
         self.process.kill() if self.entry.problem else self.process.stdin.close()  # type: ignore[union-attr]
@@ -96,38 +94,38 @@ class Running:
 
 
 def compete(entries: list[Entry], job: dict[str, Any], *, rounds: int, starts: int, seconds: float) -> None:
-    """Measures all entries; those that fail get a `problem`."""
-    running: list[Running] = []
+    """Measures all entries. If one fails, its `problem` is set."""
+    ready: list[Running] = []
     folders = [Path(job["data"]), Path(job["files"])]
     for number in range(starts):
         warm(folders)
         for entry in entries:
             if entry.problem:
                 continue
-            one = Running(entry, job)
+            running = Running(entry, job)
             try:
-                entry.first_batch_s.append(one.hear()["first_batch_s"])
+                entry.first_batch_s.append(running.read_answer()["first_batch_s"])
             except RuntimeError as error:
                 entry.problem = str(error)
             if number == starts - 1 and not entry.problem:
-                running.append(one)
+                ready.append(running)
             else:
-                one.stop()
+                running.stop()
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr)
         warm(folders)
-        for one in running:
-            if not one.entry.problem:
+        for running in ready:
+            if not running.entry.problem:
                 try:
-                    one.measure(seconds)
+                    running.measure(seconds)
                 except (RuntimeError, OSError) as error:
-                    one.entry.problem = str(error)
-    for one in running:
-        one.stop()
+                    running.entry.problem = str(error)
+    for running in ready:
+        running.stop()
 
 
 def show(entries: list[Entry]) -> None:
-    """The table, fastest first; behind it those that could not run, and what would let them."""
+    """Prints the table, fastest first, then the contestants that could not run, with the reason."""
     ran = sorted((e for e in entries if not e.problem), key=lambda e: -e.median("images_per_s"))
     best = max((e.median("images_per_s") for e in ran if e.contestant.ours), default=0.0)
     heads = ("images/s", "lowest", "highest", "best of ours", "CPU us", "MiB", "first")
@@ -156,16 +154,16 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m bench.peers", description="Measure image loaders side by side.")
     p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder (data/tiny-imagenet)")
     p.add_argument("--out", type=Path, default=Path("runs/peers"), help="where results go (runs/peers)")
-    p.add_argument("--files", type=Path, help="where peers' own files go, and stay (<data>-peers)")
-    p.add_argument("--works", default="train,pixels", help="of train, pixels, photos, conversion (train,pixels)")
-    p.add_argument("--only", help="contestants, by parts of their names, comma-separated (default: all)")
-    p.add_argument("--source", type=Path, help="image folder that --works conversion reads")
+    p.add_argument("--files", type=Path, help="folder for the files of other loaders, which are kept (<data>-peers)")
+    p.add_argument("--works", default="train,pixels", help="from train, pixels, photos, conversion (train,pixels)")
+    p.add_argument("--only", help="parts of contestants' names, comma-separated (default: all)")
+    p.add_argument("--source", type=Path, help="image folder to convert, for --works conversion")
     p.add_argument("--batch-size", type=int, default=256, help="images in a batch (256)")
-    p.add_argument("--threads", type=int, default=cores(), help="threads or worker processes of each (one a core)")
+    p.add_argument("--threads", type=int, default=cores(), help="threads or worker processes of each (one per core)")
     p.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
-    p.add_argument("--starts", type=int, default=3, help="starts from nothing to the first batch (3)")
+    p.add_argument("--starts", type=int, default=3, help="process starts, to measure the time to the first batch (3)")
     p.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
-    p.add_argument("--max-size", type=int, help="photos: limit of a side in peers' packs, in pixels")
+    p.add_argument("--max-size", type=int, help="photos: largest side in other loaders' packs, in pixels")
     return p
 
 
@@ -194,7 +192,7 @@ def run(args: argparse.Namespace, command: str) -> None:
     for name in works:
         if name == "conversion":
             if args.source is None:
-                raise InputError("--works conversion: needs --source, the folder of images that is converted")
+                raise InputError("--works conversion: needs --source, the image folder to convert")
             content = _conversion(args, dataset, folder)
         else:
             content = _race(args, name, folder, f"{WORKS[name].title}\nbatches of {args.batch_size}, {machine}")

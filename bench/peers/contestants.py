@@ -1,7 +1,7 @@
-"""Who competes: every loader set up the way its own documentation says is fastest for this work.
+"""The contestants: each loader is set up as its documentation recommends for speed.
 
-A contestant is a function from a `Job` to an endless iterator of batches. Libraries are imported inside, since each
-contestant runs in a process of its own and some of them may not be installed.
+A contestant is a function from a `Job` to an endless iterator of batches. It imports its library inside the function,
+because contestants run in separate processes and some may not be installed.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ import torch
 from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 
 FFCV_INSTALL = (
-    "apt install libopencv-dev libturbojpeg0-dev pkg-config gcc g++ && pip install -e '.[bench-ffcv]'  (FFCV is built)"
+    "apt install libopencv-dev libturbojpeg0-dev pkg-config gcc g++ && pip install -e '.[bench-ffcv]'  (compiles FFCV)"
 )
 BENCH_INSTALL = "pip install -e '.[bench]'"
 SPDL_INSTALL = "apt install libavdevice59 libavfilter8 && pip install -e '.[bench]'  (SPDL needs the FFmpeg libraries)"
@@ -26,12 +26,12 @@ SPDL_INSTALL = "apt install libavdevice59 libavfilter8 && pip install -e '.[benc
 
 @dataclass(frozen=True)
 class Work:
-    """What everyone does with each image.
+    """The work that every contestant does.
 
     Attributes:
-        title: for people.
+        title: for tables and plots.
         size: side of the output in pixels.
-        kind: `train` (zero-pad 4, random crop, flip, normalise, float32), `pixels` (decoded uint8 HWC, no more), or
+        kind: `train` (zero-pad 4, random crop, flip, normalise, float32), `pixels` (decoded uint8 HWC only), or
             `photos` (random resized crop, flip, normalise, float32).
     """
 
@@ -49,11 +49,11 @@ WORKS = {
 
 @dataclass(frozen=True)
 class Job:
-    """What a contestant is told.
+    """The settings of a contestant.
 
     Attributes:
         data: the dataset folder; its `train/` is an ImageFolder.
-        files: folder with what peers need converted (see `bench.peers.files`).
+        files: folder with the converted files of other loaders (see `bench.peers.files`).
         work: a key of `WORKS`.
         batch_size: images in a batch.
         threads: threads or worker processes.
@@ -80,16 +80,16 @@ Make = Callable[[Job], Batches]
 
 @dataclass(frozen=True)
 class Contestant:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
         name: e.g. `FFCV raw`.
         make: starts it.
-        works: the works it does.
-        needs: a module that must be there.
-        install: the command that brings it.
-        ours: it is this project.
-        floor: not a loader but a bound: less than the work.
+        works: keys of `WORKS` that it can do.
+        needs: a module that must be installed.
+        install: the command that installs it.
+        ours: one of this project's loaders.
+        floor: not a loader but a lower bound on the time: only a part of the work.
     """
 
     name: str
@@ -120,7 +120,7 @@ def _transform(job: Job) -> Any:
     crop: Any = v2.RandomCrop(job.size, padding=4)
     if job.kind == "photos":
         crop = v2.RandomResizedCrop(job.size)
-    # PIL until the crop is made: of torchvision's ways the fastest here (v2 on tensors from the start took 1.5 times).
+    # PIL until after the crop: the fastest way in torchvision here (tensors from the start took 1.5 times as long).
     return v2.Compose(
         [
             crop,
@@ -155,7 +155,7 @@ def torchvision_folder(job: Job) -> Batches:
 
 
 class _BatchedAugmentation:
-    """Zero-pad, crop, flip and normalise whole batches with torch, for peers that only decode."""
+    """Zero-pads, crops, flips and normalises whole batches with torch, for loaders that only decode."""
 
     def __init__(self, job: Job) -> None:
         self.size = job.size
@@ -174,7 +174,7 @@ class _BatchedAugmentation:
 
 
 class _BatchedFiles:
-    """A map dataset that reads whole batches: torchvision.io decodes, the rest is done to the batch."""
+    """A map-style dataset that reads whole batches: torchvision.io decodes, then the batch is augmented."""
 
     def __init__(self, job: Job) -> None:
         from torchvision.datasets import ImageFolder
@@ -348,7 +348,7 @@ def _ours(store: Any, engine: Any) -> Make:
 
         plain: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",)}
         data = Dataset(job.data)
-        # What peers read is the folder train/: the whole of the official split's train part, or of another's.
+        # The other loaders read the folder train/: all train images of the source.
         split = "official" if "official" in data.splits else "70-30"
         options = plain if job.kind == "pixels" else {"image_size": job.size if job.kind == "photos" else None}
         loader = Loader(
@@ -359,7 +359,7 @@ def _ours(store: Any, engine: Any) -> Make:
     return make
 
 
-# Floors: what the work cannot be done without. All data is in memory; every thread does its share of each batch.
+# Floors: work that no loader can avoid. All data is in memory, and the threads share the batches.
 
 
 def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
@@ -373,8 +373,8 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
         work = prepare(job)
         torch.set_num_threads(1)
 
-        def several(tasks: np.ndarray) -> None:
-            for ids in tasks:
+        def run_all(batch_ids: np.ndarray) -> None:
+            for ids in batch_ids:
                 work(ids)
 
         def batches() -> Batches:
@@ -382,13 +382,15 @@ def _floor(prepare: Callable[[Job], Callable[[np.ndarray], None]]) -> Make:
                 waiting: deque[Future[None]] = deque()
                 while True:
                     order = rng.permutation(count)[: count // job.batch_size * job.batch_size]
-                    # Several batches a task, two tasks a thread: no time goes into handing on, and none is made ahead
-                    # while others are measured.
-                    for tasks in np.array_split(order.reshape(-1, job.batch_size), count // job.batch_size // 8 + 1):
-                        waiting.append(pool.submit(several, tasks))
+                    # Several batches per task, two tasks per thread: little time is lost between threads, and little
+                    # is prefetched while others are measured.
+                    for batch_ids in np.array_split(
+                        order.reshape(-1, job.batch_size), count // job.batch_size // 8 + 1
+                    ):
+                        waiting.append(pool.submit(run_all, batch_ids))
                         if len(waiting) >= 2 * job.threads:
                             waiting.popleft().result()
-                            for _ in tasks:
+                            for _ in batch_ids:
                                 yield None, np.empty(job.batch_size)
 
         return batches()

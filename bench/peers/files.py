@@ -1,4 +1,4 @@
-"""What peers need converted before they can start, and how long each converter takes."""
+"""Converts the dataset for other loaders, and measures how long each converter takes."""
 
 import importlib.util
 import shutil
@@ -17,14 +17,14 @@ Samples = list[tuple[Path, int]]
 
 
 def samples(dataset: Dataset, parts: tuple[str, ...] = ("train",)) -> Samples:
-    """Paths and labels of the images under `train/` (and others) of a dataset folder, in id order."""
+    """Paths and labels of the images in these parts of a dataset folder, in id order."""
     wanted = tuple(f"{part}/" for part in parts)
     paths = ((dataset.path(i), int(dataset.labels[i])) for i in range(dataset.count))
     return [(dataset.root / path, label) for path, label in paths if path.startswith(wanted)]
 
 
 class _Decoded:
-    """What FFCV's writer takes: indexable, RGB images as PIL."""
+    """The input of FFCV's writer: an indexable sequence of (RGB PIL image, label)."""
 
     def __init__(self, images: Samples) -> None:
         self.images = images
@@ -39,7 +39,7 @@ class _Decoded:
 
 
 def write_ffcv(images: Samples, target: Path, mode: str, threads: int, max_size: int | None = None) -> None:
-    """FFCV's own file, as its documentation shows; `max_size` limits the longer side."""
+    """Writes an FFCV file as FFCV's documentation shows; `max_size` limits the longer side."""
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
@@ -49,7 +49,7 @@ def write_ffcv(images: Samples, target: Path, mode: str, threads: int, max_size:
 
 
 def write_webdataset(images: Samples, target: Path) -> None:
-    """Shards of 10,000 images in random order."""
+    """Writes shards of 10,000 images in random order."""
     import random
 
     import webdataset as wds
@@ -62,7 +62,7 @@ def write_webdataset(images: Samples, target: Path) -> None:
 
 
 def prepare(dataset: Dataset, folder: Path, threads: int, max_size: int | None) -> None:
-    """Writes what is missing of the peers' files, for those that are installed."""
+    """Writes the files of other loaders that are installed, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     train = samples(dataset)
     todo: list[tuple[str, str, Callable[[Path], None]]] = [
@@ -82,7 +82,7 @@ def prepare(dataset: Dataset, folder: Path, threads: int, max_size: int | None) 
 
 
 def warm(folders: Sequence[Path]) -> None:
-    """Reads every file once, so that all find their data in the page cache."""
+    """Reads every file once, so that it is in the page cache."""
     for folder in folders:
         for path in filter(Path.is_file, folder.rglob("*")):
             with path.open("rb", buffering=0) as file:
@@ -91,11 +91,11 @@ def warm(folders: Sequence[Path]) -> None:
 
 
 def conversion(source: Path, dataset: Dataset, folder: Path, threads: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a round of our converter (both packs, every image checked) and of FFCV's two writers, interleaved.
+    """Seconds per round of our converter (both packs, every image checked) and of FFCV's two writers, interleaved.
 
-    All read the same image files: ours in `source`, FFCV's writers the copies in the dataset folder.
+    All read the same images: our converter from `source`, FFCV's writers from the copies in the dataset folder.
     """
-    everything = samples(dataset, ("train", "val"))
+    images = samples(dataset, ("train", "val"))
     ours = folder / "conversion"
     command = [
         sys.executable,
@@ -111,16 +111,16 @@ def conversion(source: Path, dataset: Dataset, folder: Path, threads: int, round
     for _ in range(rounds):
         shutil.rmtree(ours, ignore_errors=True)
         warm([source, dataset.root / "train", dataset.root / "val"])
-        begun = time.perf_counter()
+        started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds["ours, both packs"].append(time.perf_counter() - begun)
+        seconds["ours, both packs"].append(time.perf_counter() - started)
         shutil.rmtree(ours)
         if importlib.util.find_spec("ffcv") is None:
             continue
         for mode in ("jpg", "raw"):
             target = folder / f"conversion-{mode}.beton"
-            begun = time.perf_counter()
-            write_ffcv(everything, target, mode, threads)
-            seconds.setdefault(f"FFCV {mode}", []).append(time.perf_counter() - begun)
+            started = time.perf_counter()
+            write_ffcv(images, target, mode, threads)
+            seconds.setdefault(f"FFCV {mode}", []).append(time.perf_counter() - started)
             target.unlink()
     return seconds

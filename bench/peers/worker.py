@@ -1,4 +1,4 @@
-"""The process of one contestant: starts it, then measures a round for each line it is sent."""
+"""The process of one contestant. Starts it, then measures a round for each line on standard input."""
 
 import json
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 
 import psutil
 
-from bench.memory import held_mib
+from bench.memory import resident_mib
 from bench.peers.contestants import Job, by_name
 
 
-def tree() -> tuple[float, float]:
-    """CPU seconds so far and memory held, in MiB, of this process and its children."""
-    me = psutil.Process()
+def usage() -> tuple[float, float]:
+    """CPU seconds so far and memory in MiB, of this process and its children."""
+    this = psutil.Process()
     seconds, mib = 0.0, 0.0
-    for process in [me, *me.children(recursive=True)]:
+    for process in [this, *this.children(recursive=True)]:
         times = process.cpu_times()
         seconds += times.user + times.system
-        mib += held_mib(process.pid)
+        mib += resident_mib(process.pid)
     return seconds, mib
 
 
@@ -29,25 +29,25 @@ def main() -> None:
     sys.stdout = sys.stderr  # contestants may print
     batches = by_name(name).make(Job(**{**job, "data": Path(job["data"]), "files": Path(job["files"])}))
     next(batches)
-    say = {"first_batch_s": time.time() - float(sys.argv[3])}
-    out.write(json.dumps(say) + "\n")
+    answer = {"first_batch_s": time.time() - float(sys.argv[3])}
+    out.write(json.dumps(answer) + "\n")
     out.flush()
     for line in sys.stdin:
         seconds = float(line)
-        # What was made ahead while others were measured does not count: warm up for a third of the round.
+        # Warm up for a third of the round: batches prefetched while others were measured must not count.
         until = time.perf_counter() + seconds / 3
         while time.perf_counter() < until:
             next(batches)
-        images, took, cpu, begun = 0, 0.0, tree()[0], time.perf_counter()
-        while took < seconds:  # one batch at least
+        images, elapsed, cpu, started = 0, 0.0, usage()[0], time.perf_counter()
+        while elapsed < seconds:  # at least one batch
             images += len(next(batches)[1])
-            took = time.perf_counter() - begun
-        after, memory = tree()
-        say = {"images_per_s": images / took, "cpu_us": (after - cpu) / images * 1e6, "memory_mib": memory}
-        out.write(json.dumps(say) + "\n")
+            elapsed = time.perf_counter() - started
+        cpu_after, memory = usage()
+        answer = {"images_per_s": images / elapsed, "cpu_us": (cpu_after - cpu) / images * 1e6, "memory_mib": memory}
+        out.write(json.dumps(answer) + "\n")
         out.flush()
     sys.stderr.close()
-    os._exit(0)  # loaders under way have nothing to save
+    os._exit(0)  # running loaders have nothing to save
 
 
 if __name__ == "__main__":

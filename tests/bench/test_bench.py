@@ -1,4 +1,4 @@
-"""The measurements run and say what they measured; what they measure is another matter."""
+"""The measurements run and write their results. The figures themselves are not tested."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from bench.peers.contestants import CONTESTANTS, WORKS
 from feedline import Dataset
 
 
-def test_peers_are_measured_in_processes_of_their_own(
+def test_peers_are_measured_in_separate_processes(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
@@ -31,7 +31,7 @@ def test_peers_are_measured_in_processes_of_their_own(
     assert "best of ours" in capsys.readouterr().out
 
 
-def test_a_peer_that_is_not_there_is_listed_with_what_brings_it(
+def test_a_missing_peer_is_listed_with_its_install_command(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.peers.contestants.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
@@ -43,7 +43,7 @@ def test_a_peer_that_is_not_there_is_listed_with_what_brings_it(
     assert "not installed; apt install libopencv-dev libturbojpeg0-dev pkg-config" in line
 
 
-def test_wrong_words_are_refused(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_refused(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--data", str(dataset.root), "--out", str(tmp_path), "--files", str(tmp_path)]
     assert peers.main([*words, "--works", "cooking"]) == 2
     assert "--works cooking: choose from train, pixels, photos, conversion" in capsys.readouterr().err
@@ -56,7 +56,7 @@ def test_every_work_has_peers_and_ours() -> None:
         assert {c.ours for c in CONTESTANTS if work in c.works} == {True, False}
 
 
-def test_made_up_packs_are_read_and_checked(tmp_path: Path) -> None:
+def test_generated_packs_are_read_and_checked(tmp_path: Path) -> None:
     words = ["packs", "--folder", str(tmp_path / "made-up"), "--gib", "0.2", "--images", "2048", "--rounds", "1"]
     assert scale.main([*words, "--out", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "packs.json").read_text())["results"]
@@ -66,12 +66,12 @@ def test_made_up_packs_are_read_and_checked(tmp_path: Path) -> None:
     damaged = np.fromfile(pack, dtype=np.uint8)
     damaged.reshape(-1, scale.IMAGE)[:, :8] = 0
     damaged.tofile(pack)
-    with pytest.raises(RuntimeError, match="holds other images"):
+    with pytest.raises(RuntimeError, match="labels do not belong to its images"):
         scale.main([*words, "--out", str(tmp_path)])
 
 
 def ticking(step: float) -> Callable[[], float]:
-    """A clock that goes on by so many seconds each time that it is read."""
+    """A clock that advances by a fixed time at every reading."""
     return itertools.count(step=step).__next__
 
 
@@ -82,7 +82,7 @@ def test_the_cost_of_planning_is_measured(
     monkeypatch.setattr(scale, "time", SimpleNamespace(perf_counter=ticking(0.125)))
     assert scale.main(["plan-alone", "--count", "100000000", "--kind", kind]) == 0
     speed, mib = map(float, capsys.readouterr().out.split())
-    assert speed == 3 * ids / 0.625, "three calls until the clock says half a second, which is read once more"
+    assert speed == 3 * ids / 0.625, "three calls in half a second by the clock, which is read once more"
     assert mib < 50, "O(batch), whatever the size"
 
 

@@ -1,4 +1,4 @@
-"""The ladder, climbed on the CPU with the smallest sizes."""
+"""The ladder, run on the CPU with the smallest sizes."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def result(settings: Settings, rung: str) -> dict[str, Any]:
     return found
 
 
-def test_a_row_is_on_disk_the_moment_it_is_known(tmp_path: Path) -> None:
+def test_each_row_is_written_to_disk_at_once(tmp_path: Path) -> None:
     report = Report(tmp_path / "x.json", torch.device("cpu"), minutes=1, rung="x")
     seen: list[int] = []
 
@@ -49,12 +49,12 @@ def test_a_row_is_on_disk_the_moment_it_is_known(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "x.json").read_text())["complete"] is True
 
 
-def test_what_there_was_no_time_for_is_said(tmp_path: Path) -> None:
+def test_rows_without_time_are_counted_as_skipped(tmp_path: Path) -> None:
     report = Report(tmp_path / "x.json", torch.device("cpu"), minutes=0)
     assert report.row(lambda: {"v": 1}, what="a") is None
     report.close()
     content = json.loads((tmp_path / "x.json").read_text())
-    assert (content["rows"], content["skipped for want of time"], content["complete"]) == ([], 1, False)
+    assert (content["rows"], content["skipped, no time left"], content["complete"]) == ([], 1, False)
 
 
 def test_feed(settings: Settings) -> None:
@@ -92,7 +92,7 @@ def test_every_combination_is_tried_once_and_can_be_configured(settings: Setting
         assert config.run.amp is (row["dtype"] != "float32")
 
 
-def test_the_tests_are_counted(tmp_path: Path) -> None:
+def test_results_of_tests_are_counted(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(
         '<testsuites><testsuite><testcase classname="t" name="a"/>'
         '<testcase classname="t" name="b"><skipped/></testcase>'
@@ -101,7 +101,7 @@ def test_the_tests_are_counted(tmp_path: Path) -> None:
     assert runs.outcomes(tmp_path / "x.xml") == {"passed": 1, "failed": 1, "skipped": 1, "failures": ["t::c: 1 != 2"]}
 
 
-def test_recipes_with_a_target_and_the_way_to_it() -> None:
+def test_progress_to_the_target_of_a_recipe() -> None:
     assert runs.targets() == {"assignment": 49.22, "default": 50}
     assert read_recipe("assignment")["target"] == 49.22
     rows = [
@@ -128,10 +128,10 @@ sys.exit(small_train.main())
 """
 
 
-def test_a_recipe_is_cut_off_when_its_time_is_up(
+def test_training_stops_when_its_time_is_up(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits in its second step, so that it is never done before."""
+    """Training waits in its second step, so that it cannot finish earlier."""
     (tmp_path / "train.py").write_text(HELD.format(root=str(runs.ROOT), held=tmp_path))
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     found = runs._train(settings, "assignment", 3.0)
@@ -170,7 +170,7 @@ def test_wrong_input_is_one_clear_line(
     assert message in lines[0]
 
 
-def test_a_rung_that_hangs_is_ended(
+def test_a_rung_that_hangs_is_killed(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     popen, hang = subprocess.Popen, [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -179,8 +179,8 @@ def test_a_rung_that_hangs_is_ended(
     argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--tiny"]
     assert ladder.main([*argv, "--rungs", "compute,feed", "--minutes", "0.01"]) == 1
     out = capsys.readouterr().out
-    assert "compute: ended with status -9" in out
-    assert "feed: no time is left" in out
+    assert "compute: exit status -9" in out
+    assert "feed: no time left" in out
 
 
 def test_tables(tmp_path: Path) -> None:

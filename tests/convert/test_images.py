@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.memory import held_mib
+from bench.memory import resident_mib
 from feedline import Dataset, Loader
 from feedline.convert import images
 from feedline.pipeline.dataset.decode import DecodeError, decode
@@ -55,10 +55,10 @@ def animated(kind: str) -> bytes:
     ],
 )
 def test_files_that_are_no_images_are_named(source: Path, tmp_path: Path, name: str, data: bytes, reason: str) -> None:
-    before = held_mib()
+    before = resident_mib()
     (source / "a" / name).write_bytes(data)
     dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
-    assert held_mib() - before < 150
+    assert resident_mib() - before < 150
     (left_out,) = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
     assert left_out["path"] == f"a/{name}"
     assert left_out["reason"].startswith(reason)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.memory import held_mib
+from bench.memory import resident_mib
 from feedline.convert import space
 from feedline.convert.trees.folder import FolderTree
 from feedline.convert.trees.zip import ZipTree
@@ -125,11 +125,11 @@ def test_a_bomb_is_not_unpacked(
 ) -> None:
     monkeypatch.setattr(ZipTree, "ALWAYS_ALLOWED", 1 << 20)
     bomb = zipped(source, tmp_path / "x.zip", lambda z: z.writestr("a/bomb.bmp", b"\0" * (1 << 25)))
-    before = held_mib()
+    before = resident_mib()
     line = refusal(capsys, bomb, tmp_path / "out")
     assert "would unpack from 0." in line
     assert "this is a zip bomb" in line
-    assert held_mib() - before < 50
+    assert resident_mib() - before < 50
 
 
 def test_links_and_damage_in_a_zip_are_named(source: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.memory import held_mib
+from bench.memory import resident_mib
 from feedline import Dataset, EngineName, Loader, StoreName
 from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.stores import STORES
@@ -55,7 +55,7 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
             assert distance.max() <= (0 if exact else CLOSE), "another image came"
         assert seen.sum() == len(loader) * batch_size <= len(ids)
         gc.collect()
-        memory.append(held_mib())
+        memory.append(resident_mib())
         before, after = (_counts() if epoch == 1 else before), _counts()
     settled = np.array(memory[len(memory) // 4 :])
     slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0]) if len(settled) > 1 else 0.0
