@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog=command_line("train"),
         description="Train an image classifier on a dataset that convert/build.py wrote. Values in parentheses are "
-        "those of recipes/default.toml. Another --recipe may have others; a flag overrides any recipe.",
+        "from recipes/default.toml. Another --recipe may have other values. A flag overrides the recipe.",
     )
     p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
     p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--end-lr", type=float, help="lrfind: the last learning rate (default: 10, or 0.1 for adam and adamw)"
     )
     p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
-    p.add_argument("--seconds", type=float, default=2.0, help="bench: least length of a round (default: 2)")
+    p.add_argument("--seconds", type=float, default=2.0, help="bench: minimum length of a round (default: 2)")
     add_flags(p)
     return p
 

@@ -65,17 +65,17 @@ class LoaderOptions:
     split: str = key("70-30", "the split: 70-30 or official")
     part: Literal["train", "val"] = "train"
     classes: int | None = key(None, "use only the first N classes, for quick tries")
-    store: Literal["auto"] | StoreName = key("auto", "what hands out the images")
-    engine: Literal["auto"] | EngineName = key("auto", "what makes batches of them")
+    store: Literal["auto"] | StoreName = key("auto", "where images are read from")
+    engine: Literal["auto"] | EngineName = key("auto", "what makes the batches")
     device: str | torch.device = "cpu"
     decode: Literal["cpu", "mixed"] = key("mixed", "where DALI decodes JPEGs on a GPU machine")
-    threads: int | None = key(None, "worker threads of the loader (default: one a core)")
+    threads: int | None = key(None, "worker threads of the loader (default: one per core)")
     prefetch: int = 3
     batch_size: int = key(256, "images in a batch")
     image_size: int | None = key(None, "side of the input in pixels (default: the images' own)")
     augment: tuple[str, ...] = key(
         ("auto-crop", "flip"),
-        "what is done to train images, separated by commas: pad-crop:4, "
+        "augmentations of train images, comma-separated: pad-crop:4, "
         "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, or auto-crop (pad-crop where images share "
         "one size, else random-resized-crop)",
     )

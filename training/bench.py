@@ -175,11 +175,9 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
         batch_size: images in a batch.
     """
     by_name = {result.name: result for result in results}
-    loader, model, together = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
+    loader, model, both = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
     factor = loader.median / model.median
-    reached = (
-        f"together they reach {together.median:,.0f} images/s, {together.median / model.median:.0%} of the model alone"
-    )
+    reached = f"together they reach {both.median:,.0f} images/s, {both.median / model.median:.0%} of the model alone"
     if factor >= 1:
         advice = "a GPU" if device.type == "cpu" else f"--amp, --compile or a --batch-size above {batch_size}"
         return (

@@ -22,11 +22,11 @@ class OptimConfig:
     max_lr: float | Literal["auto"] = key(
         0.1, "peak of the learning rate; auto: what the last LR range test recommends"
     )
-    momentum: float = key(0.9, "of sgd; for adam and adamw the first beta")
-    weight_decay: float = key(5e-4, "not on norms and biases")
+    momentum: float = key(0.9, "momentum of sgd, first beta of adam and adamw")
+    weight_decay: float = key(5e-4, "weight decay, except on norms and biases")
     label_smoothing: float = key(0.0, "share of the target that is spread over all classes")
     clip_grad: float = key(0.0, "largest norm of the gradient; 0 for no limit")
-    ema: float = key(0.0, "evaluate an exponential moving average of the weights, with this decay a step; 0 for none")
+    ema: float = key(0.0, "evaluate an exponential moving average of the weights, with this decay; 0 for none")
     epochs: int = key(50, "passes over the training images")
     pct_start: float = key(0.3, "share of the run in which the learning rate rises")
     peak_epoch: float | None = key(None, "the epoch of the peak; overrides --pct-start")
