@@ -1,12 +1,12 @@
-"""Data that the tests make for themselves, once a session."""
+"""Datasets for the tests, made once per session."""
 
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-# Networks this small are faster on one thread, here and in the processes that tests start; and two threads that wait
-# for each other by spinning take minutes on a machine that does something else too.
+# Networks this small are faster on one thread, here and in the processes that tests start. With two threads on a busy
+# machine, each spins while it waits for the other, which can take minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def convert(source: Path | str, out: Path, *flags: str) -> Dataset:
-    """Builds a dataset as the command does, and opens it."""
+    """Builds a dataset with the command, and opens it."""
     assert build.main(["--source", str(source), "--out", str(out), "--workers", "1", *flags]) == 0
     return Dataset(out)
 

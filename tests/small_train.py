@@ -1,6 +1,6 @@
-"""train.py with a network that a CPU trains in no time, for tests that need real processes.
+"""train.py with a very small network, for tests that need real processes.
 
-Settings in the environment:
+Environment variables:
     SMALL_HOLD: `<step>:<folder>`: before this step each rank leaves a file in the folder and waits for a signal.
     SMALL_DIE: `<rank>:<step>`: this rank crashes at this step, before any restart.
     SMALL_WATCH: a folder; each rank writes the plan of its batches there, in <rank>.jsonl.
@@ -33,7 +33,7 @@ def main() -> int:
     if "SMALL_WATCH" in os.environ:
         _watch_batches(Path(os.environ["SMALL_WATCH"]))
     status = train(network=small_model)
-    # Such a thread aborts the process if it drops a Python object while the interpreter ends.
+    # Such a thread aborts the process if it drops a Python object during interpreter shutdown.
     left = [p for p in Path("/proc/self/task").glob("*/comm") if p.read_text().strip() == "pt_gloo_runloop"]
     if left and status == 0:
         raise RuntimeError(f"{len(left)} threads of the process group are left")

@@ -1,4 +1,4 @@
-"""What an installation brings: `feedline`, its commands and recipes, and no other name."""
+"""The installed package: `feedline`, its commands and recipes, and no other top-level name."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an empty environment with the wheel in it; torch and the rest are borrowed by PYTHONPATH."""
+    """The bin folder of a new environment with the wheel installed; dependencies are found through PYTHONPATH."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=False)
     python = environment / "bin/python"
@@ -47,7 +47,7 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def test_a_wheel_holds_one_name(wheel: Path) -> None:
+def test_a_wheel_contains_one_top_level_name(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"feedline", f"feedline-{feedline.__version__}.dist-info"}
     for wanted in ("py.typed", "__main__.py", "recipes/default.toml", "pipeline/_kernels.pyi", "convert/build.py"):
@@ -76,7 +76,7 @@ assert not left, left
 
 
 def test_the_commands_convert_and_train(installed: Path, tiny_source: Path, tmp_path: Path) -> None:
-    """From images to a trained network, with a recipe that came with the wheel."""
+    """From images to a trained network, with a recipe from the wheel."""
     feedline_ = installed / "feedline"
     run(feedline_, "convert", "--source", tiny_source, "--out", "tiny", "--workers", "1", cwd=tmp_path)
     flags = ["--data", "tiny", "--recipe", "demo", "--epochs", "1", "--batch-size", "48", "--image-size", "8"]
@@ -85,7 +85,7 @@ def test_the_commands_convert_and_train(installed: Path, tiny_source: Path, tmp_
     assert "Linear-" in run(installed / "python", "-m", "feedline", "train", "--mode", "summary", cwd=tmp_path)
 
 
-def test_a_project_with_names_like_our_rooms_is_unharmed(installed: Path, tiny_source: Path, tmp_path: Path) -> None:
+def test_packages_with_the_names_of_our_rooms_do_not_clash(installed: Path, tiny_source: Path, tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text("mine = 1\n")
     (tmp_path / "convert.py").write_text("raise RuntimeError('not yours')\n")
     (tmp_path / "model").mkdir()

@@ -1,4 +1,4 @@
-"""Ctrl-C at awkward moments, memory that runs out, and short versions of the soaks."""
+"""Ctrl-C at awkward moments, lack of memory, and short versions of the soak tests."""
 
 import gc
 import signal
@@ -74,7 +74,7 @@ def test_ctrl_c_in_the_lr_test(
     assert not children() - before
 
 
-def test_a_second_ctrl_c_ends_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_ctrl_c_exits_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     iterate = Loader.__iter__
 
     def twice(self: Loader) -> Iterator[Batch]:
@@ -89,7 +89,7 @@ def test_a_second_ctrl_c_ends_at_once(dataset: Dataset, monkeypatch: pytest.Monk
 
 
 class Hungry(nn.Module):
-    """Needs more memory than there is."""
+    """A network that runs out of memory."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Hungry(nn.Module):
         (MemoryError(), "the host"),
     ],
 )
-def test_memory_that_runs_out_is_a_line_with_a_batch_size(
+def test_lack_of_memory_is_one_line_that_suggests_a_batch_size(
     dataset: Dataset,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -129,7 +129,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(dataset: Dataset) -> No
 
 
 def test_an_earlier_checkpoint_can_be_resumed(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    """As the message about a damaged last one says."""
+    """With the command from the error message about a damaged last checkpoint."""
     assert run("train", dataset, "--out", "runs/whole") == 0
     last = Path("runs/whole/last.pt")
     before = checkpoint.load(last).model
@@ -141,7 +141,7 @@ def test_an_earlier_checkpoint_can_be_resumed(dataset: Dataset, capsys: pytest.C
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_killed_runs_end_as_if_never_touched(dataset: Dataset, tmp_path: Path) -> None:
+def test_killed_runs_give_the_same_result(dataset: Dataset, tmp_path: Path) -> None:
     """The long version, with ResNet18: python -m tests.soak kills --kills 60."""
     counts = kills.run(dataset.root, tmp_path, kills=4, seed=3, small=True)
     assert counts["kills"] >= 4
@@ -156,9 +156,9 @@ def test_fuzzed_readers(tiny_source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["dali", "torch"])
-def test_epoch_after_epoch_every_image_is_exact(dataset: Dataset, engine: Any) -> None:
+def test_many_epochs_have_every_image(dataset: Dataset, engine: Any) -> None:
     """The long version: python -m tests.soak loader."""
-    gc.collect()  # what other tests left
+    gc.collect()  # closes the loaders of other tests
     result = loader.soak(dataset, "jpeg", engine, epochs=4, batch_size=16)
     assert result["images"] == 4 * 80
     for kind in ("threads", "descriptors"):

@@ -25,9 +25,9 @@ def settings(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return Settings(tmp_path, dataset.root, minutes=60, device="cpu", tiny=True, seconds=0.02)
 
 
-def result(settings: Settings, rung: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((settings.out / f"{rung}.json").read_text())
-    return found
+def read_result(settings: Settings, rung: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((settings.out / f"{rung}.json").read_text())
+    return result
 
 
 def test_each_row_is_written_to_disk_at_once(tmp_path: Path) -> None:
@@ -59,26 +59,26 @@ def test_rows_without_time_are_counted_as_skipped(tmp_path: Path) -> None:
 
 def test_feed(settings: Settings) -> None:
     ladder.RUNGS["feed"](settings)
-    found = result(settings, "feed")
-    assert found["complete"]
-    assert {row["store"] for row in found["rows"] if "store" in row} == {"files", "jpeg", "raw"}
-    assert all(row["images_per_s"] > 0 for row in found["rows"] if "images_per_s" in row)
-    assert any(row.get("loader", "").startswith("torchvision DataLoader") for row in found["rows"])
-    assert not any("problem" in row for row in found["rows"])
+    result = read_result(settings, "feed")
+    assert result["complete"]
+    assert {row["store"] for row in result["rows"] if "store" in row} == {"files", "jpeg", "raw"}
+    assert all(row["images_per_s"] > 0 for row in result["rows"] if "images_per_s" in row)
+    assert any(row.get("loader", "").startswith("torchvision DataLoader") for row in result["rows"])
+    assert not any("problem" in row for row in result["rows"])
 
 
 @pytest.mark.parametrize("rung", ["compute", "together", "assignment-scale"])
 def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
     ladder.RUNGS[rung](settings)
-    found = result(settings, rung)
-    assert found["complete"]
-    assert not any("problem" in row for row in found["rows"])
+    result = read_result(settings, rung)
+    assert result["complete"]
+    assert not any("problem" in row for row in result["rows"])
     if rung == "compute":
-        assert found["best"]["images_per_s"] == max(r["images_per_s"] for r in found["rows"] if "dtype" in r)
-        assert found["share_of_matmul"] > 0
+        assert result["best"]["images_per_s"] == max(r["images_per_s"] for r in result["rows"] if "dtype" in r)
+        assert result["share_of_matmul"] > 0
     if rung == "together":
-        assert [row["store"] for row in found["rows"]] == ["files", "jpeg", "raw"]
-        row = found["rows"][0]
+        assert [row["store"] for row in result["rows"]] == ["files", "jpeg", "raw"]
+        row = result["rows"][0]
         assert row["share_of_model"] == pytest.approx(row["together"] / row["model"])
         assert row["cores_needed"] == pytest.approx(row["cpu_us_per_image"] * row["model"] / 1e6)
 
@@ -108,8 +108,8 @@ def test_progress_to_the_target_of_a_recipe() -> None:
         {"epoch": e, "val_top1": top1, "seconds": 10.0 * e, "images_per_s": 5.0, "stall": 0.0}
         for e, top1 in enumerate([20, 51, 49], start=1)
     ]
-    found = runs.progress(rows, 50)
-    assert (found["final_top1"], found["best_top1"], found["seconds_to_target"], found["epochs_to_target"]) == (
+    result = runs.progress(rows, 50)
+    assert (result["final_top1"], result["best_top1"], result["seconds_to_target"], result["epochs_to_target"]) == (
         49,
         51,
         20,
@@ -134,8 +134,8 @@ def test_training_stops_when_its_time_is_up(
     """Training waits in its second step, so that it cannot finish earlier."""
     (tmp_path / "train.py").write_text(HELD.format(root=str(runs.ROOT), held=tmp_path))
     monkeypatch.setattr(runs, "ROOT", tmp_path)
-    found = runs._train(settings, "assignment", 3.0)
-    assert found["finished"] is False
+    result = runs._train(settings, "assignment", 3.0)
+    assert result["finished"] is False
     assert not list((settings.out / "accuracy-assignment").glob("*.pt"))
 
 
@@ -144,8 +144,8 @@ def test_the_command_runs_a_rung_in_a_process(
 ) -> None:
     argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--tiny", "--seconds", "0.02"]
     assert ladder.main([*argv, "--rungs", "correct", "--minutes", "60"]) == 0
-    found = json.loads((tmp_path / "correct.json").read_text())
-    (row,) = found["rows"]
+    result = json.loads((tmp_path / "correct.json").read_text())
+    (row,) = result["rows"]
     assert row["passed"] > 0
     assert row["failed"] == 0
     text = (tmp_path / "ladder.md").read_text()

@@ -1,4 +1,4 @@
-"""Commands with a small network: ResNet18 takes a CPU minutes."""
+"""Commands with a small network, because ResNet18 takes minutes on a CPU."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ def train(*argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
 
 
 def run(mode: str, dataset: Dataset, *argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
-    """A mode on a dataset, at sizes that take no time."""
+    """Runs a mode on a dataset, with small sizes."""
     return train("--mode", mode, "--data", str(dataset.root), *QUICK, *argv, network=network)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str, network: Callable[[int], nn.Module] = small_model) -> str:
-    """The one line of a command that ends with status 2."""
+    """Runs a command that must exit with status 2; returns its one line of error."""
     capsys.readouterr()
     assert train(*argv, network=network) == 2
     lines = capsys.readouterr().err.splitlines()

@@ -20,7 +20,7 @@ def flags(*argv: str) -> dict[str, Any]:
     return vars(parser.parse_args(argv))
 
 
-def test_a_flag_beats_the_recipe_and_the_recipe_beats_the_default(tmp_path: Path) -> None:
+def test_flags_override_the_recipe_and_the_recipe_overrides_defaults(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text('epochs = 7\nmax-lr = 1\nflip = false\nmean = [0.5, 0.5, 0.5]\nstore = "jpeg"\n')
     config = configure(str(recipe), flags("--epochs", "9", "--amp", "--std", "0.1,0.2,0.3"))
@@ -74,6 +74,6 @@ def shown_flags(parser: argparse.ArgumentParser) -> list[str]:
     return [flag.replace("-", "_") for flag in flags]
 
 
-def test_flags_can_be_written_as_words_again() -> None:
+def test_flags_can_be_written_back_as_arguments() -> None:
     argv = ["--epochs", "9", "--amp", "--no-flip", "--std", "0.1,0.2,0.3"]
     assert as_words(flags(*argv)) == argv

@@ -1,4 +1,4 @@
-"""The command line, as a person uses it."""
+"""The command line, as a user calls it."""
 
 import json
 import re
@@ -15,13 +15,13 @@ from tests.cli.commands import QUICK, refused, run, train
 
 
 def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole way, each command as the one before suggests it."""
+    """All steps; each command is the one that the step before suggests."""
     assert run("lrfind", dataset) == 0
     out = capsys.readouterr().out
-    (found,) = Path("runs").glob("lrfind-*")
-    result = json.loads((found / "lr_range.json").read_text())
+    (folder,) = Path("runs").glob("lrfind-*")
+    result = json.loads((folder / "lr_range.json").read_text())
     assert set(result["suggestions"]) == {"minimum", "steepest", "valley"}
-    assert (found / "lr_range.png").read_bytes()[:4] == b"\x89PNG"
+    assert (folder / "lr_range.png").read_bytes()[:4] == b"\x89PNG"
     command = shlex.split(out.splitlines()[-1])
     assert command[:2] == ["python", "train.py"]
     assert "--amp" in command
@@ -29,7 +29,7 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
 
     assert train(*command[2:], "--out", "runs/first") == 0
     assert train(*command[2:], "--max-lr", "auto", "--out", "runs/second") == 0
-    assert f"steepest of {found}/lr_range.json" in capsys.readouterr().out
+    assert f"steepest of {folder}/lr_range.json" in capsys.readouterr().out
     lrs = [json.loads(Path(f"runs/{r}/summary.json").read_text())["config"]["max_lr"] for r in ("first", "second")]
     assert lrs[0] == pytest.approx(lrs[1], rel=0.01)
 
@@ -59,7 +59,7 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     assert (Path("runs/bench/bench.png")).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_bench_measures_only_what_was_asked_for(
+def test_bench_measures_only_the_given_combinations(
     dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "kernels", None)
@@ -98,7 +98,7 @@ def test_wrong_input_is_one_clear_line(
     dataset: Dataset, capsys: pytest.CaptureFixture[str], argv: list[str], message: str | None
 ) -> None:
     start = ["--mode", "train", "--data", str(dataset.root), *QUICK]
-    if message is None:  # argparse's own
+    if message is None:  # argparse's usage lines
         with pytest.raises(SystemExit, match="2"):
             train(*start, *argv)
         return
@@ -107,6 +107,6 @@ def test_wrong_input_is_one_clear_line(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_gpu(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--device", "cuda")
     assert "--device cuda: torch finds no CUDA GPU here; use --device cpu" in line

@@ -1,4 +1,4 @@
-"""The installed command, and the names under which programs speak."""
+"""The installed command, and the program names in messages."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
         ("/lib/site-packages/feedline/__main__.py", "python -m feedline train", "feedline train"),
     ],
 )
-def test_a_command_is_named_as_it_was_called(
+def test_messages_use_the_name_that_was_called(
     monkeypatch: pytest.MonkeyPatch, called: str, command: str, name: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", [called])
@@ -52,12 +52,12 @@ def test_version_and_help_need_no_torch() -> None:
         "import sys\nfrom feedline.__main__ import main\n"
         "try:\n    main([sys.argv[1]])\nfinally:\n    assert 'torch' not in sys.modules"
     )
-    said = []
+    outputs = []
     for flag in ("--version", "--help"):
         command = [sys.executable, "-c", code, flag]
-        said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    assert said[0] == f"feedline {feedline.__version__}\n"
-    assert [line.split()[0] for line in said[1].splitlines() if line.startswith("  ") and "--" not in line] == [
+        outputs.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert outputs[0] == f"feedline {feedline.__version__}\n"
+    assert [line.split()[0] for line in outputs[1].splitlines() if line.startswith("  ") and "--" not in line] == [
         "convert",
         "train",
     ]

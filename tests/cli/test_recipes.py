@@ -11,7 +11,7 @@ def test_every_recipe_is_valid(path: Path) -> None:
     assert configure(path.stem, {}).recipe == path.stem
 
 
-def test_the_requirement_and_the_assignment_are_what_they_say() -> None:
+def test_default_and_assignment_recipes_match_their_sources() -> None:
     default = configure("default", {})
     assert (default.loader.split, default.optim.epochs) == ("70-30", 50)
     assignment = configure("assignment", {})
@@ -44,6 +44,6 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: st
     assert "wrong.toml" in str(caught.value)
 
 
-def test_no_such_recipe_lists_those_there_are() -> None:
+def test_an_unknown_recipe_lists_the_recipes() -> None:
     with pytest.raises(InputError, match="no such recipe; there are assignment, default, demo"):
         read_recipe("nothing")

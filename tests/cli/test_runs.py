@@ -18,9 +18,7 @@ def test_a_checkpoint_of_another_dataset(
     assert "no run with a best.pt in runs" in line
 
 
-def test_the_latest_checkpoint_that_can_be_read_is_evaluated(
-    dataset: Dataset, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_eval_takes_the_latest_readable_checkpoint(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
     Path("runs/b").mkdir()
     Path("runs/b/best.pt").write_bytes(b"cut off")

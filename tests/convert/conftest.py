@@ -17,9 +17,9 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Path:
-    """train/ and val/ of two classes, with one of everything that the doctor looks for."""
-    root = tmp_path / "odd"
+def unusual(tmp_path: Path) -> Path:
+    """train/ and val/ of two classes, with an example of everything that the doctor reports."""
+    root = tmp_path / "unusual"
     for label, folder in enumerate(("a", "b")):
         for part, count in (("train", 8), ("val", 4)):
             for i in range(count):

@@ -1,4 +1,4 @@
-"""What several tests of the converter use."""
+"""Helpers for the tests of the converter."""
 
 import hashlib
 import io
@@ -32,7 +32,7 @@ def save_noise(path: Path, seed: int, mode: str = "RGB", **options: Any) -> byte
 
 
 def zipped(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], None] | None = None) -> Path:
-    """Zips what is in a folder; `change` may add to it."""
+    """Zips a folder; `change` may add to the zip."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             archive.write(path, path.relative_to(folder))
@@ -50,12 +50,12 @@ def file_digests(dataset: Dataset) -> dict[str, str]:
 def refusal(
     capsys: pytest.CaptureFixture[str], source: Path | str, out: Path, *flags: str, left: Sequence[str] = ()
 ) -> str:
-    """The one line of a command that ends with status 2. It neither creates nor removes `out`.
+    """Runs a command that must exit with status 2, and must not create or remove `out`. Returns its line of error.
 
     Args:
-        capsys: pytest's.
-        source, out, flags: of the command.
-        left: names of temporary folders that stay.
+        capsys: pytest's fixture.
+        source, out, flags: arguments of the command.
+        left: names of temporary folders that must remain.
     """
     existed = out.exists()
     assert build.main(["--source", str(source), "--out", str(out), "--workers", "1", *flags]) == 2

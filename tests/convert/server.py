@@ -1,4 +1,4 @@
-"""A file server on loopback that breaks off, lies and refuses as told."""
+"""A file server on loopback that can break off, send wrong headers, and refuse."""
 
 import threading
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """What the server does and what it was asked.
+    """The behaviour of the server, and the requests it got.
 
     Attributes:
-        content: of the one file, at any address.
-        break_after: bytes after which each answer but the last breaks off; one entry an answer.
-        ranges: whether it honours them.
-        status: of every answer, if not 200 or 206.
-        claim: what the Content-Length of every answer says, if not the truth.
-        hang_after: bytes after which an answer stops without an end, if not 0.
+        content: of the only file, at any path.
+        break_after: for each response but the last, bytes after which it breaks off.
+        ranges: whether it supports range requests.
+        status: status of every response, instead of 200 or 206.
+        claim: Content-Length of every response, instead of the true one.
+        hang_after: bytes after which a response hangs, if not 0.
         asked: the Range header of every request.
     """
 

@@ -1,4 +1,4 @@
-"""A folder is whole or absent, whatever kills a build."""
+"""A folder is complete or absent, however a build is killed."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from tests.convert.helpers import refusal
 from tests.soak import conversions
 
 
-def test_a_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_replaces_the_old_one_only_when_it_is_complete(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "old").touch()
@@ -28,7 +28,7 @@ def test_a_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
 
 
-def test_a_folder_moved_aside_by_a_killed_build_comes_back(tiny_source: Path, tmp_path: Path) -> None:
+def test_a_folder_moved_away_by_a_killed_build_is_restored(tiny_source: Path, tmp_path: Path) -> None:
     dataset = convert(tiny_source, tmp_path / "out", "--packs", "")
     dataset.root.rename(tmp_path / ".out.building-x-old")
     (tmp_path / ".out.building-x").mkdir()
@@ -37,7 +37,7 @@ def test_a_folder_moved_aside_by_a_killed_build_comes_back(tiny_source: Path, tm
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_two_builds_of_one_folder_do_not_meet(
+def test_a_second_build_of_the_same_folder_is_refused(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic_folder, "LOCK_TIMEOUT", 0.1)

@@ -1,4 +1,4 @@
-"""The command: what it says, its exit status, and what it leaves behind."""
+"""The command: its output, its exit status, and the files it leaves."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_the_same_input_gives_the_same_bytes(tiny_source: Path, dataset: Dataset
     assert (again.root / "dataset.json").read_bytes() == (dataset.root / "dataset.json").read_bytes()
 
 
-def test_a_second_run_does_nothing_and_says_so(
+def test_a_second_run_does_nothing_and_prints_so(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = convert(tiny_source, tmp_path / "out", "--packs", "jpeg")

@@ -1,4 +1,4 @@
-"""What is unusual is named."""
+"""The doctor lists unusual images."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ from tests.conftest import convert
 from tests.convert.helpers import refusal
 
 
-def test_the_doctor_names_what_is_odd(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = convert(odd, tmp_path / "out")
+def test_the_doctor_lists_every_finding(unusual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = convert(unusual, tmp_path / "out")
     report = json.loads((dataset.root / "doctor.json").read_text())
     reasons = {entry["path"]: entry["reason"] for entry in report["left_out"]}
     assert sorted(reasons) == ["train/a/cut.jpg", "train/a/text.jpg", "train/b/empty.png", "train/stray.png"]
@@ -36,12 +36,12 @@ def test_the_doctor_names_what_is_odd(odd: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_strict_stops_at_an_image_that_does_not_decode(
-    odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unusual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = refusal(capsys, odd, tmp_path / "out", "--strict")
+    line = refusal(capsys, unusual, tmp_path / "out", "--strict")
     assert "train/stray.png: not in a class folder (--strict)" in line
-    (odd / "train/stray.png").unlink()
-    line = refusal(capsys, odd, tmp_path / "out", "--strict")
+    (unusual / "train/stray.png").unlink()
+    line = refusal(capsys, unusual, tmp_path / "out", "--strict")
     assert "train/a/cut.jpg: does not decode" in line
     assert "convert without --strict to leave it out" in line
     assert not (tmp_path / "out").exists()

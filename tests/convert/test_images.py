@@ -1,4 +1,4 @@
-"""Images of all kinds: each is converted, or named in doctor.json with the reason why it is left out."""
+"""Images of all kinds: each is converted, or listed in doctor.json with the reason for leaving it out."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def animated(kind: str) -> bytes:
         ("cut.png", noise()[:900], "does not decode"),
     ],
 )
-def test_files_that_are_no_images_are_named(source: Path, tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+def test_files_that_are_no_images_are_listed(source: Path, tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     before = resident_mib()
     (source / "a" / name).write_bytes(data)
     dataset = convert(source, tmp_path / "out", "--val-fraction", "0.5")
@@ -77,7 +77,7 @@ def test_files_that_are_no_images_are_named(source: Path, tmp_path: Path, name: 
         ("moving.png", animated("PNG"), (255, 0, 0)),
     ],
 )
-def test_unusual_images_are_taken(
+def test_unusual_images_are_converted(
     source: Path, tmp_path: Path, name: str, data: bytes, pixel: tuple[int, int, int] | None
 ) -> None:
     (source / "a" / name).write_bytes(data)
@@ -123,7 +123,7 @@ def test_images_of_all_sizes(varied: Dataset) -> None:
 
 
 def test_max_size_makes_packs_smaller(photos: Path, varied: Dataset, tmp_path: Path) -> None:
-    """The shorter side is limited, the shape kept, smaller images are left as they are; the files too."""
+    """The shorter side is limited and the shape is kept. Smaller images and the files are unchanged."""
     small = convert(photos, tmp_path / "small", "--max-size", "64")
     ids = np.arange(small.count)
     raw, encoded = small.pack("raw"), small.pack("jpeg")
@@ -156,11 +156,11 @@ def test_max_size_may_make_all_images_one_size(tmp_path: Path) -> None:
     assert images.shape == (4, 3, 32, 32)
 
 
-def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     for folder in "ab":
         for i in range(4):
             exif = Image.Exif()
-            exif[0x0112] = 6  # to be turned by 90 degrees
+            exif[0x0112] = 6  # turned by 90 degrees
             save_noise(tmp_path / "src" / folder / f"{i}.jpg", ord(folder) + i, exif=exif, quality=95)
     dataset = convert(tmp_path / "src", tmp_path / "out", "--val-fraction", "0.5")
     assert dataset.image_size == (30, 20)

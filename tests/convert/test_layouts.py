@@ -1,4 +1,4 @@
-"""What the names in a source mean."""
+"""Classes and parts from the names in a source."""
 
 import filecmp
 import json
@@ -13,23 +13,23 @@ from tests.conftest import convert
 from tests.convert.helpers import refusal, save_noise
 
 
-def test_tiny_imagenets_layout_becomes_image_folders(dataset: Dataset, tiny_source: Path) -> None:
+def test_the_tiny_imagenet_layout_is_converted_to_image_folders(dataset: Dataset, tiny_source: Path) -> None:
     for part, count in (("train", 96), ("val", 32)):
         folder = ImageFolder(dataset.root / part)
         assert folder.classes == [c.folder for c in dataset.classes]
         assert len(folder) == count
-        ours = {dataset.path(i): int(dataset.labels[i]) for i in dataset.ids("official", part).tolist()}
-        theirs = {str(Path(path).relative_to(dataset.root)): label for path, label in folder.samples}
-        assert ours == theirs
+        expected = {dataset.path(i): int(dataset.labels[i]) for i in dataset.ids("official", part).tolist()}
+        torchvision = {str(Path(path).relative_to(dataset.root)): label for path, label in folder.samples}
+        assert expected == torchvision
     annotations = (tiny_source / "val/val_annotations.txt").read_text().splitlines()
     for name, wnid in (line.split("\t")[:2] for line in annotations):
         assert filecmp.cmp(tiny_source / "val/images" / name, dataset.root / "val" / wnid / name, shallow=False)
     assert [c.words for c in dataset.classes] == ["disc", "ring", "crescent", "triangle"]
 
 
-def test_val_is_held_to_the_classes_of_train(odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_noise(odd / "val/c/0.png", 7)
-    line = refusal(capsys, odd, tmp_path / "out")
+def test_val_must_have_the_classes_of_train(unusual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_noise(unusual / "val/c/0.png", 7)
+    line = refusal(capsys, unusual, tmp_path / "out")
     assert "val has the class 'c', which train lacks" in line
 
 
@@ -55,7 +55,7 @@ def test_class_folders_of_any_name(source: Path, tmp_path: Path, folder: str) ->
     ("folder", "message"),
     [("new\nline", "cannot contain control characters"), (os.fsdecode(b"\xff\xfe"), "names that are not UTF-8")],
 )
-def test_class_folders_that_no_list_can_contain(
+def test_class_names_that_file_lists_cannot_contain(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str
 ) -> None:
     (source / "a").rename(source / folder)

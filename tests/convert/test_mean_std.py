@@ -15,7 +15,7 @@ def test_mean_and_std_are_those_of_the_train_images(dataset: Dataset) -> None:
     np.testing.assert_allclose(dataset.std, pixels.std(0), atol=1e-6)
 
 
-def test_images_of_different_sizes_count_by_their_pixels() -> None:
+def test_images_are_weighted_by_their_pixels() -> None:
     small, large = np.zeros((1, 1, 3), dtype=np.uint8), np.full((1, 3, 3), 255, dtype=np.uint8)
     mean, std = mean_std(histogram(small) + histogram(large))
     assert mean == [0.75] * 3

@@ -27,7 +27,7 @@ def test_errors_name_the_argument(changed: dict[str, Any], message: str) -> None
     assert caught.value.message == message
 
 
-def test_only_what_changes_the_dataset_is_its_identity() -> None:
+def test_the_identity_has_only_options_that_change_the_dataset() -> None:
     identity = options().identity()
     assert options(out=Path("elsewhere"), workers=9, strict=True).identity() == identity
     for changed in ({"source": "other"}, {"packs": ()}, {"val_fraction": 0.5}, {"seed": 1}, {"max_size": 64}):

@@ -25,7 +25,7 @@ def die(_: object) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
+def test_results_are_in_the_order_of_jobs(workers: int) -> None:
     assert list(run_in_order(square, range(50), workers)) == [number**2 for number in range(50)]
 
 
@@ -43,7 +43,7 @@ def test_a_worker_that_is_killed() -> None:
     assert caught.value.message.endswith("try fewer `workers`")
 
 
-def test_the_command_says_that_a_worker_was_killed(
+def test_the_command_reports_a_killed_worker(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "convert_images", die)

@@ -8,7 +8,7 @@ from feedline.convert.sample import SHAPES, draw_sample
 from tests.conftest import convert
 
 
-def test_it_is_drawn_the_same_each_time(tmp_path: Path) -> None:
+def test_each_drawing_gives_the_same_bytes(tmp_path: Path) -> None:
     a, b = (draw_sample(tmp_path / name, train=3, val=2) for name in "ab")
     names = [p.relative_to(a) for p in a.rglob("*") if p.is_file()]
     assert len(names) == len(SHAPES) * (3 + 2 + 1) + 3
@@ -25,7 +25,7 @@ def test_a_linear_classifier_on_pixels_does_badly(tmp_path: Path, penalty: float
         return np.stack(pixels).reshape(len(ids), -1) / 128 - 1, dataset.labels[ids]
 
     (x, y), (v, w) = part("train"), part("val")
-    # Ridge regression on one-hot targets, in its dual form: one equation an image, not one a pixel.
+    # Ridge regression on one-hot targets, in dual form: one equation per image instead of one per pixel.
     weights = np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), np.eye(len(SHAPES))[y])
     accuracy = float(((v @ x.T @ weights).argmax(1) == w).mean())
-    assert accuracy < 0.3, "chance is 0.1; ResNet18 passes 0.9"
+    assert accuracy < 0.3, "chance is 0.1; ResNet18 reaches 0.9"

@@ -16,7 +16,7 @@ from tests.convert.server import serve
 
 
 def test_every_kind_of_source_gives_the_same_dataset(tiny_source: Path, dataset: Dataset, tmp_path: Path) -> None:
-    archive = zipped(tiny_source.parent, tmp_path / "tiny.zip")  # everything in tiny/, as in the official download
+    archive = zipped(tiny_source.parent, tmp_path / "tiny.zip")  # everything inside tiny/, as in the official download
     from_zip = convert(archive, tmp_path / "from-zip")
     with serve(archive.read_bytes(), "tiny.zip") as server:
         server.break_after = [10_000]

@@ -19,7 +19,7 @@ from tests.convert.helpers import refusal
 
 
 def small_file_system(options: str) -> list[str]:
-    """A command that runs another one where /mnt is a separate file system; skips where that is not allowed."""
+    """A command prefix that mounts a small file system at /mnt. Skips the test where that is not allowed."""
     mount = f'mount -t tmpfs -o {options} tmpfs /mnt && exec "$@"'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
@@ -43,7 +43,7 @@ sys.exit(build.main(["--source", sys.argv[1], "--out", "/mnt/out", "--workers", 
         ("ro", False, "Read-only file system; nothing was left behind"),
     ],
 )
-def test_a_target_that_cannot_take_it(tiny_source: Path, options: str, skip_check: bool, message: str) -> None:
+def test_a_target_that_cannot_be_written(tiny_source: Path, options: str, skip_check: bool, message: str) -> None:
     script = CONVERT.format(skip_check=skip_check)
     command = [*small_file_system(options), sys.executable, "-c", script, str(tiny_source)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
@@ -66,7 +66,7 @@ def test_the_space_needed_is_known_to_a_few_percent(tiny_source: Path, photos: P
         assert without >= files
 
 
-def test_a_lack_of_space_is_said_before_anything_is_written(
+def test_a_lack_of_space_is_reported_before_anything_is_written(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = convert(tiny_source, tmp_path / "out", "--packs", "").fingerprint
@@ -78,7 +78,7 @@ def test_a_lack_of_space_is_said_before_anything_is_written(
     assert Dataset(tmp_path / "out").fingerprint == before
 
 
-def test_a_disk_that_fills_up_leaves_the_old_folder(
+def test_a_full_disk_keeps_the_old_folder(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = convert(tiny_source, tmp_path / "out", "--packs", "").fingerprint

@@ -1,4 +1,4 @@
-"""Which images train and which evaluate."""
+"""The train and val images of both splits."""
 
 import shutil
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Folders and zips: hostile, damaged, or changed while they are read."""
+"""Folders and zips that are malicious, damaged, or changed while they are read."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ from tests.conftest import convert
 from tests.convert.helpers import jpeg, refusal, zipped
 
 
-def test_links_are_followed_but_not_in_circles(source: Path, tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_cycles(source: Path, tmp_path: Path) -> None:
     (source / "c").symlink_to(source / "a")
     (source / "a/back").symlink_to(source)
     (source / "b/nothing.jpg").symlink_to(source / "gone.jpg")
@@ -107,7 +107,7 @@ def add_link(archive: zipfile.ZipFile) -> None:
         (add_twice, "contains 'a/0.jpg' twice"),
     ],
 )
-def test_zips_that_are_not_to_be_trusted(
+def test_unsafe_zips_are_refused(
     source: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -120,7 +120,7 @@ def test_zips_that_are_not_to_be_trusted(
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_a_bomb_is_not_unpacked(
+def test_a_zip_bomb_is_refused(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ZipTree, "ALWAYS_ALLOWED", 1 << 20)
@@ -132,7 +132,7 @@ def test_a_bomb_is_not_unpacked(
     assert resident_mib() - before < 50
 
 
-def test_links_and_damage_in_a_zip_are_named(source: Path, tmp_path: Path) -> None:
+def test_links_and_damaged_files_in_a_zip_are_listed(source: Path, tmp_path: Path) -> None:
     archive = zipped(source, tmp_path / "x.zip", add_link)
     data = bytearray(archive.read_bytes())
     start = data.index(jpeg(3)[200:230]) if jpeg(3)[200:230] in data else data.index(b"b/3.jpg") + 60
@@ -153,6 +153,6 @@ def test_a_truncated_zip(source: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "not a readable zip" in refusal(capsys, archive, tmp_path / "out")
 
 
-def test_a_file_that_only_begins_like_a_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_only_starts_like_a_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"PK no zip")
     assert "not a readable zip" in refusal(capsys, tmp_path / "x.zip", tmp_path / "out")

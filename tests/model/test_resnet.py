@@ -5,7 +5,7 @@ from feedline.model import layer_table, resnet18
 from feedline.model.summary import layers
 
 
-def test_it_has_the_parameters_of_the_assignment() -> None:
+def test_it_has_as_many_parameters_as_the_assignments_model() -> None:
     assert sum(p.numel() for p in resnet18(200).parameters()) == 11_271_432
 
 
@@ -17,14 +17,14 @@ def test_small_images_keep_their_resolution_into_the_first_stage(size: int) -> N
     assert rows[-1].shape == (10,)
 
 
-def test_the_layer_table_is_the_one_of_the_assignment() -> None:
+def test_the_layer_table_equals_the_assignments() -> None:
     model = resnet18(200)
     table = layer_table(model, (3, 224, 224))
     rows = layers(model, (3, 224, 224))
     assert len(rows) == 49
     kinds = [row.kind for row in rows]
     assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d"), kinds.count("BasicBlock")) == (20, 20, 8)
-    # Rows 1, 13, 17, 47 and 49 of the assignment's table, and its totals.
+    # Rows 1, 13, 17, 47 and 49 of the assignment's table, and the totals.
     for line in (
         "            Conv2d-1         [-1, 64, 224, 224]           1,728",
         "           Conv2d-13        [-1, 128, 112, 112]          73,728",
@@ -38,7 +38,7 @@ def test_the_layer_table_is_the_one_of_the_assignment() -> None:
         "Estimated Total Size (MB): 594.82",
     ):
         assert line in table
-    assert model.training, "the mode is left as it was"
+    assert model.training, "train or eval mode is unchanged"
 
 
 def test_a_batch_gives_finite_logits_in_any_memory_format() -> None:

@@ -21,7 +21,7 @@ def needs_kernels() -> None:
 
 @pytest.fixture(params=["compiled", "plain"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With the compiled kernels, and with what does their work where they are not."""
+    """Runs a test with the compiled kernels, and with numpy and torch instead."""
     if request.param == "plain":
         monkeypatch.setattr(compiled, "kernels", None)
     else:

@@ -1,4 +1,4 @@
-"""Loaders for the tests of this room, and what their batches must hold."""
+"""Loaders for these tests, and the batches that they must give."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def epoch(loader: Loader, number: int = 0) -> list[tuple[torch.Tensor, torch.Ten
 
 
 def expected(dataset: Dataset, batch: PlanBatch) -> torch.Tensor:
-    """A batch by Pillow and plain arithmetic: pad, crop, mirror, normalise."""
+    """A batch made with Pillow and numpy: pad, crop, mirror, normalise."""
     images = []
     for image, (y, x, h, w), flip in zip(batch.ids.tolist(), batch.window.tolist(), batch.flip.tolist(), strict=True):
         pixels = np.asarray(Image.open(dataset.root / dataset.path(image)).convert("RGB"))

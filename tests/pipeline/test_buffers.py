@@ -4,13 +4,13 @@ import torch
 from feedline.pipeline.buffers import BufferPool, aligned
 
 
-def test_memory_of_dropped_batches_is_used_again() -> None:
+def test_memory_of_dropped_batches_is_reused() -> None:
     pool = BufferPool((4, 4), torch.float32, keep=2)
     first = torch.from_numpy(pool.take(4))
     address = first.data_ptr()
     part = first[1:]
     del first
-    assert torch.from_numpy(pool.take(2)).data_ptr() != address, "a view of it is still held"
+    assert torch.from_numpy(pool.take(2)).data_ptr() != address, "a view of it still exists"
     del part
     again = torch.from_numpy(pool.take(3))
     assert again.data_ptr() == address
@@ -18,7 +18,7 @@ def test_memory_of_dropped_batches_is_used_again() -> None:
     assert address % 64 == 0, "a cache line"
 
 
-def test_arrays_are_of_the_asked_type() -> None:
+def test_arrays_have_the_given_dtype() -> None:
     for dtype, wanted in ((torch.float16, np.float16), (torch.uint8, np.uint8)):
         assert BufferPool((3, 5), dtype, keep=1).take(2).dtype == wanted
 

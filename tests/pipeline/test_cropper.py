@@ -39,8 +39,8 @@ def test_one_window_for_all_need_not_be_repeated(kernels: str) -> None:
     assert np.array_equal(out, images[[4, 0, 4], 2:6, 1:7])
 
 
-def test_what_does_not_fit_is_refused(kernels: str) -> None:
-    """Nothing outside the images is read, nothing outside the batch written."""
+def test_arrays_that_do_not_fit_are_refused(kernels: str) -> None:
+    """Nothing outside the images is read, and nothing outside the batch is written."""
     images, out = np.zeros((5, 8, 8, 3), dtype=np.uint8), np.zeros((2, 8, 8, 3), dtype=np.uint8)
     window, flip = np.array([[0, 0, 8, 8]], dtype=np.int32), np.zeros(2, dtype=bool)
     for ids in ([0, 5], [-1, 0]):

@@ -15,7 +15,7 @@ def test_json_is_readable_and_the_same_each_time(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_what_json_lacks_is_replaced(tmp_path: Path) -> None:
+def test_values_that_json_lacks_are_replaced(tmp_path: Path) -> None:
     content: dict[Any, Any] = {
         "loss": math.nan,
         "deep": [{"lr": math.inf}, (-math.inf, 1.0)],
@@ -26,10 +26,10 @@ def test_what_json_lacks_is_replaced(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert read == {"loss": None, "deep": [{"lr": None}, [None, 1.0]], "where": "a/b", "3": True}
     assert plain(content) == read
-    assert math.isnan(content["loss"]), "the original is as it was"
+    assert math.isnan(content["loss"]), "the original is unchanged"
 
 
-def test_a_file_is_there_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_complete_or_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
     written = path.read_text()
@@ -39,7 +39,7 @@ def test_a_file_is_there_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.
 
     def interrupted(self: Path, target: Any) -> None:
         assert self.parent == path.parent, "a rename must stay within a file system"
-        assert self.read_text() == "more", "what is renamed is complete"
+        assert self.read_text() == "more", "the file is complete when it is renamed"
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", interrupted)
@@ -48,6 +48,6 @@ def test_a_file_is_there_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.
     assert path.read_text() == written
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "no" / "a.txt", "x")

@@ -25,7 +25,7 @@ def test_three_epochs_of_exactly_len_batches(dataset: Dataset, engine: Any) -> N
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_loader_can_be_left_in_mid_epoch_and_used_again(dataset: Dataset, engine: Any, device: str) -> None:
+def test_a_loader_stopped_in_mid_epoch_can_be_used_again(dataset: Dataset, engine: Any, device: str) -> None:
     loader = make_loader(dataset, engine=engine, device=device, store="raw")
     whole = epoch(loader, 1)
     for stop in (0, 1, 2, 3):
@@ -39,7 +39,7 @@ def test_a_loader_can_be_left_in_mid_epoch_and_used_again(dataset: Dataset, engi
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_epoch_can_be_begun_at_any_batch(dataset: Dataset, engine: Any) -> None:
+def test_an_epoch_can_start_at_any_batch(dataset: Dataset, engine: Any) -> None:
     loader = make_loader(dataset, engine=engine)
     whole = epoch(loader, 2)
     loader.set_epoch(2, first=2)
@@ -50,8 +50,8 @@ def test_an_epoch_can_be_begun_at_any_batch(dataset: Dataset, engine: Any) -> No
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("store", ["jpeg", "raw"])
-def test_batches_that_are_kept_stay_as_they_were(dataset: Dataset, engine: Any, store: Any) -> None:
-    """The engine's buffers are not used again under a tensor that somebody holds."""
+def test_batches_that_are_kept_do_not_change(dataset: Dataset, engine: Any, store: Any) -> None:
+    """The engine does not reuse the memory of a tensor that still exists."""
     loader = make_loader(dataset, engine=engine, store=store, batch_size=8)
     kept, copies = [], []
     for _ in range(4):
@@ -146,13 +146,13 @@ def test_a_shuffle_by_blocks_covers_every_image(dataset: Dataset, store: Any) ->
         ({"engine": "steam"}, "`engine=steam`: choose one of auto, dali"),
     ],
 )
-def test_what_cannot_be_met_is_refused(dataset: Dataset, changes: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_refused(dataset: Dataset, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         make_loader(dataset, **changes)
     assert re.search(message, caught.value.message)
 
 
-def test_an_epoch_has_no_batch_behind_its_last(dataset: Dataset) -> None:
+def test_an_epoch_has_no_batch_after_its_last(dataset: Dataset) -> None:
     loader = make_loader(dataset)
     loader.set_epoch(0, first=4)
     assert list(loader) == []
@@ -162,7 +162,7 @@ def test_an_epoch_has_no_batch_behind_its_last(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_epoch_that_was_not_finished_comes_again(dataset: Dataset, engine: Any) -> None:
+def test_an_unfinished_epoch_is_repeated(dataset: Dataset, engine: Any) -> None:
     loader = make_loader(dataset, engine=engine)
     next(iter(loader))
     labels = [labels.tolist() for _, labels in loader]
@@ -180,7 +180,7 @@ def test_the_next_epoch_may_be_chosen_in_a_loop(dataset: Dataset) -> None:
     assert labels == [labels.tolist() for _, labels in epoch(make_loader(dataset, engine="torch"), 5)]
 
 
-def test_every_rank_has_as_many_batches_as_it_has_a_share_of(dataset: Dataset) -> None:
+def test_a_rank_without_a_share_has_one_batch_less(dataset: Dataset) -> None:
     """33 images in batches of 16 leave one image for two ranks."""
     ids = dataset.ids("official", "train").copy()[:33]
     dataset = Dataset(dataset.root)
@@ -205,11 +205,11 @@ def test_scale_and_ratio_of_a_crop_reach_the_windows(dataset: Dataset) -> None:
 
 def test_the_fraction_of_a_crop_reaches_the_windows(dataset: Dataset, varied: Dataset) -> None:
     assert np.unique(sides(make_loader(dataset, augment=("center:0.5",)))).tolist() == [32]
-    assert np.unique(sides(make_loader(dataset, part="val"))).tolist() == [64], "the whole of images of one size"
+    assert np.unique(sides(make_loader(dataset, part="val"))).tolist() == [64], "the whole image if all have one size"
     assert np.unique(sides(make_loader(dataset, part="val", crop_fraction=0.25))).tolist() == [16]
     loader = make_loader(varied, split="70-30", part="val", batch_size=4)
     shortest = varied.sizes[loader.plan.ids].min(axis=1)
-    assert sides(loader)[:, 0].tolist() == np.rint(0.875 * shortest).tolist(), "the usual 7/8 where they vary"
+    assert sides(loader)[:, 0].tolist() == np.rint(0.875 * shortest).tolist(), "7/8 if sizes vary"
 
 
 def test_the_padding_of_a_crop_reaches_the_windows(dataset: Dataset) -> None:

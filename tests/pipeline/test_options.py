@@ -53,7 +53,7 @@ def test_a_loader_keeps_its_options(dataset: Dataset) -> None:
         ({"augment": ("pad-crop", "center")}, "one crop at most"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused(dataset: Dataset, changes: dict[str, Any], message: str) -> None:
+def test_a_wrong_value_is_refused(dataset: Dataset, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         LoaderOptions(**changes)
     assert message in caught.value.message
@@ -62,7 +62,7 @@ def test_a_value_that_cannot_be_used_is_refused(dataset: Dataset, changes: dict[
     assert again.value.message == caught.value.message
 
 
-def test_the_command_line_says_it_in_flags() -> None:
+def test_the_command_line_names_flags() -> None:
     with pytest.raises(InputError) as caught:
         LoaderOptions(batch_size=0)
     assert str(caught.value) == "batch_size=0: must be at least 1"
@@ -85,7 +85,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_name(dataset: Dataset, na
 
 
 @pytest.mark.parametrize("changes", [{"crop": "pad"}, {"padding": 4}, {"flip": False}])
-def test_an_old_option_is_refused_with_what_replaces_it(dataset: Dataset, changes: dict[str, Any]) -> None:
+def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         make_loader(dataset, **changes)
     (name,) = changes

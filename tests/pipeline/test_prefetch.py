@@ -5,7 +5,7 @@ import pytest
 
 from feedline.pipeline.prefetch import Direct, Prefetcher
 
-BOUND = 300.0  # seconds for what only must not last for ever
+BOUND = 300.0  # seconds, for waits that must end
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -14,14 +14,14 @@ def test_items_come_in_order_and_no_more_than_the_depth_ahead(depth: int) -> Non
 
     def items() -> Generator[int, None, None]:
         for number in range(20):
-            if number > asked + depth:  # the queue is full: somebody else would have to have taken one
+            if number > asked + depth:  # the queue is full until an item is taken
                 too_early.append(number)
             produced.release()
             yield number
 
     prefetcher = Prefetcher(items(), depth)
     for _ in range(depth + 1):
-        assert produced.acquire(timeout=BOUND), "items are made before they are asked for"
+        assert produced.acquire(timeout=BOUND), "items are made ahead"
     taken = []
     for _ in range(20):
         asked += 1
@@ -31,7 +31,7 @@ def test_items_come_in_order_and_no_more_than_the_depth_ahead(depth: int) -> Non
     assert not too_early
 
 
-def test_an_error_comes_behind_the_items_before_it() -> None:
+def test_an_error_comes_after_the_items_before_it() -> None:
     def items() -> Generator[int, None, None]:
         yield 1
         raise OSError("the disk is gone")
@@ -63,7 +63,7 @@ def test_closing_ends_the_generator_and_the_thread() -> None:
         prefetcher.take()
 
 
-def test_direct_runs_a_generator_where_its_items_are_taken() -> None:
+def test_direct_runs_a_generator_in_the_consumers_thread() -> None:
     ended = list[str]()
 
     def items() -> Generator[str, None, None]:

@@ -13,7 +13,7 @@ from feedline.pipeline.stores import RawStore
 
 
 class Listening(RawStore):
-    """Notes what it is told."""
+    """Records the calls."""
 
     def __init__(self, dataset: Dataset, *, large: bool) -> None:
         super().__init__(dataset)
@@ -32,7 +32,7 @@ def make(n: int = 1000, **changes: Any) -> Plan:
 
 
 def followed(plan: Plan, store: Listening, first: int = 0) -> Iterator[tuple[PlanBatch, set[int]]]:
-    """Each batch, with what the store was told before it came."""
+    """Each batch, with the calls to the store before it."""
     for k, batch in enumerate(read_ahead(plan, store, 2, first), first):
         assert batch.ids.tolist() == plan.batch(2, k).ids.tolist()
         yield batch, set(store.named)
@@ -49,7 +49,7 @@ def followed(plan: Plan, store: Listening, first: int = 0) -> Iterator[tuple[Pla
         ([9], False, []),
     ],
 )
-def test_neighbours_make_runs(ids: list[int], single: bool, wanted: list[tuple[int, int]]) -> None:
+def test_neighbours_form_runs(ids: list[int], single: bool, wanted: list[tuple[int, int]]) -> None:
     firsts, lasts = runs(np.array(ids, dtype=np.int64), single=single)
     assert list(zip(firsts.tolist(), lasts.tolist(), strict=True)) == wanted
 
@@ -75,7 +75,7 @@ def test_blocks_are_named_before_they_are_read(dataset: Dataset, first: int, lar
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_a_list_in_its_order_is_named_eight_batches_ahead(dataset: Dataset, large: bool) -> None:
+def test_in_list_order_images_are_named_eight_batches_ahead(dataset: Dataset, large: bool) -> None:
     plan, store = make(shuffle=False), Listening(dataset, large=large)
     for k, (_, named) in enumerate(followed(plan, store)):
         assert named == set(range(min(50 * (k + 9), 1000)))
@@ -83,27 +83,27 @@ def test_a_list_in_its_order_is_named_eight_batches_ahead(dataset: Dataset, larg
 
 
 @pytest.mark.parametrize(("large", "wanted"), [(False, [4, 5, 6]), (True, [0, 2, 4, 5, 6, 9])])
-def test_of_what_memory_can_hold_only_neighbours_are_named(dataset: Dataset, large: bool, wanted: list[int]) -> None:
+def test_if_memory_holds_the_pack_only_neighbours_are_named(dataset: Dataset, large: bool, wanted: list[int]) -> None:
     ids, store = np.array([0, 2, 4, 5, 6, 9]), Listening(dataset, large=large)
     plan = Plan(ids, store.sizes, batch_size=50, shuffle=False, augment=Augmentations((64, 64), Center()))
     assert len(list(followed(plan, store))) == 1
     assert store.named == wanted
 
 
-def test_a_full_shuffle_of_what_memory_cannot_hold_names_every_image(dataset: Dataset) -> None:
+def test_a_full_shuffle_of_a_pack_larger_than_memory_names_every_image(dataset: Dataset) -> None:
     plan, store = make(), Listening(dataset, large=True)
     for batch, named in followed(plan, store):
         assert set(batch.ids.tolist()) <= named
     assert sorted(store.named) == list(range(1000))
 
 
-def test_a_full_shuffle_of_what_memory_can_hold_names_nothing(dataset: Dataset) -> None:
+def test_a_full_shuffle_of_a_pack_that_fits_in_memory_names_nothing(dataset: Dataset) -> None:
     plan, store = make(), Listening(dataset, large=False)
     assert len(list(followed(plan, store))) == len(plan)
     assert not store.named
 
 
-def test_what_is_no_host_store_is_told_nothing() -> None:
+def test_stores_on_a_device_get_no_calls() -> None:
     plan, store = make(shuffle=False), object()
     there: Any = store
     assert [batch.ids[0] for batch in read_ahead(plan, there, 0, 18)] == [900, 950]

@@ -24,7 +24,7 @@ def opened(name: Any, dataset: Dataset) -> HostStore:
     return store
 
 
-def test_auto_takes_the_store_that_memory_can_hold(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_store_that_fits_in_memory(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def choice(**packs: float) -> str:
         about = {k: {"bytes": int(gib * 2**30), "files": 1, "image_size": [64, 64]} for k, gib in packs.items()}
         monkeypatch.setattr(dataset, "packs", about)
@@ -44,7 +44,7 @@ def test_auto_says_why(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("name", HOST_STORES)
-def test_every_store_holds_the_same_images(dataset: Dataset, name: Any) -> None:
+def test_every_store_has_the_same_images(dataset: Dataset, name: Any) -> None:
     store, ids = opened(name, dataset), np.array([100, 0, 57, 127])
     files = [(dataset.root / dataset.path(i)) for i in ids.tolist()]
     wanted = [np.asarray(Image.open(file).convert("RGB")) for file in files]
@@ -58,7 +58,7 @@ def test_every_store_holds_the_same_images(dataset: Dataset, name: Any) -> None:
 
 
 @pytest.mark.parametrize("name", HOST_STORES)
-def test_windows_are_cut_out_of_more_images_than_a_block(dataset: Dataset, name: Any) -> None:
+def test_windows_are_cut_from_more_images_than_a_block(dataset: Dataset, name: Any) -> None:
     rng, count = np.random.default_rng(0), 2 * HostStore.BLOCK + 3
     ids = rng.integers(0, 128, count)
     window = np.concatenate([rng.integers(-5, 40, (count, 2)), np.tile([30, 20], (count, 1))], axis=1).astype(np.int32)
@@ -71,13 +71,13 @@ def test_windows_are_cut_out_of_more_images_than_a_block(dataset: Dataset, name:
 
 
 @pytest.mark.parametrize("name", HOST_STORES)
-def test_images_of_all_sizes_say_their_sizes(varied: Dataset, name: Any) -> None:
+def test_sizes_of_images_of_different_sizes(varied: Dataset, name: Any) -> None:
     store, ids = opened(name, varied), np.arange(24)
     assert store.size is None
     assert store.sizes(ids).tolist() == [list(image.shape[:2]) for image in store.pixels(ids)]
 
 
-def test_a_long_file_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_long_file_is_read_completely(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number, side in enumerate((8, 147, 148, 300)):  # around the first read, of 64 KiB, and well above
         folder = tmp_path / "in" / "ab"[number % 2]
@@ -119,7 +119,7 @@ def test_a_missing_image_is_named(dataset: Dataset, tmp_path: Any) -> None:
     assert dataset.path(0) in str(caught.value)
 
 
-def test_resident_on_a_cpu_is_raw_and_said_once(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_resident_on_a_cpu_is_raw_and_is_logged_once(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     opened = Dataset(dataset.root)  # no other test has made a loader of it
     loader, val = (make_loader(opened, store="resident", engine="torch", part=part) for part in ("train", "val"))
     assert loader.store_name == val.store_name == "raw"
@@ -130,7 +130,7 @@ def test_resident_on_a_cpu_is_raw_and_said_once(dataset: Dataset, caplog: pytest
     assert len(caplog.messages) == 1
 
 
-def test_a_store_that_was_named_is_taken(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_named_store_is_taken(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     for name in HOST_STORES:
         assert resolve_store(name, dataset, CPU) == name
     assert resolve_store("auto", dataset, CPU) == "raw"
@@ -138,7 +138,7 @@ def test_a_store_that_was_named_is_taken(dataset: Dataset, caplog: pytest.LogCap
     assert not caplog.messages
 
 
-def test_there_is_no_other_store(dataset: Dataset) -> None:
+def test_an_unknown_store_is_refused(dataset: Dataset) -> None:
     name: Any = "tape"
     with pytest.raises(InputError, match="store=tape: choose one of auto, files, jpeg, raw, resident"):
         open_store(name, dataset, CPU)

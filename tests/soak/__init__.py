@@ -1,1 +1,1 @@
-"""Long versions of what the suite tests briefly: python -m tests.soak kills|conversions|fuzz|loader."""
+"""Long versions of some tests: python -m tests.soak kills|conversions|fuzz|loader."""

@@ -1,4 +1,4 @@
-"""python -m tests.soak: kills, conversions, fuzz or loader, as long as asked; counts go to a JSON file."""
+"""python -m tests.soak: long-running tests. The counts are written to a JSON file."""
 
 import argparse
 import shlex
@@ -19,13 +19,18 @@ from feedline.training.meter import hardware, versions
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     p.add_argument("what", choices=["kills", "conversions", "fuzz", "loader"])
-    p.add_argument("--kills", type=int, default=50, help="kills, conversions: how many (default: 50)")
-    p.add_argument("--inputs", type=int, default=100_000, help="fuzz: how many, at least (default: 100000)")
-    p.add_argument("--epochs", type=int, default=200, help="loader: how many (default: 200)")
+    p.add_argument("--kills", type=int, default=50, help="kills, conversions: number of kills (default: 50)")
+    p.add_argument("--inputs", type=int, default=100_000, help="fuzz: minimum number of inputs (default: 100000)")
+    p.add_argument("--epochs", type=int, default=200, help="loader: number of epochs (default: 200)")
     p.add_argument("--batch-size", type=int, default=256, help="loader (default: 256)")
     p.add_argument("--data", type=Path, help="loader: a dataset with both packs (default: the built-in sample)")
-    p.add_argument("--seed", type=int, default=0, help="of moments and signals (default: 0)")
-    p.add_argument("--out", type=Path, default=Path("results/reliability"), help="(default: results/reliability)")
+    p.add_argument("--seed", type=int, default=0, help="seed of the times and signals of kills (default: 0)")
+    p.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/reliability"),
+        help="results/reliability",
+    )
     return p
 
 

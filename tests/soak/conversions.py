@@ -1,4 +1,4 @@
-"""Kills the converter at random moments and checks what is left."""
+"""Kills the converter at random moments and checks the result."""
 
 import hashlib
 import os
@@ -18,19 +18,19 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Kills builds: new ones, and those that replace an existing folder (`--force`).
+    """Kills builds of new folders, and builds that replace a folder (`--force`).
 
     Args:
-        source: of the images.
-        folder: to work in.
+        source: the images.
+        folder: working folder.
         kills: number of builds to kill.
-        seed: of the moments and signals.
+        seed: seed of the times and signals.
 
     Returns:
         The counts.
 
     Raises:
-        AssertionError: if a folder is neither absent nor whole, a process survives, or the next build differs.
+        AssertionError: if a folder is neither absent nor complete, a process survives, or the next build differs.
     """
     out, rng, started = folder / "data", random.Random(seed), time.monotonic()
     _build(source, folder / "whole").wait()
@@ -51,7 +51,7 @@ def run(source: Path, folder: Path, *, kills: int, seed: int = 0) -> dict[str, A
         _check_all_ended(process.pid)
         counts["absent afterwards" if not out.exists() else "whole afterwards"] += 1
         if existed:
-            assert _digests_after_build(source, out) == expected, "the folder that was there was lost"
+            assert _digests_after_build(source, out) == expected, "the old folder was lost"
         elif out.exists():
             assert _digests(out) == expected
         if rng.random() < 0.3:
@@ -69,7 +69,7 @@ def _build(source: Path, out: Path, *flags: str) -> "subprocess.Popen[bytes]":
 
 
 def _digests_after_build(source: Path, out: Path) -> dict[str, str]:
-    """The files after an undisturbed build."""
+    """The digests of all files after a build that is not killed."""
     assert _build(source, out).wait() == 0
     return _digests(out)
 
@@ -80,7 +80,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _check_all_ended(session: int) -> None:
-    """Workers end with the converter, however it ended."""
+    """Checks that no process of a session survives its converter."""
     deadline = time.monotonic() + 300
     while left := [p for p in psutil.pids() if _session(p) == session]:
         assert time.monotonic() < deadline, f"processes {left} are still running"

@@ -1,4 +1,4 @@
-"""Throws damaged and hostile input at everything that reads files: it is taken or refused in one line, nothing else."""
+"""Damaged and hostile input for everything that reads files: it must be accepted, or refused with a one-line error."""
 
 import io
 import json
@@ -26,7 +26,7 @@ LEAVES = st.none() | st.booleans() | NUMBERS | TEXTS
 JSON = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=5
 )
-# Where to cut, what to overwrite and with what: positions are shares of the length.
+# Where to cut, (position, new byte) pairs, and bytes to append. Positions are fractions of the length.
 DAMAGE = st.tuples(
     st.none() | st.floats(0, 1),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
@@ -38,14 +38,14 @@ Damage = tuple[float | None, list[tuple[float, int]], bytes]
 def damaged(data: bytes, damage: Damage) -> bytes:
     cut, bytes_, tail = damage
     changed = bytearray(data if cut is None else data[: int(cut * len(data))])
-    for place, value in bytes_:
+    for position, value in bytes_:
         if changed:
-            changed[min(int(place * len(changed)), len(changed) - 1)] = value
+            changed[min(int(position * len(changed)), len(changed) - 1)] = value
     return bytes(changed) + tail
 
 
 def replaced(value: Any, path: list[float], new: Any) -> Any:
-    """A copy of nested dicts and lists with one place replaced; `path` leads down to it."""
+    """A copy of nested dicts and lists with one value replaced. `path` leads to the value."""
     if not path or not isinstance(value, (dict, list)) or not value:
         return new
     keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -56,16 +56,16 @@ def replaced(value: Any, path: list[float], new: Any) -> Any:
 
 
 class Fuzz:
-    """Readers under fire.
+    """Tests readers with damaged files.
 
     Args:
-        dataset: a small one, of which a copy is damaged.
-        folder: to work in.
-        state: a checkpoint's content.
-        examples: inputs a reader.
+        dataset: a small dataset.
+        folder: a copy of it, to be damaged.
+        state: the content of a checkpoint.
+        examples: inputs per strategy.
 
     Attributes:
-        tried, refused: inputs by reader.
+        tried, refused: number of inputs by reader.
     """
 
     def __init__(self, dataset: Dataset, folder: Path, state: Snapshot, examples: int) -> None:
@@ -75,13 +75,13 @@ class Fuzz:
 
     def _try(self, name: str, read: Callable[[], Any]) -> None:
         self.tried[name] += 1
-        said = ""
+        message = ""
         try:
             read()
         except (InputError, DecodeError) as error:
             self.refused[name] += 1
-            said = str(error)
-        assert "\n" not in said, f"more than a line: {said}"
+            message = str(error)
+        assert "\n" not in message, f"more than one line: {message}"
 
     def _run(self, test: Callable[..., None], *strategies: Any) -> None:
         checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -91,7 +91,7 @@ class Fuzz:
         config(given(*strategies)(test))()
 
     def _use(self, root: Path) -> None:
-        """Opens a dataset and touches all that a loader would."""
+        """Opens a dataset and reads everything that a loader reads."""
         dataset = Dataset(root)
         ids = dataset.ids("official", "train")[:4]
         _ = dataset.labels[ids], dataset.sizes[ids], dataset.plain[ids]
@@ -110,7 +110,7 @@ class Fuzz:
     def _with_file(self, name: str, data: bytes, reader: str) -> None:
         path = self.folder / name
         before = path.read_bytes()
-        # A new file each time: a map of the old one may still be open, and shortening that one would end the process.
+        # A new file each time: the old one may still be mapped, and shortening it would crash the process.
         path.unlink()
         path.write_bytes(data)
         try:
@@ -120,7 +120,7 @@ class Fuzz:
             path.write_bytes(before)
 
     def description(self) -> None:
-        """dataset.json: any value in any place, and damaged bytes."""
+        """dataset.json with damaged bytes, or any value replaced."""
         text = (self.folder / "dataset.json").read_bytes()
         meta = json.loads(text)
 
@@ -134,7 +134,7 @@ class Fuzz:
         self._run(bytes_, DAMAGE)
 
     def indexes(self) -> None:
-        """Lists of ids, labels, sizes, paths, pack indexes: damaged bytes, and whole arrays of wrong values."""
+        """Ids, labels, sizes, paths and pack indexes with damaged bytes, or with wrong values in an array."""
         names = [f"index/{name}.npy" for name in ("official-train", "labels", "sizes", "plain", "paths")]
         names += ["index/paths.bin", "packs/raw/index.npy", "packs/jpeg/index.npy"]
         before = {name: (self.folder / name).read_bytes() for name in names}
@@ -142,10 +142,10 @@ class Fuzz:
         def bytes_(name: str, damage: Damage) -> None:
             self._with_file(name, damaged(before[name], damage), "indexes, bytes")
 
-        def values(name: str, fill: int, place: float) -> None:
+        def values(name: str, fill: int, position: float) -> None:
             array = np.load(io.BytesIO(before[name]))
             flat = array.view(np.uint8).reshape(len(array), -1)
-            row = flat[min(int(place * len(flat)), len(flat) - 1)]
+            row = flat[min(int(position * len(flat)), len(flat) - 1)]
             row[:] = np.resize(np.frombuffer(fill.to_bytes(16, "little", signed=True), dtype=np.uint8), len(row))
             file = io.BytesIO()
             np.save(file, array)
@@ -161,7 +161,7 @@ class Fuzz:
         )
 
     def checkpoints(self) -> None:
-        """Checkpoints: damaged bytes, and any value in any place."""
+        """Checkpoints with damaged bytes, or any value replaced."""
         path = self.folder / "fuzzed.pt"
         checkpoint.save(path, self.state)
         data = path.read_bytes()
@@ -198,23 +198,23 @@ class Fuzz:
 
 
 def _fits(value: Any) -> bool:
-    """torch.save writes integers of any size; those beyond a few hundred digits only cost time."""
+    """Whether an integer has fewer than 300 digits: torch.save accepts larger ones too, but they only take time."""
     return not isinstance(value, int) or abs(value) < 10**300
 
 
 def run(dataset: Dataset, folder: Path, state: Snapshot, *, examples: int) -> dict[str, Any]:
-    """All readers.
+    """Tests all readers.
 
     Args:
-        dataset: a small one; `folder` holds a copy of it.
-        folder: to work in.
-        state: a checkpoint's content.
-        examples: inputs a strategy; there are seven.
+        dataset: a small dataset.
+        folder: a copy of it, to be damaged.
+        state: the content of a checkpoint.
+        examples: inputs per strategy; there are seven strategies.
 
     Returns:
         The counts.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     fuzz = Fuzz(dataset, folder, state, examples)
     for reader in (fuzz.description, fuzz.indexes, fuzz.checkpoints, fuzz.images):
         reader()
@@ -222,12 +222,12 @@ def run(dataset: Dataset, folder: Path, state: Snapshot, *, examples: int) -> di
         "inputs": sum(fuzz.tried.values()),
         "by reader": dict(fuzz.tried),
         "refused in a line": dict(fuzz.refused),
-        "seconds": time.monotonic() - begun,
+        "seconds": time.monotonic() - started,
     }
 
 
 def small_state() -> Snapshot:
-    """A checkpoint's content, with a model of one layer."""
+    """The content of a checkpoint, with a model of one layer."""
     model = torch.nn.Linear(3, 2)
     return Snapshot(
         fingerprint="0" * 64, classes=["a", "b"], image_size=[8, 8], config=Config.build("small", {}),

@@ -1,6 +1,6 @@
-"""Kills training at random moments, resumes it, and compares the result with that of an undisturbed run.
+"""Kills training at random moments, resumes it, and compares the result with a run that was not killed.
 
-Each start is forked from a process that has imported everything, so that a kill costs a second and not ten.
+Each start is forked from a process that has already imported everything, which takes one second instead of ten.
 """
 
 import itertools
@@ -24,7 +24,7 @@ FLAGS = [
     "--recipe", "demo", "--device", "cpu", "--classes", "2", "--batch-size", "16", "--image-size", "16",
     "--epochs", "2", "--ema", "0.9", "--log-every", "1", "--save-every", "2",
 ]  # fmt: skip
-KILLS_PER_RUN = 30  # then the run is left alone: a busy machine would never finish it
+KILLS_PER_RUN = 30  # then the run is left to finish: on a busy machine it otherwise never would
 UNTIMED = ("step", "epoch", "loss", "top1", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
 
 
@@ -43,24 +43,24 @@ def _train(argv: list[str], folder: str, small: bool) -> None:
 
 
 def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = False) -> dict[str, Any]:
-    """Kills runs until there were enough kills and every run was complete.
+    """Kills runs until there were enough kills. Every run is resumed until it is complete.
 
     Args:
         data: a dataset folder.
-        folder: to work in.
-        kills: how many, at least.
-        seed: of moments and signals.
+        folder: working folder.
+        kills: minimum number of kills.
+        seed: seed of the times and signals.
         small: a network of a few thousand weights instead of ResNet18.
 
     Returns:
         The counts.
 
     Raises:
-        AssertionError: if a killed run ends with another result than the undisturbed one.
+        AssertionError: if a killed run has a different result from the run that was not killed.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["feedline.cli.main", "tests.training.conftest", "matplotlib.pyplot"])
-    dice = random.Random(seed)
+    rng = random.Random(seed)
 
     def start(out: str, resume: bool) -> BaseProcess:
         argv = ["--resume", out] if resume else ["--data", str(data), *FLAGS, "--out", out]
@@ -68,18 +68,18 @@ def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = Fa
         process.start()
         return process
 
-    begun = time.monotonic()
+    started = time.monotonic()
     whole = start("whole", False)
     whole.join()
     assert whole.exitcode == 0, (folder / "output.txt").read_text()
-    took = time.monotonic() - begun
+    duration = time.monotonic() - started
     counts: Counter[str] = Counter()
     while counts["kills"] < kills:
         out = folder / f"run-{counts['runs']}"
         for number in itertools.count():
             resume = (out / checkpoint.LAST).exists()
             process = start(out.name, resume)
-            killed = _kill(process, out, dice, took) if number < KILLS_PER_RUN else Counter[str]()
+            killed = _kill(process, out, rng, duration) if number < KILLS_PER_RUN else Counter[str]()
             counts.update(killed)
             if not killed:
                 process.join()
@@ -88,14 +88,14 @@ def run(data: Path, folder: Path, *, kills: int, seed: int = 0, small: bool = Fa
             _check_last(out, counts)
         counts["runs"] += 1
         _check_same(out, folder / "whole")
-    return {"kills": counts.pop("kills"), "runs": counts.pop("runs"), **counts, "seconds": time.monotonic() - begun}
+    return {"kills": counts.pop("kills"), "runs": counts.pop("runs"), **counts, "seconds": time.monotonic() - started}
 
 
-def _kill(process: BaseProcess, out: Path, dice: random.Random, took: float) -> Counter[str]:
-    """Kills a process at a random moment, or while it writes a checkpoint. Returns no counts if it ended by itself."""
-    how = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-    while_writing = how == signal.SIGKILL and dice.random() < 0.5
-    process.join(dice.uniform(0, min(took / 3, 5)))
+def _kill(process: BaseProcess, out: Path, rng: random.Random, duration: float) -> Counter[str]:
+    """Kills a process at a random moment or while it writes a checkpoint. Returns no counts if it ended before that."""
+    how = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    while_writing = how == signal.SIGKILL and rng.random() < 0.5
+    process.join(rng.uniform(0, min(duration / 3, 5)))
     writing = out / (checkpoint.LAST + ".tmp")
     deadline = time.monotonic() + 20
     while while_writing and process.is_alive() and not writing.exists() and time.monotonic() < deadline:
@@ -105,14 +105,14 @@ def _kill(process: BaseProcess, out: Path, dice: random.Random, took: float) -> 
     assert process.pid is not None
     os.kill(process.pid, how)
     process.join(300)
-    assert process.exitcode is not None, "it did not end within five minutes"
-    if process.exitcode == 0:  # it was just complete
+    assert process.exitcode is not None, "the process did not end within five minutes"
+    if process.exitcode == 0:  # the run had just finished
         return Counter()
     return Counter({"kills": 1, how.name: 1, "while writing a checkpoint": int(writing.exists())})
 
 
 def _check_last(out: Path, counts: Counter[str]) -> None:
-    """Checks that the last checkpoint can be read, if there is one."""
+    """Checks that the last checkpoint, if there is one, can be read."""
     if (out / checkpoint.LAST).exists():
         checkpoint.load(out / checkpoint.LAST)
     else:
@@ -120,16 +120,14 @@ def _check_last(out: Path, counts: Counter[str]) -> None:
 
 
 def _check_same(run: Path, whole: Path) -> None:
-    """Checks that weights, optimizer and schedule are equal to the bit, the log has no gaps or repeats, and the best
-    epoch is the same.
-    """
+    """Checks that weights, optimizer and schedule have equal bits, and that log and best epoch are the same."""
     for name in (checkpoint.LAST, checkpoint.BEST):
-        mine, theirs = checkpoint.load(run / name), checkpoint.load(whole / name)
+        actual, expected = checkpoint.load(run / name), checkpoint.load(whole / name)
         for key in ("model", "average", "optimizer", "schedule", "rng", "average_updates", "val_top1"):
-            assert _equal(getattr(mine, key), getattr(theirs, key)), f"{name}: {key} differs"
+            assert _equal(getattr(actual, key), getattr(expected, key)), f"{name}: {key} differs"
     logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (run, whole)]
-    mine_log, their_log = [[{k: r[k] for k in UNTIMED if k in r} for r in log] for log in logs]
-    assert mine_log == their_log
+    actual_log, expected_log = [[{k: r[k] for k in UNTIMED if k in r} for r in log] for log in logs]
+    assert actual_log == expected_log
     summaries = [json.loads((f / "summary.json").read_text()) for f in (run, whole)]
     assert summaries[0]["best"] == summaries[1]["best"]
     assert not list(run.glob("*.tmp")) or (run / "last.pt").exists()

@@ -1,4 +1,4 @@
-"""Epoch after epoch through every store and engine: every image exact, memory, threads and descriptors flat."""
+"""Many epochs with every store and engine: every image correct, no growth in memory, threads or file descriptors."""
 
 import gc
 import os
@@ -12,14 +12,14 @@ import torch
 from bench.memory import resident_mib
 from feedline import Dataset, EngineName, Loader, StoreName
 from feedline.pipeline.engines.types import ENGINES
-from feedline.pipeline.stores import STORES
+from feedline.pipeline.stores import stores_on
 
-ROW = 20  # of pixels, by which an image is known
-CLOSE = 6.0  # of 255: mean distance that decoders of JPEG may differ by in it
+ROW = 20  # row of pixels that identifies an image
+CLOSE = 6.0  # of 255: largest mean difference between JPEG decoders in that row
 
 
 def _counts() -> tuple[int, int]:
-    """Threads and open descriptors of this process."""
+    """Number of threads and open file descriptors of this process."""
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
@@ -27,16 +27,16 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
     """Runs epochs of the train part, unaugmented, and compares every image of every batch with the raw pack.
 
     Returns:
-        Images, the slope of held memory in MiB an epoch, and threads and descriptors before and after.
+        Number of images, memory growth in MiB per epoch, and threads and descriptors before and after.
 
     Raises:
-        AssertionError: if an epoch holds an image twice or another image than the plan says.
+        AssertionError: if an epoch has an image twice, or an image that is not the one in the plan.
     """
     loader = Loader(dataset, store=store, engine=engine, batch_size=batch_size, augment=(), dtype=torch.uint8)
     pack, ids = dataset.pack("raw"), dataset.ids("70-30", "train")
     assert pack.size is not None
     exact = store in ("raw", "resident") or engine == "torch"
-    wanted = np.empty((batch_size, *pack.size, 3), dtype=np.uint8)
+    expected = np.empty((batch_size, *pack.size, 3), dtype=np.uint8)
     memory: list[float] = []
     before = after = (0, 0)
     started = time.monotonic()
@@ -44,15 +44,15 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
         loader.set_epoch(epoch)
         seen = np.zeros(dataset.count, dtype=bool)
         for k, (images, labels) in enumerate(loader):
-            # The plan said it before; the batch is held to it by its pixels.
+            # The ids are from the plan; the pixels of the batch must match them.
             batch = loader.plan.global_ids(epoch, k)
-            assert not seen[batch].any(), "an image came twice"
+            assert not seen[batch].any(), "an image appeared twice"
             seen[batch] = True
             assert np.array_equal(labels.numpy(), dataset.labels[batch])
-            pack.gather(batch, wanted[: len(batch)])
+            pack.gather(batch, expected[: len(batch)])
             rows = images.permute(0, 2, 3, 1)[:, ROW].numpy().astype(np.int16)
-            distance = np.abs(rows - wanted[: len(batch), ROW]).mean(axis=(1, 2))
-            assert distance.max() <= (0 if exact else CLOSE), "another image came"
+            distance = np.abs(rows - expected[: len(batch), ROW]).mean(axis=(1, 2))
+            assert distance.max() <= (0 if exact else CLOSE), "not the image in the plan"
         assert seen.sum() == len(loader) * batch_size <= len(ids)
         gc.collect()
         memory.append(resident_mib())
@@ -73,9 +73,9 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
 
 
 def run(data: Path, *, epochs: int, batch_size: int) -> dict[str, Any]:
-    """Every store with every engine."""
+    """Tests every store with every engine."""
     results = []
-    for store in STORES:
+    for store in stores_on(torch.device("cpu")):
         for engine in ENGINES:
             results.append(soak(Dataset(data), store, engine, epochs, batch_size))
             print(results[-1], flush=True)

@@ -1,4 +1,4 @@
-"""A network small enough to train in a test."""
+"""A network that is small enough to train in a test."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -67,7 +67,7 @@ def trainer(dataset: Dataset, tmp_path: Path) -> Build:
 
 
 def fit_until(build: Build, config: Config, out: str, step: int) -> Trainer:
-    """Trains and is asked to stop after a global step; needs `log_every=1`."""
+    """Trains and requests a stop after a global step. Needs `log_every=1`."""
 
     def stop(record: Mapping[str, Any]) -> None:
         if record["step"] == step:
@@ -88,12 +88,12 @@ def weights(run: Trainer) -> dict[str, torch.Tensor]:
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    """Whether two sets of weights are equal to the bit."""
+    """Whether two sets of weights have equal bits."""
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture
 def state(config: Make, dataset: Dataset) -> TrainState:
-    """The state of a run of the small network, at its start."""
+    """The state of a new run of the small network."""
     c = config(ema=0.9)
     return TrainState(c, small_model(), make_loader(c, dataset, "train", torch.device("cpu")))

@@ -10,7 +10,7 @@ from feedline.training.snapshot import FORMAT
 from tests.training.conftest import Build, Make
 
 
-def test_the_checkpoint_before_is_offered(config: Make, trainer: Build) -> None:
+def test_a_damaged_checkpoint_names_the_one_before_it(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=2))
     run.fit()
     last, previous = run.out / "last.pt", run.out / "previous.pt"
@@ -33,7 +33,7 @@ def test_the_checkpoint_before_is_offered(config: Make, trainer: Build) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"text", b"PK\x03\x04 cut off", None], ids=["empty", "text", "cut zip", "foreign"]
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "last.pt"
     if content is None:
         torch.save({"state_dict": {}}, path)
@@ -46,7 +46,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes | None)
         checkpoint.load(tmp_path / "nothing.pt")
 
 
-def test_a_checkpoint_that_would_run_code_is_not_run(tmp_path: Path) -> None:
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "pwned",)

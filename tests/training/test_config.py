@@ -20,9 +20,7 @@ def test_a_wrong_value_names_its_argument() -> None:
 @pytest.mark.parametrize(
     ("save_every", "steps", "minutes"), [(0, 0, 0), (20, 20, 0), ("10m", 0, 10), ("0.5m", 0, 0.5), (".5m", 0, 0.5)]
 )
-def test_checkpoints_in_mid_epoch_come_after_steps_or_minutes(
-    save_every: int | str, steps: int, minutes: float
-) -> None:
+def test_save_every_is_steps_or_minutes(save_every: int | str, steps: int, minutes: float) -> None:
     run = Config.build("x", {"save_every": save_every}).run
     assert (run.save_steps, run.save_minutes) == (steps, minutes)
 

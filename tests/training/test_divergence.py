@@ -12,7 +12,7 @@ from tests.training.conftest import Build, Make
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: Make, trainer: Build) -> None:
-    """The line names the step and its images; nothing of what came after is saved."""
+    """The error names the step and its images. Later weights are not saved."""
     run = trainer(config(max_lr=1e9, div_factor=1.0, log_every=6, save_every=1))
     with pytest.raises(
         DivergedError, match=r"the loss is not finite at step \d \(epoch 1, LR 1e\+09.*lower max_lr"
@@ -39,7 +39,7 @@ def test_a_batch_that_is_not_finite_is_named(config: Make, trainer: Build, monke
     assert json.loads((run.out / "nonfinite.json").read_text())["images"] == run.train.plan.batch(1, 1).ids.tolist()
 
 
-def test_a_scaler_leaves_out_what_is_not_finite_until_its_scale_is_used_up(
+def test_a_scaler_skips_steps_until_its_scale_is_below_one(
     config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = config(amp=True, amp_dtype="fp16", epochs=4)

@@ -28,7 +28,7 @@ def test_evaluation_counts_every_image_once(config: Make, trainer: Build) -> Non
     assert mirrored.loss == pytest.approx(functional.cross_entropy(both, labels).item(), rel=1e-5)
 
 
-def test_what_is_made_of_a_confusion_matrix() -> None:
+def test_per_class_and_most_confused() -> None:
     result = Evaluation(9, 0.0, 0.0, 0.0, torch.tensor([[2, 1, 0], [3, 1, 1], [0, 0, 0]]))
     assert per_class(result)[:2] == pytest.approx([200 / 3, 20])
     assert math.isnan(per_class(result)[2])

@@ -21,7 +21,7 @@ from feedline.training.keys import convert, convert_known
         (tuple[float, ...], [1, 2, 3], (1.0, 2.0, 3.0)),
     ],
 )
-def test_a_value_becomes_of_the_keys_type(hint: Any, value: Any, converted: Any) -> None:
+def test_a_value_is_converted_to_the_type_of_its_key(hint: Any, value: Any, converted: Any) -> None:
     result = convert("key", hint, value)
     assert (result, type(result)) == (converted, type(converted))
 
@@ -44,5 +44,5 @@ def test_a_value_of_another_type_is_refused(hint: Any, value: Any, wanted: str) 
     assert str(caught.value) == f"some_key={value}: expected {wanted}"
 
 
-def test_names_that_are_no_keys_are_left_out() -> None:
+def test_unknown_keys_are_left_out() -> None:
     assert convert_known({"epochs": "3", "colour": "red"}) == {"epochs": 3}

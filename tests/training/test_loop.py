@@ -35,10 +35,10 @@ def test_it_learns(config: Make, trainer: Build) -> None:
 
 
 @pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
-def test_a_run_survives_an_image_that_is_lost_in_mid_run(
+def test_a_run_can_be_resumed_after_an_image_was_missing(
     config: Make, trainer: Build, dataset: Dataset, tmp_path: Path, store: str
 ) -> None:
-    """A named error; what was trained is saved; with the image back in its place the end is the same."""
+    """The error names the image, and the run is saved. Resumed with the image restored, the result is the same."""
     whole = trainer(config(store=store), "whole")
     whole.fit()
     copy = Path(shutil.copytree(dataset.root, tmp_path / "copy"))

@@ -20,7 +20,7 @@ def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def test_the_test_leaves_everything_as_it_was(dataset: Dataset, config: Callable[..., Config]) -> None:
+def test_the_test_restores_everything(dataset: Dataset, config: Callable[..., Config]) -> None:
     c = config(optimizer="adam", batch_size=4)
     model = small_model().eval()
     model[0].train()  # type: ignore[index]
@@ -41,7 +41,7 @@ def test_the_test_leaves_everything_as_it_was(dataset: Dataset, config: Callable
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-def test_other_objects_are_put_back_too() -> None:
+def test_other_objects_are_restored_too() -> None:
     model = small_model()
     optimizer = torch.optim.Adam(model.parameters())
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
@@ -61,7 +61,7 @@ def test_other_objects_are_put_back_too() -> None:
     assert scaler.get_scale() == 8.0
 
 
-def test_the_rate_grows_by_1_069_a_step_where_an_epoch_has_room() -> None:
+def test_the_factor_is_1_069_if_an_epoch_has_enough_batches() -> None:
     sweep = Sweep.plan(1000, start=1e-5, end=1.0)
     assert sweep.factor == GAMMA == 1.069
     assert sweep.steps == math.ceil(math.log(1e5) / math.log(1.069)) + 1
@@ -80,7 +80,7 @@ def test_the_rates_are_those_of_step_lr(dataset: Dataset, config: Callable[..., 
     assert result.stopped == "all steps were done"
 
 
-def test_it_stops_when_the_loss_has_blown_up(dataset: Dataset, config: Callable[..., Config]) -> None:
+def test_it_stops_when_the_loss_blows_up(dataset: Dataset, config: Callable[..., Config]) -> None:
     c = config(batch_size=4)
     loader = make_loader(c, dataset, "train", CPU)
     result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 24))
@@ -97,7 +97,7 @@ def test_too_few_steps_are_refused(dataset: Dataset, config: Callable[..., Confi
 
 
 def test_suggestions_on_a_known_curve() -> None:
-    """Flat, then a fall whose steepest place is known, then a rise."""
+    """The loss is flat, then falls with a known steepest point, then rises."""
     exponents = np.linspace(-6, 0, 121)
     loss = 3 - 2 / (1 + np.exp(-8 * (exponents + 3))) + np.where(exponents > -2.3, 20 * (exponents + 2.3) ** 2, 0)
     result = suggest((10**exponents).tolist(), loss.tolist())
@@ -106,7 +106,7 @@ def test_suggestions_on_a_known_curve() -> None:
     assert result["valley"] < result["steepest"] < result["minimum"]
 
 
-def test_smoothing_does_not_lag_and_keeps_the_ends() -> None:
+def test_smoothing_does_not_lag() -> None:
     straight = [float(i) for i in range(40)]
     middle = smooth(straight, 2)[10:30]
     assert middle == pytest.approx(straight[10:30])

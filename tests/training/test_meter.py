@@ -22,7 +22,7 @@ def test_stall_is_the_time_spent_waiting() -> None:
     assert meter.seconds() == 15
 
 
-def test_a_lap_is_the_time_since_the_last_one() -> None:
+def test_a_lap_is_the_time_since_the_last_lap() -> None:
     timer = LapTimer(StallMeter(CPU))
     first, second = timer.lap(), timer.lap()
     assert first[0] > 0

@@ -21,7 +21,7 @@ def rates(config: Config, steps_per_epoch: int) -> list[float]:
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 100, 390])
-def test_the_assignments_cycle_peaks_at_epoch_4_and_is_not_annihilated(steps_per_epoch: int) -> None:
+def test_the_assignments_cycle_peaks_at_epoch_4_and_returns_to_its_start(steps_per_epoch: int) -> None:
     used = rates(configure("assignment", {}), steps_per_epoch)
     peak = 4 * steps_per_epoch - 1
     assert used[peak] == pytest.approx(0.00203, rel=1e-9)
@@ -30,11 +30,11 @@ def test_the_assignments_cycle_peaks_at_epoch_4_and_is_not_annihilated(steps_per
         assert used[peak - 1] < used[peak] > used[peak + 1]
     assert used[0] == pytest.approx(0.000203)
     assert used[-1] == pytest.approx(used[0]), "it returns to its start"
-    assert min(used) >= used[0] * (1 - 1e-9), "and never falls below"
+    assert min(used) >= used[0] * (1 - 1e-9), "it is never lower"
 
 
 @pytest.mark.parametrize("anneal", ["cos", "linear"])
-def test_the_ends_of_a_cycle(anneal: str) -> None:
+def test_first_and_last_rate_of_a_cycle(anneal: str) -> None:
     config = Config.build(
         "x",
         {"epochs": 10, "max_lr": 1.0, "pct_start": 0.3, "div_factor": 10, "final_div_factor": 100, "anneal": anneal},
@@ -46,14 +46,14 @@ def test_the_ends_of_a_cycle(anneal: str) -> None:
     assert used[-1] == pytest.approx(0.001)
 
 
-def test_norms_and_biases_do_not_decay() -> None:
+def test_norms_and_biases_have_no_weight_decay() -> None:
     decayed, free = parameter_groups(small_model(), 0.1)
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert [p.ndim for p in decayed["params"]] == [4, 4, 2]  # type: ignore[attr-defined]
     assert [p.ndim for p in free["params"]] == [1] * 5  # type: ignore[attr-defined]
 
 
-def test_the_weight_average_follows_and_keeps_the_counter() -> None:
+def test_the_weight_average_follows_the_weights_and_copies_counters() -> None:
     model = small_model()
     average = WeightAverage(model, decay=0.9)
     weight = model[0].weight  # type: ignore[index]
@@ -62,7 +62,7 @@ def test_the_weight_average_follows_and_keeps_the_counter() -> None:
         weight += 1
         model[1].num_batches_tracked += 5  # type: ignore[index]
     average.update()
-    decay = 2 / 11  # min(0.9, (1 + 1) / (10 + 1)): early steps forget fast
+    decay = 2 / 11  # min(0.9, (1 + 1) / (10 + 1)): early updates use a small decay
     torch.testing.assert_close(average.model[0].weight, decay * before + (1 - decay) * (before + 1))  # type: ignore[index]
     assert average.model[1].num_batches_tracked == 5  # type: ignore[index]
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Several ranks, with real processes on gloo."""
+"""Several ranks, as real processes with gloo."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def log_of(run: Path) -> list[dict[str, Any]]:
 
 
 def watched(folder: Path, ranks: int) -> list[dict[str, Any]]:
-    """The global batches in order: the shares of the ranks put together."""
+    """The global batches in order, joined from the shares of the ranks."""
     shares = [[json.loads(line) for line in (folder / f"{r}.jsonl").read_text().splitlines()] for r in range(ranks)]
     batches: list[dict[str, Any]] = []
     for turn in range(max(map(len, shares))):
@@ -65,7 +65,7 @@ def wait_for(paths: list[Path], process: Any) -> None:
 
 @pytest.fixture(scope="module")
 def alone(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of one process, with what its loaders saw in `seen`."""
+    """The run of a single process. `seen` has the batches of its loaders."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "seen").mkdir()
     run = ["--data", str(dataset.root), *FLAGS, "--out", str(folder / "run")]
@@ -74,8 +74,8 @@ def alone(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_any_number_of_ranks_does_the_same(dataset: Dataset, alone: Path, tmp_path: Path, ranks: int) -> None:
-    """The same images with the same windows in the same global batches, and the same losses; one rank writes."""
+def test_any_number_of_ranks_gives_the_same_result(dataset: Dataset, alone: Path, tmp_path: Path, ranks: int) -> None:
+    """The same images, windows, global batches and losses. Only one rank writes files."""
     argv = ["--data", str(dataset.root), *FLAGS, "--out", str(tmp_path / "run")]
     (tmp_path / "seen").mkdir()
     out, _ = finish(start(ranks, *argv, SMALL_WATCH=str(tmp_path / "seen")))
@@ -90,17 +90,17 @@ def test_any_number_of_ranks_does_the_same(dataset: Dataset, alone: Path, tmp_pa
 
 def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
     assert [record["step"] for record in log] == [record["step"] for record in other]
-    for mine, theirs in zip(log, other, strict=True):
-        for key in {"loss", "train_loss", "val_loss"} & mine.keys():
-            assert mine[key] == pytest.approx(theirs[key], rel=rel)
+    for record, expected in zip(log, other, strict=True):
+        for key in {"loss", "train_loss", "val_loss"} & record.keys():
+            assert record[key] == pytest.approx(expected[key], rel=rel)
 
 
 def test_a_run_is_resumed_on_another_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
-    """SIGTERM to torchrun: the ranks stop at one step, save and say how to resume; one process does the rest."""
-    run, held = tmp_path / "run", tmp_path / "held"
-    held.mkdir()
-    process = start(2, "--data", str(dataset.root), *FLAGS, "--out", str(run), SMALL_HOLD=f"3:{held}")
-    wait_for([held / "0", held / "1"], process)
+    """After SIGTERM to torchrun all ranks stop at one step, save, and print how to resume. One process finishes."""
+    run, waiting = tmp_path / "run", tmp_path / "waiting"
+    waiting.mkdir()
+    process = start(2, "--data", str(dataset.root), *FLAGS, "--out", str(run), SMALL_HOLD=f"3:{waiting}")
+    wait_for([waiting / "0", waiting / "1"], process)
     assert [record["step"] for record in log_of(run)] == [1, 2]
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=BOUND)
@@ -112,8 +112,8 @@ def test_a_run_is_resumed_on_another_number_of_ranks(dataset: Dataset, alone: Pa
     same_losses(log_of(run), log_of(alone / "run"), 1e-5)
 
 
-def test_a_rank_that_dies_takes_the_others_down_and_is_restarted(dataset: Dataset, tmp_path: Path) -> None:
-    """Its own error is shown; torchrun restarts all ranks, and they resume from the last checkpoint."""
+def test_after_a_rank_crashes_all_ranks_are_restarted(dataset: Dataset, tmp_path: Path) -> None:
+    """Its error is shown. torchrun restarts all ranks, and they resume from the last checkpoint."""
     argv = ["--data", str(dataset.root), *FLAGS, "--save-every", "2", "--out", str(tmp_path)]
     out, err = finish(start(2, *argv, torchrun=("--max-restarts=1",), SMALL_DIE="1:4"))
     assert "RuntimeError: this rank was told to die" in err
@@ -121,7 +121,7 @@ def test_a_rank_that_dies_takes_the_others_down_and_is_restarted(dataset: Datase
     assert [r["step"] for r in log_of(tmp_path)] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
 
 
-def test_a_restart_needs_a_named_run(
+def test_max_restarts_needs_out(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
@@ -136,23 +136,23 @@ def test_the_other_modes_run_on_several_ranks(dataset: Dataset, alone: Path, tmp
         out, _ = finish(start(2, *argv, "--out", str(tmp_path / f"{mode}-2"), mode=mode))
         assert out.count("2 ranks; recipe demo") == 1
 
-    # Batches of 39: the last, of one image, leaves a rank without a share.
+    # Batches of 39: the last one has one image, so one rank gets no share.
     both("eval", "--batch-size", "39", "--checkpoint", str(alone / "run/best.pt"))
-    one, two = (json.loads((tmp_path / f"eval-{n}/eval.json").read_text()) for n in (1, 2))
-    assert one["images"] == two["images"] == 40
-    assert (one["top1"], one["top5"], one["confused"]) == (two["top1"], two["top5"], two["confused"])
-    assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+    single, double = (json.loads((tmp_path / f"eval-{n}/eval.json").read_text()) for n in (1, 2))
+    assert single["images"] == double["images"] == 40
+    assert (single["top1"], single["top5"], single["confused"]) == (double["top1"], double["top5"], double["confused"])
+    assert single["loss"] == pytest.approx(double["loss"], rel=1e-5)
     both("lrfind", "--batch-size", "4")
-    one, two = (json.loads((tmp_path / f"lrfind-{n}/lr_range.json").read_text()) for n in (1, 2))
-    assert one["lr"][:10] == two["lr"][:10]
-    assert one["loss"][:10] == pytest.approx(two["loss"][:10], rel=1e-5)
+    single, double = (json.loads((tmp_path / f"lrfind-{n}/lr_range.json").read_text()) for n in (1, 2))
+    assert single["lr"][:10] == double["lr"][:10]
+    assert single["loss"][:10] == pytest.approx(double["loss"][:10], rel=1e-5)
     both("bench", "--rounds", "1", "--seconds", "0.1", "--store", "raw", "--engine", "torch")
     bench = json.loads((tmp_path / "bench-2/bench.json").read_text())
     assert bench["ranks"] == 2
     assert [r["name"] for r in bench["results"]] == ["loader raw torch", "model", "together"]
 
 
-def test_wrong_input_is_said_once(tmp_path: Path) -> None:
+def test_wrong_input_is_printed_once(tmp_path: Path) -> None:
     _, err = finish(start(2, "--resume", str(tmp_path / "none")), status=1)
     assert err.count("no such checkpoint") == 1
 

@@ -15,7 +15,7 @@ def log_of(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_what_it_promises(config: Make, trainer: Build, dataset: Dataset) -> None:
+def test_a_run_writes_all_its_files(config: Make, trainer: Build, dataset: Dataset) -> None:
     run = trainer(config(epochs=2, tta=True))
     result = run.fit()
     assert sorted(p.name for p in run.out.iterdir()) == [
@@ -35,7 +35,7 @@ def test_a_run_leaves_what_it_promises(config: Make, trainer: Build, dataset: Da
     assert (run.out / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_row_that_was_logged_before_its_checkpoint_is_not_logged_twice(config: Make, trainer: Build) -> None:
+def test_a_row_logged_before_a_lost_checkpoint_is_not_logged_twice(config: Make, trainer: Build) -> None:
     """Stopped after an epoch's last step, resumed, killed between the epoch's row and its checkpoint, resumed."""
     c = config(epochs=2)
     run = fit_until(trainer, c, "run", 6)
@@ -53,14 +53,14 @@ def test_a_row_that_was_logged_before_its_checkpoint_is_not_logged_twice(config:
     assert [r["step"] for r in log_of(run.out)] == [2, 4, 6, 6, 8, 10, 12, 12]
 
 
-def test_every_record_is_passed_on(config: Make, trainer: Build) -> None:
+def test_on_record_gets_every_record(config: Make, trainer: Build) -> None:
     records: list[Mapping[str, Any]] = []
     run = trainer(config(epochs=1), on_record=records.append)
     run.fit()
     assert records == log_of(run.out)
 
 
-def test_the_summary_says_when_the_target_was_reached(config: Make, trainer: Build) -> None:
+def test_the_summary_has_the_epoch_that_reached_the_target(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=2, target=1e-3), "low")
     reached = run.fit()["target_reached"]
     assert reached == {"epoch": 1, "seconds": run.state.position.history[0]["seconds"]}

@@ -12,7 +12,7 @@ Saved = list[tuple[str, int]]
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> Saved:
-    """The names and steps of the checkpoints that a run saves; nothing is written."""
+    """Collects names and steps of the checkpoints that a run saves, without writing them."""
     names: Saved = []
 
     def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
@@ -31,7 +31,7 @@ def test_saves_in_mid_epoch(config: Make, trainer: Build, saved: Saved) -> None:
 
 @pytest.mark.parametrize(("seconds", "steps"), [(1, []), (50, [3]), (60, [2, 4]), (1000, [1, 2, 3, 4, 5])])
 def test_saves_by_the_clock(config: Make, trainer: Build, saved: Saved, seconds: int, steps: list[int]) -> None:
-    """Every two minutes, if a step takes so many seconds; and at the end of the epoch."""
+    """Every two minutes, with steps of a given length, and at the end of the epoch."""
     now = [0.0]
 
     def pass_time(_: Record) -> None:

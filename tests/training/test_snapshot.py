@@ -9,13 +9,13 @@ from feedline.training.state import TrainState
 from tests.training.conftest import same
 
 
-def test_a_snapshot_survives_its_dict(state: TrainState) -> None:
+def test_a_snapshot_can_be_restored_from_its_dict(state: TrainState) -> None:
     state.position = Position(1, 2, 3.0, 0.5, 1.0, [{"epoch": 1, "val_top1": 25.0}], [(0.5, 0.1)])
     snapshot = state.snapshot(25.0)
     again = Snapshot.from_dict(snapshot.to_dict())
     assert (again.config, again.position, again.val_top1) == (snapshot.config, snapshot.position, 25.0)
     assert same(again.weights, snapshot.weights)
-    assert again.position is not state.position, "the run moves on, the snapshot does not"
+    assert again.position is not state.position, "later steps do not change the snapshot"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_wrong_learning_rates_are_refused(state: TrainState) -> None:
         Snapshot.from_dict(content)
 
 
-def test_keys_that_an_older_checkpoint_lacks_get_their_defaults(state: TrainState) -> None:
+def test_keys_that_an_old_checkpoint_lacks_get_defaults(state: TrainState) -> None:
     content = state.snapshot().to_dict()
     del content["config"]["sync_bn"]
     assert Snapshot.from_dict(content).config == state.config

@@ -20,7 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_resuming_gives_the_bits_of_a_run_that_was_not_interrupted(config: Make, trainer: Build, kind: str) -> None:
+def test_a_resumed_run_has_the_same_bits_as_an_uninterrupted_one(config: Make, trainer: Build, kind: str) -> None:
     c = config(log_every=1, **KINDS[kind])
     whole = trainer(c, "whole")
     whole.fit()
@@ -37,13 +37,13 @@ def test_resuming_gives_the_bits_of_a_run_that_was_not_interrupted(config: Make,
 
 
 def untimed(run: Path) -> list[dict[str, Any]]:
-    """The records of a log without what the clock has a part in."""
+    """The records of a log without values that depend on time."""
     lines = (run / "log.jsonl").read_text().splitlines()
     keep = ("step", "loss", "top1", "lr", "val_top1")
     return [{k: v for k, v in json.loads(line).items() if k in keep} for line in lines]
 
 
-def test_a_run_may_be_stopped_again_and_again(config: Make, trainer: Build) -> None:
+def test_a_run_may_be_stopped_at_every_step(config: Make, trainer: Build) -> None:
     c = config(ema=0.9)
     whole = trainer(c, "whole")
     whole.fit()
@@ -51,9 +51,9 @@ def test_a_run_may_be_stopped_again_and_again(config: Make, trainer: Build) -> N
     for _ in range(100):
         part = trainer(c, "part", state)
         try:
-            # A session that starts with the evaluation is not stopped: it would never get past it.
+            # A session that starts with an evaluation is not stopped, or it would never finish it.
             if part.state.position.step < len(part.train):
-                part.stopping.set()  # so that each session does one step
+                part.stopping.set()  # each session does one step
             part.fit()
         except Interrupted:
             state = checkpoint.load(part.out / "last.pt")

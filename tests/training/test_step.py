@@ -5,7 +5,7 @@ from feedline.training.step import TrainStep
 from tests.training.conftest import Build, Make, small_model
 
 
-def test_the_schedule_does_not_move_on_a_step_that_the_scaler_left_out(config: Make, trainer: Build) -> None:
+def test_the_schedule_does_not_count_steps_that_the_scaler_skipped(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=6, amp=True, amp_dtype="fp16"))
     run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # the first steps overflow
     before = {k: v.clone() for k, v in run.state.model.named_parameters()}

@@ -6,7 +6,7 @@ from feedline.training.sync_norm import HostSyncBatchNorm, synchronised
 
 
 def test_norms_on_the_host_agree_with_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone (an all-reduce over one) it is BatchNorm2d: output, gradients and running statistics."""
+    """With a single rank it equals BatchNorm2d: output, gradients and running statistics."""
     monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 1)
     torch.manual_seed(0)
@@ -24,6 +24,6 @@ def test_norms_on_the_host_agree_with_one_process(monkeypatch: pytest.MonkeyPatc
     for (name, p), q in zip(plain.named_parameters(), twin.parameters(), strict=True):
         assert p.grad is not None
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-3, atol=1e-2, msg=name)
-    for one, two in zip(plain.buffers(), twin.buffers(), strict=True):
-        torch.testing.assert_close(one, two)
+    for expected, actual in zip(plain.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(plain.eval()(x), twin.eval()(x))

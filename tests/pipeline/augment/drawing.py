@@ -1,4 +1,4 @@
-"""Draws for the tests of augmentations."""
+"""Random draws for the tests of augmentations."""
 
 import numpy as np
 

@@ -45,7 +45,7 @@ def test_an_item_is_a_name_and_its_arguments(item: str, wanted: Any) -> None:
     assert parse([item]) == [wanted]
 
 
-def test_every_name_reads_as_its_defaults() -> None:
+def test_a_name_alone_gives_the_defaults() -> None:
     for name, kind in AUGMENTATIONS.items():
         assert parse([name]) == [kind()]
         assert kind.name == name
@@ -84,7 +84,7 @@ def test_a_list_keeps_its_order_and_may_be_empty() -> None:
         (["flip", "flip"], "`augment=flip,flip`: flip is there twice"),
     ],
 )
-def test_what_cannot_be_read_is_refused(items: list[str], message: str) -> None:
+def test_a_wrong_list_is_refused(items: list[str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(items)
     assert message in caught.value.message
@@ -115,7 +115,7 @@ def test_any_list_is_refused_or_gives_windows(items: list[str]) -> None:
     assert not augment.crop.inside or ((low >= 0).all() and (high <= [20, 30]).all())
 
 
-def test_auto_crop_looks_at_the_sizes() -> None:
+def test_auto_crop_depends_on_image_sizes() -> None:
     assert resolve_training(["auto-crop:6"], (64, 64), (64, 64)) == Augmentations((64, 64), PadCrop(6))
     assert resolve_training(["auto-crop", "flip"], None, (64, 64)).crop == RandomResizedCrop()
 
@@ -125,7 +125,7 @@ def test_without_a_crop_the_whole_centre_is_taken() -> None:
     assert resolve_training(["flip"], (64, 64), (32, 32)) == Augmentations((32, 32), Center(1.0), Flip())
 
 
-def test_windows_and_flips_are_those_of_the_parts() -> None:
+def test_windows_and_flips_come_from_the_items() -> None:
     asked = draw(100, 64, 64)
     window, flip = Augmentations((64, 64), PadCrop(3), Flip()).choose(asked)
     assert window.tolist() == PadCrop(3).windows(asked, (64, 64)).tolist()
@@ -152,6 +152,6 @@ def test_whole_images_are_neither_cropped_nor_mirrored(
     assert augment.whole_images(image) is whole
 
 
-def test_every_augmentation_is_in_the_messages_list() -> None:
+def test_the_error_message_lists_every_augmentation() -> None:
     with pytest.raises(InputError, match=re.escape(", ".join(AUGMENTATIONS))):
         parse(["none"])

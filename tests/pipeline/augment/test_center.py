@@ -12,13 +12,13 @@ def test_center_takes_the_middle_in_the_shape_of_the_output() -> None:
     assert Center().windows(draw(2, 100, 60), (20, 40)).tolist() == [[35, 0, 30, 60]] * 2
 
 
-def test_sizes_said_once_for_all_give_one_window_for_all() -> None:
+def test_one_size_for_all_images_gives_one_window() -> None:
     sizes = np.broadcast_to(np.array([100, 60]), (5, 2))
     said_once = Center(0.5).windows(Draw(np.arange(5), sizes, 0, 0), (32, 32))
     assert said_once.tolist() == Center(0.5).windows(draw(5, 100, 60), (32, 32)).tolist()
 
 
-def test_all_windows_of_a_size_are_of_one_size() -> None:
+def test_images_of_one_size_have_windows_of_one_size() -> None:
     for image, output in (((100, 60), (32, 32)), ((7, 9), (9, 7)), ((1, 1), (64, 64))):
         window = Center(0.875).windows(draw(3, *image), output)
         assert set(map(tuple, window[:, 2:].tolist())) == {Center(0.875).window_size(image, output)}

@@ -8,7 +8,7 @@ def test_half_of_the_images_are_mirrored() -> None:
     assert abs(flips.mean() - 0.5) < 0.02
 
 
-def test_each_epoch_and_seed_mirrors_others() -> None:
+def test_epochs_and_seeds_mirror_different_images() -> None:
     base = Flip().flips(draw(1000, 8, 8)).tolist()
     assert Flip().flips(draw(1000, 8, 8)).tolist() == base
     for other in (draw(1000, 8, 8, seed=1), draw(1000, 8, 8, epoch=1)):

@@ -31,7 +31,7 @@ def test_the_old_keys_become_a_list(values: dict[str, Any], before: tuple[str, .
     assert translated == {"seed": 3, "augment": augment}
 
 
-def test_what_has_no_old_key_is_left_as_it_is() -> None:
+def test_values_without_old_keys_are_unchanged() -> None:
     values = {"seed": 3, "augment": ("center",)}
     translated = translate_old_keys(values, DEFAULT)
     assert translated == values
@@ -51,7 +51,7 @@ def test_what_has_no_old_key_is_left_as_it_is() -> None:
         ({"padding": None}, "'None' is not a number"),
     ],
 )
-def test_what_cannot_be_translated_is_refused(values: dict[str, Any], message: str) -> None:
+def test_old_keys_that_cannot_be_translated_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         translate_old_keys(values, DEFAULT)
     assert message in caught.value.message

@@ -6,7 +6,7 @@ from feedline.pipeline.augment import PadCrop
 from tests.pipeline.augment.drawing import draw
 
 
-def test_windows_are_of_the_images_size_and_their_shifts_uniform() -> None:
+def test_windows_have_the_images_size_and_uniform_shifts() -> None:
     window = PadCrop(4).windows(draw(81 * 200, 64, 64), (64, 64))
     assert set(map(tuple, window[:, 2:].tolist())) == {(64, 64)}
     counts = np.bincount((window[:, 0] + 4) * 9 + window[:, 1] + 4, minlength=81)
@@ -18,7 +18,7 @@ def test_the_padding_is_the_largest_shift() -> None:
     window = PadCrop(2).windows(draw(500, 10, 20), (10, 20))
     assert set(map(tuple, window[:, 2:].tolist())) == {(10, 20)}
     assert np.unique(window[:, 0]).tolist() == np.unique(window[:, 1]).tolist() == [-2, -1, 0, 1, 2]
-    assert PadCrop(2).window_size((10, 20), (32, 32)) == (10, 20), "it is resized afterwards"
+    assert PadCrop(2).window_size((10, 20), (32, 32)) == (10, 20), "the window is resized afterwards"
 
 
 def test_without_padding_nothing_is_shifted() -> None:
@@ -29,6 +29,6 @@ def test_without_padding_nothing_is_shifted() -> None:
 
 
 @pytest.mark.parametrize("padding", [-1, 10**6, 10**30])
-def test_a_padding_that_cannot_be_used_is_refused(padding: int) -> None:
+def test_a_wrong_padding_is_refused(padding: int) -> None:
     with pytest.raises(InputError, match=rf"augment=pad-crop:{padding}: the padding must be at least 0"):
         PadCrop(padding)

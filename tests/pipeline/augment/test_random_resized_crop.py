@@ -15,7 +15,7 @@ def test_windows_lie_inside_and_have_the_asked_area_and_ratio() -> None:
     share = h * w / (90 * 120)
     assert 0.07 < share.min() < 0.1
     assert share.max() > 0.9
-    # A side is rounded to a pixel, so the ratio of small windows may pass its bounds a little.
+    # Sides are rounded to pixels, so the ratio of a small window may be slightly out of bounds.
     assert (w / h).min() > 0.75 - 0.03
     assert (w / h).max() < 4 / 3 + 0.06
 
@@ -28,8 +28,8 @@ def test_scale_and_ratio_are_used() -> None:
     assert 0.29 < share.max() < 0.31
 
 
-def test_a_window_that_never_fits_is_the_centre_with_the_nearest_ratio() -> None:
-    """As torchvision does: 100x10 pixels hold no window of the ratio 1 that covers half of them."""
+def test_the_fallback_is_the_centre_with_the_nearest_ratio() -> None:
+    """As in torchvision. 100x10 pixels have no window of ratio 1 that covers half of them."""
     crop = RandomResizedCrop(scale=(0.5, 1), ratio=(1, 1))
     assert np.unique(crop.windows(draw(30, 100, 10), (8, 8)), axis=0).tolist() == [[45, 0, 10, 10]]
 

@@ -6,6 +6,6 @@ from typing import Any
 
 
 def edit(root: Path, **changes: Any) -> None:
-    """Changes what dataset.json says."""
+    """Changes dataset.json."""
     path = root / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

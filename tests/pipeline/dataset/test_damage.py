@@ -1,4 +1,4 @@
-"""Dataset folders that are damaged or made to do harm: each ends in one clear line."""
+"""Damaged or malicious dataset folders: each gives a one-line error."""
 
 import itertools
 import shutil
@@ -28,7 +28,7 @@ def written(name: str, data: bytes) -> Callable[[Path], None]:
 
 
 def filled(name: str, value: Any, field: str = "") -> Callable[[Path], None]:
-    """The third row of an array is something else."""
+    """Overwrites the third row of an array."""
 
     def change(root: Path) -> None:
         array = np.load(root / name)
@@ -39,7 +39,7 @@ def filled(name: str, value: Any, field: str = "") -> Callable[[Path], None]:
 
 
 def other_path(path: bytes) -> Callable[[Path], None]:
-    """The first image lies elsewhere."""
+    """Changes the path of the first image."""
 
     def change(root: Path) -> None:
         offsets, blob = np.load(root / "index/paths.npy"), (root / "index/paths.bin").read_bytes()
@@ -55,7 +55,7 @@ def no_image(root: Path) -> None:
 
 
 def loaded(root: Path) -> None:
-    """What a loader does with a dataset, in every store."""
+    """Reads a dataset as a loader does, with every store."""
     dataset = Dataset(root)
     for image in range(dataset.count):
         dataset.path(image)
@@ -113,7 +113,7 @@ def test_the_untouched_copy_loads(copy: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_is_refused_in_a_line(copy: Path, change: Callable[[Path], None], message: str) -> None:
+def test_a_damaged_folder_is_refused_with_one_line(copy: Path, change: Callable[[Path], None], message: str) -> None:
     change(copy)
     with pytest.raises(InputError, match=message) as caught:
         loaded(copy)

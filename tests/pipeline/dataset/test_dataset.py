@@ -7,7 +7,7 @@ from feedline import Dataset, InputError
 from tests.pipeline.dataset.folders import edit
 
 
-def test_file_lists_say_what_the_index_says(dataset: Dataset) -> None:
+def test_file_lists_and_index_agree(dataset: Dataset) -> None:
     for split in dataset.splits:
         for part in ("train", "val"):
             lines = (dataset.root / "lists" / split / f"{part}.txt").read_text().splitlines()
@@ -47,7 +47,7 @@ def test_a_pack_that_was_not_built_says_how_to(copy: Path) -> None:
         Dataset(copy).pack("raw")
 
 
-def test_ids_may_be_of_the_first_classes_only(dataset: Dataset) -> None:
+def test_ids_of_the_first_classes(dataset: Dataset) -> None:
     ids = dataset.ids("official", "train", classes=2)
     assert ids.tolist() == [i for i in dataset.ids("official", "train").tolist() if dataset.labels[i] < 2]
     assert len(ids) == 48
@@ -62,9 +62,7 @@ def test_ids_may_be_of_the_first_classes_only(dataset: Dataset) -> None:
         ("official", "val", 5, "`classes=5`: .* has 4 classes"),
     ],
 )
-def test_ids_that_are_not_there_are_refused(
-    dataset: Dataset, split: str, part: str, classes: int | None, message: str
-) -> None:
+def test_unknown_ids_are_refused(dataset: Dataset, split: str, part: str, classes: int | None, message: str) -> None:
     with pytest.raises(InputError) as caught:
         dataset.ids(split, part, classes)
     assert caught.match(message.replace("`", ""))

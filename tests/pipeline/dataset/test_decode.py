@@ -44,21 +44,21 @@ def test_other_formats_go_through_pillow(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_an_image_of_one_channel_is_noticed(kind: str) -> None:
+def test_an_image_of_one_channel_is_marked_gray(kind: str) -> None:
     data = encoded(photo().convert("L"), kind)
     pixels, gray, _ = decode(data)
     assert gray
     assert np.array_equal(pixels, pillow(data))
 
 
-def test_gray_of_sixteen_bits_keeps_its_upper_ones() -> None:
+def test_16_bit_gray_keeps_the_upper_8_bits() -> None:
     values = np.arange(0, 1 << 16, 64, dtype=np.uint16).reshape(32, 32)
     pixels = decode(encoded(Image.fromarray(values), "PNG")).pixels
     assert np.array_equal(pixels, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_images_stand_upright(kind: str) -> None:
+def test_images_are_turned_upright(kind: str) -> None:
     exif = Image.Exif()
     exif[0x112] = 6  # turned by 90 degrees
     data = encoded(photo(), kind, exif=exif)
@@ -75,7 +75,7 @@ def test_half_a_file_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"no image at all", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(DecodeError) as caught:
         decode(data)
     assert str(caught.value)

@@ -28,12 +28,12 @@ def test_a_wrong_description_is_refused(copy: Path, changes: dict[str, Any], mes
     assert "\n" not in str(caught.value)
 
 
-def test_no_dataset_says_how_to_build_one(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_dataset_says_how_to_build_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"python convert/build.py --out"):
         Dataset(tmp_path)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_the_description_that_was_written_is_read(tmp_path: Path) -> None:
     classes = [ClassInfo(0, "chat noir", "un chat, n\u00f6"), ClassInfo(1, "b", "dog")]
     fields: dict[str, Any] = {
         "name": "two", "fingerprint": "0" * 64, "image_size": None, "count": 7, "mean": [0.5, 0.25, 1.0],

@@ -33,7 +33,7 @@ def test_files_of_more_than_half_of_memory_are_large(paths: list[Path], monkeypa
     assert files.arrays[1].tobytes() == paths[1].read_bytes()
 
 
-def test_what_will_be_needed_may_span_files(paths: list[Path]) -> None:
+def test_will_need_may_span_files(paths: list[Path]) -> None:
     files = MappedFiles(paths)
     files.will_need(0, 0, 0, 1)
     files.will_need(0, 299_999, 2, 300_002)
@@ -41,7 +41,7 @@ def test_what_will_be_needed_may_span_files(paths: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_file_that_changed_its_length_is_named(kernels: str, paths: list[Path], change: int) -> None:
+def test_a_file_whose_length_changed_is_named(kernels: str, paths: list[Path], change: int) -> None:
     files = MappedFiles(paths)
     files.check_lengths()
     with paths[1].open("r+b") as file:

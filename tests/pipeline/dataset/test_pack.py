@@ -49,12 +49,12 @@ def test_files_that_are_too_short_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("single", [False, True])
-def test_what_will_be_needed_can_be_any_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
+def test_will_need_takes_any_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, single: bool) -> None:
     pack, _ = one_size(tmp_path / "raw", 40)
     named = []
     monkeypatch.setattr(pack.files, "will_need", lambda *place: named.append(place))
     pack.will_need(*runs(np.array([5, 6, 7, 8, 9, 10, 20, 39, 0]), single=single))
-    # Seven images of 90 bytes to a file.
+    # Seven images of 90 bytes per file.
     wanted = [(0, 450, 1, 4 * 90), (2, 540, 2, 630), (5, 360, 5, 450), (0, 0, 0, 90)]
     assert named == (wanted if single else wanted[:1])
     Pack(tmp_path / "raw", 40, (6, 5)).will_need(np.array([3]), np.array([24]))
@@ -69,7 +69,7 @@ def test_images_of_one_size_in_one_file_are_one_array(dataset: Dataset, tmp_path
     assert one_size(tmp_path / "raw", 40)[0].as_array() is None, "several files"
 
 
-def test_images_of_all_sizes_are_no_array(varied: Dataset) -> None:
+def test_images_of_different_sizes_have_no_array(varied: Dataset) -> None:
     pack = varied.pack("raw")
     assert pack.size is None
     assert pack.as_array() is None

@@ -7,7 +7,7 @@ from feedline.pipeline.dataset import Pack, PackWriter
 
 
 @pytest.mark.parametrize("write_bytes", [64, PackWriter.WRITE_BYTES])
-def test_a_pack_goes_over_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_bytes: int) -> None:
+def test_a_pack_is_split_into_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_bytes: int) -> None:
     monkeypatch.setattr(PackWriter, "WRITE_BYTES", write_bytes)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (int(h), 7, 3), dtype=np.uint8) for h in rng.integers(3, 20, 40)]
@@ -25,7 +25,7 @@ def test_a_pack_goes_over_several_files(tmp_path: Path, monkeypatch: pytest.Monk
         assert np.array_equal(pixels, images[i])
 
 
-def test_a_pack_of_one_size_says_so(tmp_path: Path) -> None:
+def test_a_pack_of_one_size_records_the_size(tmp_path: Path) -> None:
     writer = PackWriter(tmp_path / "raw")
     for _ in range(3):
         writer.add(b"x" * 12, 2, 2)

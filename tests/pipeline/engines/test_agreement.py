@@ -19,7 +19,7 @@ from tests.pipeline.loading import DEVICES, ENGINES, epoch, expected, make_loade
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("part", ["train", "val"])
-def test_batches_hold_what_the_plan_says(dataset: Dataset, store: Any, engine: Any, part: Any, device: str) -> None:
+def test_batches_follow_the_plan(dataset: Dataset, store: Any, engine: Any, part: Any, device: str) -> None:
     """Every store and engine against Pillow: same order, same windows, normalised pixels to float rounding."""
     loader = make_loader(dataset, store=store, engine=engine, part=part, device=device, decode="cpu")
     batches = epoch(loader, 3)
@@ -30,7 +30,7 @@ def test_batches_hold_what_the_plan_says(dataset: Dataset, store: Any, engine: A
         assert images.dtype == torch.float32
         assert images.is_contiguous(memory_format=torch.channels_last)
         assert labels.tolist() == dataset.labels[plan.ids].tolist()
-        # A decoder may round a value of 0..255 otherwise by one: 1 / 255 / 0.22.
+        # Decoders may differ by one in 0..255, which is 1 / 255 / 0.22 here.
         tolerance = 0.0179 if store in ("files", "jpeg") else 1e-5
         torch.testing.assert_close(images.cpu(), expected(dataset, plan), atol=tolerance, rtol=0)
 
@@ -47,7 +47,7 @@ def test_mixed_decoding_stays_near_the_cpu_decoder(dataset: Dataset) -> None:
 @pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_engines_agree_on_images_of_all_sizes(varied: Dataset, store: Any, part: Any, device: str) -> None:
-    """Random resized crop, or centre crop, then a resize: DALI and torchvision filter alike to a few levels of 255."""
+    """Random resized crop, or centre crop, then a resize: DALI and torchvision differ by a few levels of 255."""
     options: dict[str, Any] = {
         "split": "70-30", "store": store, "part": part, "batch_size": 5, "image_size": 48, "decode": "cpu"
     }  # fmt: skip
@@ -64,7 +64,7 @@ def test_engines_agree_on_images_of_all_sizes(varied: Dataset, store: Any, part:
 
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_only_the_window_of_a_turned_photograph_is_decoded(tmp_path: Path, part: Any) -> None:
-    """DALI decodes windows of the upright image, whatever way the file's EXIF block says it lies."""
+    """DALI decodes windows of the upright image, whatever the EXIF orientation."""
     rng = np.random.default_rng(0)
     for number in range(16):
         folder = tmp_path / "in" / "ab"[number % 2]
@@ -83,7 +83,7 @@ def test_only_the_window_of_a_turned_photograph_is_decoded(tmp_path: Path, part:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_images_can_be_made_smaller(dataset: Dataset, engine: Any) -> None:
+def test_images_are_resized_to_a_smaller_size(dataset: Dataset, engine: Any) -> None:
     images, _ = next(iter(make_loader(dataset, engine=engine, store="raw", image_size=32, part="val")))
     whole, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part="val")))
     means = torch.nn.functional.avg_pool2d(whole, 2)
@@ -100,8 +100,8 @@ def test_half_precision_batches(dataset: Dataset, engine: Any) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_pixels_as_they_are(dataset: Dataset, engine: Any) -> None:
-    """uint8 batches: the same windows, not normalised; whole images straight out of the store."""
+def test_uint8_batches(dataset: Dataset, engine: Any) -> None:
+    """The same windows, not normalised; whole images come directly from the store."""
     for part in ("train", "val"):
         pixels, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part=part, dtype=torch.uint8)))
         full, _ = next(iter(make_loader(dataset, engine=engine, store="raw", part=part, mean=(0, 0, 0), std=(1, 1, 1))))
@@ -113,7 +113,7 @@ def test_pixels_as_they_are(dataset: Dataset, engine: Any) -> None:
 @pytest.mark.parametrize("part", ["train", "val"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engines_yield_each_plan_batch_with_its_images(dataset: Dataset, engine: Any, part: Any) -> None:
-    """In order, also where a task of the torch engine makes several small batches, and from any batch on."""
+    """In order, from any batch on, also if a task of the torch engine makes several small batches."""
     loader = make_loader(dataset, engine=engine, store="raw", part=part, batch_size=3)
     built = make_engine(engine, open_store("raw", dataset, loader.device), loader.spec)
     for first in (0, 5):

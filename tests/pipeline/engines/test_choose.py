@@ -14,11 +14,11 @@ from tests.pipeline.loading import make_loader
 
 @pytest.fixture
 def no_dali(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where DALI is not installed."""
+    """Simulates a machine without DALI."""
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
 
 
-def test_a_cpu_takes_torch_and_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cpu_takes_torch_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert choose_engine(torch.device("cpu")) == "torch"
     assert not caplog.messages
 
@@ -29,7 +29,7 @@ def test_a_gpu_takes_dali(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.usefixtures("no_dali")
-def test_a_gpu_without_dali_takes_torch_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gpu_without_dali_takes_torch_and_logs_it(caplog: pytest.LogCaptureFixture) -> None:
     assert choose_engine(torch.device("cuda")) == "torch"
     assert len(caplog.messages) == 1
     assert "DALI cannot be imported" in caplog.messages[0]
@@ -37,7 +37,7 @@ def test_a_gpu_without_dali_takes_torch_and_says_so(caplog: pytest.LogCaptureFix
 
 @pytest.mark.gpu
 @pytest.mark.usefixtures("no_dali")
-def test_auto_falls_back_to_torch_and_says_so(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_falls_back_to_torch_and_logs_it(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     loader = make_loader(dataset, engine="auto", device="cuda")
     assert loader.engine_name == "torch"
     assert len(caplog.messages) == 1
@@ -45,7 +45,7 @@ def test_auto_falls_back_to_torch_and_says_so(dataset: Dataset, caplog: pytest.L
 
 
 @pytest.mark.usefixtures("no_dali")
-def test_dali_that_is_not_there_is_said(dataset: Dataset) -> None:
+def test_a_missing_dali_is_an_error(dataset: Dataset) -> None:
     assert make_loader(dataset, engine="auto").engine_name == "torch"
     with pytest.raises(InputError) as caught:
         make_loader(dataset, engine="dali")
@@ -53,7 +53,7 @@ def test_dali_that_is_not_there_is_said(dataset: Dataset) -> None:
     assert caught.value.message.endswith("; use `engine=torch`")
 
 
-def test_a_fault_in_our_own_engine_is_not_taken_for_a_missing_dali(
+def test_a_bug_in_our_engine_is_not_reported_as_a_missing_dali(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "feedline.pipeline.engines.dali.engine", raising=False)
@@ -63,7 +63,7 @@ def test_a_fault_in_our_own_engine_is_not_taken_for_a_missing_dali(
         make_loader(dataset, engine="dali")
 
 
-def test_an_engine_of_its_name_is_made(dataset: Dataset) -> None:
+def test_the_named_engine_is_made(dataset: Dataset) -> None:
     loader = make_loader(dataset)
     store = open_store("raw", dataset, loader.device)
     assert isinstance(make_engine("torch", store, loader.spec), TorchCpuEngine)

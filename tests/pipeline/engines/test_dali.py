@@ -11,7 +11,7 @@ from feedline.pipeline.stores import RawStore
 from tests.pipeline.loading import make_loader
 
 
-def test_a_problem_says_why_dali_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problem_is_why_dali_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problem() is None
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     assert "nvidia.dali" in str(problem())
@@ -23,14 +23,14 @@ def test_the_queue_may_be_of_any_length(dataset: Dataset, prefetch: int) -> None
     assert [labels.tolist() for _, labels in make_loader(dataset, engine="dali", prefetch=prefetch)] == wanted
 
 
-def test_an_engine_that_was_left_in_mid_epoch_begins_anew(dataset: Dataset) -> None:
+def test_an_engine_stopped_in_mid_epoch_can_start_again(dataset: Dataset) -> None:
     loader = make_loader(dataset, engine="dali", store="raw")
     engine, planned = DaliEngine(RawStore(dataset), loader.spec), [loader.plan.batch(0, k) for k in range(4)]
     whole = [images.clone() for _, images in engine.run(planned)]
     for count in (1, 2, 3):
         batches: Any = engine.run(planned)
         for _, (batch, images) in zip(range(count), batches, strict=False):
-            assert torch.equal(images, whole[[one is batch for one in planned].index(True)])
+            assert torch.equal(images, whole[[other is batch for other in planned].index(True)])
         batches.close()
     assert [batch for batch, _ in engine.run(iter(planned))] == planned
     assert list(engine.run([])) == []

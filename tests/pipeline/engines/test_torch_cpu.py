@@ -14,7 +14,7 @@ from tests.pipeline.loading import epoch, make_loader
 
 
 class Watched(RawStore):
-    """Notes how many threads torch would use where windows are cut."""
+    """Records torch's thread count where windows are cut."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
@@ -26,7 +26,7 @@ class Watched(RawStore):
 
 
 def test_workers_use_one_core_each(dataset: Dataset) -> None:
-    """torch's operations would take all cores in each of them; the thread that loops keeps what it had."""
+    """torch would use all cores in each worker. The thread count of the consumer does not change."""
     before, loader = torch.get_num_threads(), make_loader(dataset, engine="torch", store="raw", image_size=40)
     torch.set_num_threads(3)
     try:
@@ -41,8 +41,8 @@ def test_workers_use_one_core_each(dataset: Dataset) -> None:
 
 
 @pytest.mark.usefixtures("needs_kernels")
-def test_kernels_and_what_does_their_work_agree_to_the_bit(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run may be resumed on a machine without a C compiler."""
+def test_with_and_without_kernels_batches_have_the_same_bits(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a run can be resumed on a machine without a C compiler."""
     options: dict[str, Any]
     for options in ({"store": "raw"}, {"store": "jpeg"}, {"store": "raw", "shuffle": "blocks", "image_size": 40}):
         with monkeypatch.context() as without:
@@ -64,7 +64,7 @@ def test_windows_of_all_sizes_are_cropped_resized_and_mirrored_one_by_one(datase
     assert np.abs(out[1].numpy() - halved).mean() < 6
 
 
-def test_a_task_that_fails_ends_the_epoch_and_the_engine_can_be_run_again(dataset: Dataset) -> None:
+def test_after_a_task_that_fails_the_engine_can_run_again(dataset: Dataset) -> None:
     class Failing(Watched):
         broken = True
 

@@ -1,4 +1,4 @@
-"""What runs on the GPU is written for any device: it is tested on the CPU, and in full where there is a GPU."""
+"""The functions for the GPU work on any device. They are tested on the CPU, and the engine on a GPU if there is one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ def planned(crop: Crop, output: tuple[int, int]) -> PlanBatch:
 
 
 def one_by_one(images: torch.Tensor, batch: PlanBatch, output: tuple[int, int] | None = None) -> torch.Tensor:
-    """Each window alone, out of the mirrored image where it is mirrored."""
+    """Cuts each window alone, from the mirrored image if it is mirrored."""
     cut = []
     for image, window, flip in zip(images.numpy(), batch.window.tolist(), batch.flip.tolist(), strict=True):
         pixels = torch.from_numpy(crop_one(image, window)[:, :: -1 if flip else 1].copy())[None]
@@ -44,7 +44,7 @@ def one_by_one(images: torch.Tensor, batch: PlanBatch, output: tuple[int, int] |
 
 @pytest.fixture
 def warnings_each_time() -> Iterator[None]:
-    """torch warns of most things once in a program."""
+    """By default torch gives most warnings only once per process."""
     torch.set_warn_always(True)
     yield
     torch.set_warn_always(False)
@@ -53,7 +53,7 @@ def warnings_each_time() -> Iterator[None]:
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.usefixtures("warnings_each_time")
 @pytest.mark.parametrize("crop", [PadCrop(0), PadCrop(4), PadCrop(40), Center(), Center(0.5)])
-def test_windows_of_one_size_are_those_that_are_cut_one_by_one(images: torch.Tensor, crop: Crop) -> None:
+def test_windows_of_one_size_equal_those_cut_one_by_one(images: torch.Tensor, crop: Crop) -> None:
     batch = planned(crop, (16, 16))
     cut = cut_windows(images, batch)
     assert cut.dtype == torch.uint8
@@ -61,7 +61,7 @@ def test_windows_of_one_size_are_those_that_are_cut_one_by_one(images: torch.Ten
 
 
 @pytest.mark.parametrize("output", [(16, 16), (9, 31)])
-def test_windows_of_all_sizes_are_those_that_are_cut_one_by_one(images: torch.Tensor, output: tuple[int, int]) -> None:
+def test_windows_of_different_sizes_equal_those_cut_one_by_one(images: torch.Tensor, output: tuple[int, int]) -> None:
     batch = planned(RandomResizedCrop(), output)
     assert len(np.unique(batch.window[:, 2:], axis=0)) > 10
     assert torch.equal(cut_each(images, batch, output), one_by_one(images, batch, output))
@@ -83,7 +83,7 @@ def test_windows_that_need_no_resizing_are_cut_exactly(images: torch.Tensor) -> 
         {"part": "val", "crop_fraction": 0.5, "dtype": torch.float16},
     ],
 )
-def test_a_gpu_makes_the_batches_of_a_cpu(dataset: Dataset, store: Any, changes: dict[str, Any]) -> None:
+def test_gpu_and_cpu_make_the_same_batches(dataset: Dataset, store: Any, changes: dict[str, Any]) -> None:
     on_gpu = epoch(make_loader(dataset, engine="torch", device="cuda", store=store, **changes), 1)
     wanted = epoch(make_loader(dataset, engine="torch", store="raw", **changes), 1)
     for (images, labels), (on_cpu, labels_on_cpu) in zip(on_gpu, wanted, strict=True):

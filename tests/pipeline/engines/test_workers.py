@@ -14,7 +14,7 @@ from feedline.pipeline.engines.workers import Task, WorkerPool, Workers, in_orde
 
 Result = TypeVar("Result")
 
-BOUND = 300.0  # seconds for what only must not last for ever
+BOUND = 300.0  # seconds, for waits that must end
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture
 def gate(workers: Workers) -> Iterator[threading.Event]:
-    """What tasks of a test wait for; open at its end however that comes, so that the workers can be closed."""
+    """An event that tasks wait for. It is set at the end of the test in any case, so that workers can be closed."""
     gate = threading.Event()
     yield gate
     gate.set()
@@ -34,7 +34,7 @@ def gate(workers: Workers) -> Iterator[threading.Event]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that workers read; it stands still."""
+    """A clock for workers; its time does not advance."""
     now = [0.0]
     monkeypatch.setattr(
         "feedline.pipeline.engines.workers.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep)
@@ -43,16 +43,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def hold(workers: Workers, gate: threading.Event) -> list[Task[bool]]:
-    """Gives both threads something to do until the gate opens, and returns when both have begun."""
-    begun = threading.Barrier(3)
+    """Keeps both threads busy until the gate opens. Returns when both have started."""
+    both_started = threading.Barrier(3)
 
     def wait() -> bool:
-        begun.wait(BOUND)
+        both_started.wait(BOUND)
         return gate.wait(BOUND)
 
-    held = [workers.submit(wait) for _ in range(2)]
-    begun.wait(BOUND)
-    return held
+    tasks = [workers.submit(wait) for _ in range(2)]
+    both_started.wait(BOUND)
+    return tasks
 
 
 def thread_name() -> str:
@@ -67,39 +67,39 @@ def test_results_and_errors_come_back(workers: Workers) -> None:
     assert other.result() == (2, 1)
 
 
-def test_cancelled_tasks_are_not_begun(workers: Workers, gate: threading.Event) -> None:
+def test_cancelled_tasks_do_not_start(workers: Workers, gate: threading.Event) -> None:
     hold(workers, gate)
-    begun = list[int]()
-    task = workers.submit(begun.append, 1)
+    started = list[int]()
+    task = workers.submit(started.append, 1)
     task.cancel()
     gate.set()
     assert task.result() is None
-    assert not begun
+    assert not started
 
 
 def test_the_consumer_may_help(workers: Workers, gate: threading.Event) -> None:
-    held = hold(workers, gate)
+    tasks = hold(workers, gate)
     task = workers.submit(thread_name)
     assert not task.done
     assert workers.help()
     assert task.result() == thread_name()
-    assert not workers.help(), "nothing is waiting"
+    assert not workers.help(), "the queue is empty"
     gate.set()
-    assert all(one.result() for one in held)
+    assert all(task.result() for task in tasks)
 
 
 def test_a_thread_steps_aside_for_a_consumer_that_helps(
     workers: Workers, gate: threading.Event, clock: list[float]
 ) -> None:
-    """And takes its place again when there was no help for a while."""
-    held = hold(workers, gate)
+    """It works again when there was no help for a while."""
+    tasks = hold(workers, gate)
     workers.submit(int)
     assert workers.help()
     gate.set()
-    assert all(one.result() for one in held)
+    assert all(task.result() for task in tasks)
     assert {task.result() for task in [workers.submit(thread_name) for _ in range(20)]} == {"feedline-torch-1"}
     clock[0] += Workers.STEP_ASIDE
-    assert all(one.result() for one in hold(workers, gate)), "both threads work"
+    assert all(task.result() for task in hold(workers, gate)), "both threads work"
 
 
 def test_an_interruption_while_helping_is_not_kept_for_later(workers: Workers, gate: threading.Event) -> None:
@@ -125,7 +125,7 @@ def test_no_thread_is_left_after_closing() -> None:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Who ran how many tasks; all threads are busy until the test's own thread has run one."""
+    """Number of tasks by thread. All workers are busy until the test's thread has run one."""
     submit, help_, looping, counts, helped = (
         Workers.submit,
         Workers.help,
@@ -154,7 +154,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def quick(dataset: Dataset, threads: int) -> Loader:
-    """A loader whose batches are copied rather than made."""
+    """A loader whose batches are only copied."""
     return Loader(dataset, store="raw", engine="torch", batch_size=2, split="official", threads=threads)
 
 
@@ -179,15 +179,15 @@ def test_a_loop_over_batches_that_are_only_copied_makes_some_itself(
 def test_a_loop_works_in_the_place_of_a_thread(
     dataset: Dataset, counts: Counter[str], clock: list[float], threads: int
 ) -> None:
-    """As the clock stands still, a thread that has stepped aside stays there."""
+    """The clock does not advance, so a thread that has stepped aside does not come back."""
     loader = quick(dataset, threads)
     loop(loader)
     clock[0] += Workers.STEP_ASIDE
     loader.close()
-    assert counts["feedline-torch-0"] <= 1, "the one that it had begun"
+    assert counts["feedline-torch-0"] <= 1, "the task that it had started"
 
 
-def test_results_come_in_the_order_of_their_items(workers: Workers) -> None:
+def test_results_are_in_the_order_of_items(workers: Workers) -> None:
     taken = list[int]()
 
     def items() -> Iterator[int]:
@@ -199,25 +199,23 @@ def test_results_come_in_the_order_of_their_items(workers: Workers) -> None:
         taken.clear()
         for number, (item, result) in enumerate(in_order(workers, items(), lambda n: n * n, ahead=3, help=help)):
             assert (item, result) == (number, number**2)
-            assert len(taken) <= number + 3, "no more are under way than asked for"
+            assert len(taken) <= number + 3, "at most this many are under way"
         assert number == 19
     assert list(in_order(workers, iter([1, 2]), str, ahead=30)) == [(1, "1"), (2, "2")], "fewer than that"
 
 
-def test_what_was_queued_is_cancelled_when_the_results_are_no_longer_wanted(
-    workers: Workers, gate: threading.Event
-) -> None:
+def test_closing_the_generator_cancels_queued_tasks(workers: Workers, gate: threading.Event) -> None:
     hold(workers, gate)
-    begun = list[int]()
-    results = in_order(workers, iter(range(20)), begun.append, ahead=10, help=True)
-    assert next(results) == (0, None), "run here, as both threads are held"
+    started = list[int]()
+    results = in_order(workers, iter(range(20)), started.append, ahead=10, help=True)
+    assert next(results) == (0, None), "run here, because both threads are busy"
     results.close()
     gate.set()
-    assert all(task.result() for task in hold(workers, gate)), "both threads are behind all tasks"
-    assert begun == [0]
+    assert all(task.result() for task in hold(workers, gate)), "both threads have finished all tasks"
+    assert started == [0]
 
 
-def test_an_error_comes_in_the_place_of_its_result(workers: Workers) -> None:
+def test_an_error_is_raised_in_place_of_its_result(workers: Workers) -> None:
     results = in_order(workers, iter([1, 0, 2]), lambda n: 6 // n, ahead=3)
     assert next(results) == (1, 6)
     with pytest.raises(ZeroDivisionError):
@@ -236,7 +234,7 @@ def test_the_threads_of_an_engine_end_with_it() -> None:
     assert pool.start() is pool.start()
     pool.close()
     pool.close()
-    assert pool.start().submit(int).result() == 0, "a pool that was closed starts again"
+    assert pool.start().submit(int).result() == 0, "a closed pool can be started again"
     del owner
     gc.collect()
     assert not set(threading.enumerate()) - before

@@ -16,7 +16,7 @@ def test_a_permutation_is_one(n: int) -> None:
     assert sorted(out.tolist()) == list(range(n))
 
 
-def test_a_permutation_of_a_hundred_million_is_computed_where_asked() -> None:
+def test_a_permutation_of_a_hundred_million_is_computed_only_for_the_given_slots() -> None:
     order = Permutation(10**8, seed=0, epoch=0)
     slots = np.array([0, 1, 10**8 - 1], dtype=np.int64)
     once, again = order(slots), np.concatenate([order(slots[i : i + 1]) for i in range(3)])
@@ -35,7 +35,7 @@ def computed(n: int, epoch: int) -> Ids:
 
 
 def in_one_group(n: int, epoch: int) -> Ids:
-    """Blocks of one image each, all in one group: as free as a permutation."""
+    """Blocks of one image each, all in one group: equivalent to a permutation."""
     order = BlockPermutation(n, block=1, group=n, seed=11, epoch=epoch)
     return order(np.arange(n, dtype=np.int64))
 
@@ -43,7 +43,7 @@ def in_one_group(n: int, epoch: int) -> Ids:
 @pytest.mark.parametrize("n", [3, 10, 53])
 @pytest.mark.parametrize("make_order", [computed, in_one_group, numpys])
 def test_permutations_are_uniform(make_order: Callable[[int, int], Ids], n: int) -> None:
-    """Position by position, neighbours and fixed points, over many epochs: within 5 sigma of chance, as numpy's own."""
+    """Positions, neighbours and fixed points over many epochs are within 5 sigma of chance, as numpy's are."""
     epochs = 1500
     places, pairs, fixed = np.zeros((n, n)), np.zeros((n, n)), 0
     slots = np.arange(n, dtype=np.int64)

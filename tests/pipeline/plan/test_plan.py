@@ -43,8 +43,8 @@ def test_train_drops_the_incomplete_batch_and_eval_keeps_it() -> None:
     assert np.concatenate([val.batch(0, k).ids for k in range(16)]).tolist() == list(range(1000))
 
 
-def what_images_undergo(plan: Plan, epoch: int) -> dict[int, tuple[Any, ...]]:
-    """What every image of an epoch undergoes."""
+def windows_and_flips(plan: Plan, epoch: int) -> dict[int, tuple[Any, ...]]:
+    """The window and flip of every image of an epoch."""
     undergone: dict[int, tuple[Any, ...]] = {}
     for k in range(len(plan)):
         batch = plan.batch(epoch, k)
@@ -53,17 +53,17 @@ def what_images_undergo(plan: Plan, epoch: int) -> dict[int, tuple[Any, ...]]:
     return undergone
 
 
-def test_what_an_image_undergoes_does_not_depend_on_batch_size_order_or_split() -> None:
-    base = what_images_undergo(make(960), 4)
-    assert what_images_undergo(make(960, batch_size=96), 4) == base
+def test_window_and_flip_do_not_depend_on_batch_size_order_or_split() -> None:
+    base = windows_and_flips(make(960), 4)
+    assert windows_and_flips(make(960, batch_size=96), 4) == base
     backwards = Plan(np.arange(960)[::-1], sized(64, 64), batch_size=64, augment=make().augment, shuffle=True)
-    assert what_images_undergo(backwards, 4) == base
-    half = what_images_undergo(
+    assert windows_and_flips(backwards, 4) == base
+    half = windows_and_flips(
         Plan(np.arange(480), sized(64, 64), batch_size=32, augment=make().augment, shuffle=True), 4
     )
     assert all(base[image] == what for image, what in half.items())
-    assert what_images_undergo(make(960), 5) != base
-    assert what_images_undergo(make(960, seed=1), 4) != base
+    assert windows_and_flips(make(960), 5) != base
+    assert windows_and_flips(make(960, seed=1), 4) != base
 
 
 def test_the_order_does_not_depend_on_the_batch_size() -> None:
@@ -86,14 +86,14 @@ def test_ranks_share_each_global_batch(world_size: int, shuffle: bool) -> None:
         assert np.concatenate([s.flip for s in shares]).tolist() == expected.flip.tolist()
 
 
-def test_batches_can_be_asked_for_in_any_order() -> None:
+def test_batches_can_be_computed_in_any_order() -> None:
     plan = make(64 * 200)
     ahead = [plan.batch(0, k).ids.tolist() for k in (150, 3, 199, 0)]
     fresh = [make(64 * 200).batch(0, k).ids.tolist() for k in (150, 3, 199, 0)]
     assert ahead == fresh
 
 
-def test_what_cannot_be_planned_is_refused() -> None:
+def test_a_wrong_plan_is_refused() -> None:
     with pytest.raises(InputError, match="only 10 images"):
         make(10)
     with pytest.raises(InputError, match="no image"):
