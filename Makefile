@@ -1,6 +1,6 @@
-# make demo    a virtual environment, then everything on the built-in sample
+# make demo    run every command on the built-in sample
 # make test    the tests
-# make check   what CI runs beside them: ruff and mypy
+# make check   ruff, mypy and the tests, as CI does
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

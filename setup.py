@@ -1,10 +1,10 @@
-"""What setup.cfg cannot say: the compiled part."""
+"""The compiled extension, which setup.cfg cannot describe."""
 
 from setuptools import Extension, setup
 
 setup(
     ext_modules=[
-        # Optional: without a C compiler the package installs all the same, and numpy and torch do this part's work.
+        # Optional: without a C compiler the package still installs, and numpy and torch do the work of the kernels.
         Extension(
             "feedline.pipeline._kernels",
             ["pipeline/_kernels.c"],
