@@ -1,4 +1,4 @@
-"""What can go wrong outside the code: one parent, a class a kind."""
+"""Errors from outside the code: one base class, one class per kind."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The options of a loader: their names, defaults, help and checks. Flags and recipe keys are made of them."""
+"""The options of a loader: their names, defaults, help and checks. Flags and recipe keys are generated from them."""
 
 import dataclasses
 import difflib
@@ -31,7 +31,7 @@ def key(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """What a loader can be told.
+    """The options of a loader.
 
     Attributes:
         split: e.g. `70-30` or `official`.

@@ -1,4 +1,4 @@
-"""Runs an engine while its batches are used: in a thread of its own, or where they are taken."""
+"""Runs an engine in a separate thread, or in the thread that takes its batches."""
 
 import atexit
 import queue
@@ -12,7 +12,7 @@ _ENDED = "this loop over the loader was ended by another one; only one can run a
 
 
 class Direct(Generic[Item]):
-    """Runs a generator where its items are taken. `take` raises RuntimeError after `close`."""
+    """Runs a generator in the thread that takes its items. `take` raises RuntimeError after `close`."""
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
         self._items = items
@@ -39,7 +39,7 @@ class Prefetcher(Generic[Item]):
         self._items = items
         self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
         self._thread.start()
-        # A thread that still runs DALI or torch while the interpreter ends would abort the process.
+        # A thread that still runs DALI or torch during interpreter shutdown would abort the process.
         atexit.register(self.close)
 
     def take(self) -> Item:

@@ -1,4 +1,4 @@
-"""Tells storage which images will be read soon, so that they come in side by side instead of one by one."""
+"""Asks the system to read images ahead, many at a time instead of one by one."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from feedline.pipeline.plan import Plan, PlanBatch
 from feedline.pipeline.plan.permutation import BlockPermutation
 from feedline.pipeline.stores import HostStore, Store
 
-AHEAD = 8  # batches between telling storage what will be read and reading it
+AHEAD = 8  # batches between the request to read ahead and the read
 
 
 def read_ahead(plan: Plan, store: Store, epoch: int, first: int) -> Iterator[PlanBatch]:
-    """The batches of an epoch from `first` on; the store is told of each a little before it is yielded.
+    """Returns the batches of an epoch from `first` on. The store is asked to read each ahead.
 
-    Of a store that memory can hold, only runs of neighbours are named, one by one images are left to the system's own
-    reading ahead. A full shuffle of such a store has no neighbours, so nothing is done.
+    If the store fits in memory, only runs of neighbours are read ahead; single images are left to the system. A full
+    shuffle of such a store has no neighbours, so nothing is read ahead.
     """
     batches = (plan.batch(epoch, k) for k in range(first, len(plan)))
     if not isinstance(store, HostStore) or (plan.shuffle and not plan.blocks and not store.large):
@@ -41,10 +41,10 @@ def _announce(
 
 
 def coming_blocks(plan: Plan, epoch: int, k: int, first: int = 0) -> list[NDArray[np.int64]]:
-    """Blocks to prefetch when batch `k` is requested, in an epoch that began at batch `first`.
+    """Blocks to prefetch when batch `k` is requested, in an epoch that started at batch `first`.
 
     Returns:
-        Ids of blocks whose group is this batch's or the next and was not named before, int64 [images] each.
+        The image ids of each block in this batch's group or the next that was not read ahead before, int64 [images].
     """
     order = plan.order(epoch)
     assert isinstance(order, BlockPermutation)

@@ -1,4 +1,4 @@
-"""A list of augmentations: from its text to what the plan asks for windows and flips."""
+"""Lists of augmentations: parsing, and windows and flips for the plan."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -45,12 +45,12 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
 
 @dataclass(frozen=True)
 class Augmentations:
-    """What is done to the images of a part of a split.
+    """The augmentations of a part of a split.
 
     Attributes:
         output: (height, width) of a batch in pixels.
         crop: chooses the windows.
-        flip: chooses what is mirrored; None for nothing.
+        flip: chooses the images to mirror; None for no flips.
     """
 
     output: Size

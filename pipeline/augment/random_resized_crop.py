@@ -47,7 +47,7 @@ class RandomResizedCrop:
         return None
 
     def windows(self, draw: Draw, output: Size) -> NDArray[np.int32]:
-        """Each attempt asks a stream of its own about the images that no window was found for yet."""
+        """Each attempt has its own random stream, and covers the images that have no window yet."""
         window = self._fallback(draw.sizes)
         todo = np.arange(len(draw.ids))
         for attempt in range(self.ATTEMPTS):
@@ -59,7 +59,7 @@ class RandomResizedCrop:
         return window
 
     def _attempt(self, draw: Draw, attempt: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """A window for each image, int64 [n, 4], and whether it fits into it, bool [n]."""
+        """A window for each image, int64 [n, 4], and whether it fits into the image, bool [n]."""
         words, (height, width) = draw.words(STREAM_ATTEMPT + attempt), draw.sizes.T
         log_ratio = np.log(self.ratio)
         area = height * width * (self.scale[0] + unit(words[0]) * (self.scale[1] - self.scale[0]))

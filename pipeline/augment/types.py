@@ -11,11 +11,11 @@ Size = tuple[int, int]  # (height, width) in pixels
 
 
 class Crop(Protocol):
-    """Chooses the window of an image that becomes the input. A list of augmentations holds one crop at most.
+    """Chooses the window of an image that becomes the input. A list has at most one crop.
 
     Attributes:
-        name: in lists.
-        inside: whether no window reaches outside its image.
+        name: its name in lists.
+        inside: whether every window is inside its image.
         random: whether windows depend on the draw.
     """
 

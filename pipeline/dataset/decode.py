@@ -1,4 +1,4 @@
-"""Image files to pixels: what an image is, for the converter and the torch engine alike."""
+"""Decodes image files, for the converter and the torch engine."""
 
 import io
 import struct

@@ -14,14 +14,14 @@ ENGINES: tuple[EngineName, ...] = ("dali", "torch")
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What every engine is told.
+    """The settings of an engine.
 
     Attributes:
         output: (height, width) of a batch in pixels.
         window: (height, width) of all windows in pixels, None if they vary.
-        inside: no window reaches outside its image.
-        whole_images: every image is taken whole, and not mirrored.
-        batch_size: the most images in a batch of this process.
+        inside: every window is inside its image.
+        whole_images: every window is the whole image, and nothing is mirrored.
+        batch_size: maximum number of images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
         device: where batches go.
@@ -45,7 +45,7 @@ class EngineSpec:
 
     @property
     def resize(self) -> bool:
-        """Whether some windows are not of the output's size."""
+        """Whether some windows do not have the size of the output."""
         return self.window != self.output
 
 
@@ -56,7 +56,7 @@ class Engine(Protocol):
     """Turns plan batches into batches.
 
     Attributes:
-        threaded: batches are made in threads of its own while the caller does something else.
+        threaded: makes batches in background threads.
     """
 
     threaded: bool

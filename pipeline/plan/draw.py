@@ -1,4 +1,4 @@
-"""The random words that choices about images are made of."""
+"""Random words for choices about images."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ Words = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArra
 
 @dataclass(frozen=True)
 class Draw:
-    """Some images in an epoch. What is drawn for an image depends on (seed, epoch, image id) alone.
+    """Random words for some images in an epoch. They depend only on (seed, epoch, image id).
 
     Attributes:
         ids: int64 [B].
@@ -28,9 +28,9 @@ class Draw:
     _words: dict[int, Words] = field(default_factory=dict, repr=False)
 
     def words(self, stream: int) -> Words:
-        """Four random words of 32 bits for each image: uint64 [B] each; another stream, other words.
+        """Four random 32-bit words for each image, uint64 [B] each. Each stream has different words.
 
-        A stream that several ask for is computed once.
+        A stream that is requested several times is computed once.
         """
         if stream not in self._words:
             self._words[stream] = philox(self.ids, seed=self.seed, epoch=self.epoch, stream=stream)

@@ -1,8 +1,8 @@
 """The plan: which image, which window of it, flipped or not, for every slot of an epoch.
 
-Every random choice of the data side is made here and in the augmentations, as plain arrays, by a counter-based
-generator. What an image undergoes is a function of (seed, epoch, image id) alone; the order of an epoch is a function
-of (seed, epoch). Batch size, ranks, engines, stores and interruptions cannot change it.
+Every random choice about data is made here and in the augmentations, as plain arrays, by a counter-based generator.
+Window and flip of an image are a function of (seed, epoch, image id) only; the order of an epoch is a function of
+(seed, epoch). Batch size, ranks, engines, stores and interruptions cannot change them.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
 
 @dataclass(frozen=True, slots=True)
 class PlanBatch:
-    """What a batch consists of.
+    """The images of a batch, with their windows and flips.
 
     Attributes:
         ids: int64 [B], image ids.
@@ -73,7 +73,7 @@ class Plan:
         InputError: if there are no images, or too few for one batch.
     """
 
-    CHUNK = 4096  # images planned in one go: a call of numpy costs a hundred times what an image does
+    CHUNK = 4096  # images planned at once: a numpy call costs as much as a hundred images
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Plan:
         return full + (rest > 0 and not self.shuffle)
 
     def __len__(self) -> int:
-        """Batches in an epoch of which this rank has a share: all, but for a last one that is too short."""
+        """Batches in an epoch with a share for this rank: all except a last one that is too short."""
         return self.batches - (self.batches > 0 and not len(self._share(self.batches - 1)))
 
     def batch(self, epoch: int, k: int) -> PlanBatch:
@@ -128,7 +128,7 @@ class Plan:
         return self._chunk[2][place]
 
     def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
-        """The images of batch `k`, those of all ranks in their order: int64 [B]."""
+        """The images of batch `k` of all ranks, in order: int64 [B]."""
         slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
         return np.asarray(self.ids[self.order(epoch)(slots) if self.shuffle else slots])
 

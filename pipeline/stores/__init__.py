@@ -1,7 +1,7 @@
 """Stores hand out the bytes or the pixels of image i.
 
-Four of them, from the least preparation to the most speed: `files` reads one file an image, `jpeg` takes the same bytes
-out of a pack, `raw` takes decoded pixels out of a pack, `resident` keeps those pixels in the memory of a GPU.
+There are four, from least preparation to most speed: `files` reads one file per image, `jpeg` reads the same bytes from
+a pack, `raw` reads decoded pixels from a pack, and `resident` keeps those pixels in the memory of a GPU.
 """
 
 from feedline.pipeline.stores.choose import (

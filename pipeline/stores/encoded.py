@@ -1,4 +1,4 @@
-"""`files` and `jpeg`: the bytes of image files, decoded when pixels are asked for."""
+"""`files` and `jpeg`: the bytes of image files, decoded when pixels are requested."""
 
 import os
 
@@ -13,7 +13,7 @@ from feedline.pipeline.stores.host import HostStore
 
 
 class _EncodedStore(HostStore):
-    """What stores of image files have in common: they decode when pixels are asked for."""
+    """The base class of stores of image files. They decode when pixels are requested."""
 
     encoded = True
 
@@ -47,7 +47,7 @@ class _EncodedStore(HostStore):
 
 
 class FilesStore(_EncodedStore):
-    """One file an image, read when it is asked for."""
+    """One file per image, read when it is requested."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
@@ -58,8 +58,8 @@ class FilesStore(_EncodedStore):
 
 
 def _read_file(path: str) -> NDArray[np.uint8]:
-    # open, read and close by descriptor: half the time of a file object at 2 KiB a file. A fixed first read saves the
-    # stat; longer files are read on.
+    # open, read and close by descriptor take half the time of a file object, for files of 2 KiB. A first read of fixed
+    # size saves the stat; longer files need more reads.
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -75,7 +75,7 @@ def _read_file(path: str) -> NDArray[np.uint8]:
 
 
 class JpegStore(_EncodedStore):
-    """The original bytes out of a pack: views into the memory map, no copies."""
+    """The original bytes from a pack: views into the memory map, no copies."""
 
     def __init__(self, dataset: Dataset) -> None:
         pack = dataset.pack("jpeg")

@@ -1,4 +1,4 @@
-"""What stores on the host have in common."""
+"""The base class of stores on the host."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -15,16 +15,16 @@ class HostStore(ABC):
     """Images on the host.
 
     Attributes:
-        encoded: it holds the bytes of image files rather than pixels.
+        encoded: whether it has the bytes of image files instead of pixels.
         size: (height, width) in pixels of all images, None if they vary.
-        large: memory cannot hold it, so that reading ahead names every image, not only runs of neighbours.
+        large: whether it is larger than memory; then readahead names every image, not only runs of neighbours.
     """
 
     encoded: bool
     large: bool
     size: tuple[int, int] | None
 
-    BLOCK = 64  # images decoded before they are cropped: fewer cost more calls, more fall out of a core's cache
+    BLOCK = 64  # images decoded before a crop: fewer need more calls, more do not fit in a core's cache
 
     def __init__(self, dataset: Dataset, pack: Pack | None = None) -> None:
         self._dataset, self._pack = dataset, pack

@@ -1,4 +1,4 @@
-"""`raw`: decoded pixels out of a pack."""
+"""`raw`: decoded pixels from a pack."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from feedline.pipeline.stores.host import HostStore
 
 
 class RawStore(HostStore):
-    """Decoded pixels out of a pack: views into the memory map."""
+    """Decoded pixels from a pack: views into the memory map."""
 
     encoded = False
 

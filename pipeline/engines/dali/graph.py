@@ -15,7 +15,7 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
     """Read or decode, slice by the window, resize where its size is not the output's, mirror, normalise.
 
     Args:
-        spec: what every engine is told.
+        spec: the settings of the engine.
         encoded: the images are bytes of image files.
         on_device: the images are already in the GPU's memory.
     """
