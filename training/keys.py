@@ -1,4 +1,4 @@
-"""The keys of a configuration, and how a value from a file or a command line becomes one of theirs."""
+"""The keys of a configuration, and the conversion of values from files and the command line."""
 
 import dataclasses
 import types

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the console, log.jsonl, metrics.csv, curves.png and summary.json."""
+"""The reports of a run: lines on the console, log.jsonl, metrics.csv, curves.png and summary.json."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -54,7 +54,7 @@ class Position:
         epoch: finished epochs.
         step: steps done in the current epoch.
         train_seconds, stall_seconds, eval_seconds: time spent, over all sessions of the run.
-        history: a row a finished epoch, as in metrics.csv.
+        history: one row per finished epoch, as in metrics.csv.
         lrs: (epoch, learning rate) on log steps.
     """
 
@@ -72,7 +72,7 @@ class Position:
         return self.stall_seconds / self.train_seconds
 
     def add_time(self, seconds: float, stalled: float) -> None:
-        """Adds training time, and the stall in it."""
+        """Adds training time, and how much of it was stall."""
         self.train_seconds += seconds
         self.stall_seconds += stalled
 
@@ -133,7 +133,7 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, content: object) -> "Snapshot":
-        """Checks what a file held.
+        """Checks the content of a file.
 
         Raises:
             InputError: if it is something else, of another version, or not complete.

@@ -1,4 +1,4 @@
-"""The state of a run: all that training changes, and that a resumed run needs."""
+"""The state of a run: everything that training changes and that a resumed run needs."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from feedline.training.step import TrainStep
 
 
 class TrainState:
-    """What training changes: the model and all that belongs to it.
+    """Everything that training changes: the model, the optimizer, the schedule and so on.
 
     Args:
         config: `max_lr` a number.
@@ -70,7 +70,7 @@ class TrainState:
 
     @property
     def images_per_s(self) -> float:
-        """Images trained a second, over the whole run, evaluation left out."""
+        """Images per second of training, over the whole run, without evaluation."""
         return self.global_step * self.train.batch_size / self.position.train_seconds
 
     def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation) -> bool:
