@@ -6,7 +6,8 @@ from typing import Any
 
 from feedline.cli.recipes import configure
 from feedline.pipeline.augment.old_keys import OLD_KEYS
-from feedline.training.keys import alternatives, convert_known, keys
+from feedline.pipeline.kinds import alternatives
+from feedline.training.keys import convert_known, keys
 
 HELP = {"crop": "the crop", "padding": "the padding of the crop", "flip": "mirroring, on or off,"}
 TITLES = {"loader": "loader", "optim": "optimisation", "run": "run"}

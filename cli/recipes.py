@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from feedline.pipeline.errors import InputError, as_flags
+from feedline.pipeline.errors import InputError, as_keys
 from feedline.program import command_line
 from feedline.training.config import Config
 from feedline.training.keys import convert, convert_known, key_types
@@ -42,10 +42,12 @@ def read_recipe(name: str) -> dict[str, Any]:
         field = key.replace("-", "_")
         if field not in hints or "_" in key:
             raise InputError(f"{path}: unknown key {key!r}{_hint(field, hints)}")
-        try:
-            values[field] = convert(field, hints[field], value)
-        except InputError as error:
-            raise InputError(f"{path}: {as_flags(error).removeprefix('--')}") from error
+        values[field] = value
+    try:
+        values = {field: convert(field, hints[field], value) for field, value in values.items()}
+        Config.build(name, values)
+    except InputError as error:
+        raise InputError(f"{path}: {as_keys(error)}") from error
     return values
 
 
@@ -66,4 +68,7 @@ def configure(recipe: str, flags: Mapping[str, Any]) -> Config:
         InputError: if a value cannot be used.
     """
     name = Path(recipe).stem if recipe.endswith(".toml") else recipe
-    return Config.build(name, read_recipe(recipe)).replace(**convert_known(flags))
+    values, given = read_recipe(recipe), convert_known(flags)
+    if "augment" in values or "augment" in given:
+        return Config.build(name, values).replace(**given)
+    return Config.build(name, {**values, **given})  # crop, padding and flip may come from both

@@ -91,9 +91,12 @@ def _resumed_config(request: Request, saved: Config) -> Config:
     before = saved.flat()
     for name, value in config.flat().items():
         if name not in FREE_ON_RESUME and value != before[name]:
-            value, kept = (",".join(v) if name == "augment" else v for v in (value, before[name]))
             raise InputError(
-                f"`{name}={value}`: the run was started with {kept}; a resumed run keeps its settings, start a new one "
-                "to change them"
+                f"`{name}={_text(value)}`: the run was started with {_text(before[name])}; a resumed run keeps its "
+                "settings, start a new one to change them"
             )
     return config
+
+
+def _text(value: object) -> str:
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -24,7 +24,7 @@ def short_name(command: str) -> str:
 
 def _started_as() -> str:
     """`feedline`, `python -m feedline`, or nothing for a script of the checkout."""
-    path, package = Path(sys.argv[0]), Path(__file__).parent
+    path, package = Path(sys.argv[0] if sys.argv else ""), Path(__file__).parent
     if path.name == "__main__.py" and path.parent.name == "feedline":
         return "python -m feedline"
     in_checkout = (package / "convert").is_symlink()  # an installation holds copies of the rooms

@@ -2,7 +2,8 @@
 
 import re
 
-_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
+# An argument stands alone: what users put into a message, a path say, may hold backticks too.
+_ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))")
 
 
 class FeedlineError(Exception):
@@ -19,7 +20,7 @@ class FeedlineError(Exception):
         return str(self.args[0]) if self.args else ""
 
     def __str__(self) -> str:
-        return _ARGUMENT.sub(lambda match: match[0].strip("`"), self.message)
+        return _ARGUMENT.sub(lambda match: match[0][1:-1], self.message)
 
 
 class InputError(FeedlineError, ValueError):
@@ -48,6 +49,16 @@ def as_flags(error: FeedlineError) -> str:
         return f"--{name}" if value is None else f"--{name} {value}"
 
     return _ARGUMENT.sub(flag, error.message)
+
+
+def as_keys(error: FeedlineError) -> str:
+    """The message for a recipe: `` `batch_size=8` `` as `batch-size = 8`."""
+
+    def key(match: "re.Match[str]") -> str:
+        name, value = match[1].replace("_", "-"), match[2]
+        return name if value is None else f"{name} = {value}"
+
+    return _ARGUMENT.sub(key, error.message)
 
 
 def first_line(error: BaseException, limit: int = 120) -> str:

@@ -10,6 +10,7 @@ from feedline.pipeline.augment import Augmentations, Center, resolve_training
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
 from feedline.pipeline.engines.types import EngineSpec
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, takes_options
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
 from feedline.pipeline.prefetch import Direct, Prefetcher
@@ -48,7 +49,7 @@ class Loader:
     def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
         self.dataset, self.options = dataset, options
         self.split, self.part, self.batch_size = options.split, options.part, options.batch_size
-        self.device = torch.device(options.device)
+        self.device = _device(options.device)
         self.store_name = resolve_store(options.store, dataset, self.device)
         self.engine_name = choose_engine(self.device) if options.engine == "auto" else options.engine
         ids = dataset.ids(options.split, options.part, options.classes)
@@ -124,6 +125,19 @@ class Loader:
         return labels
 
 
+def _device(name: str | torch.device) -> torch.device:
+    """Raises InputError if it is no CPU or GPU of this machine."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"`device={name}`: torch finds no CUDA GPU here; use `device=cpu`, or check the driver")
+    return device
+
+
 def _augmentations(options: LoaderOptions, image: tuple[int, int] | None) -> Augmentations:
     """What is done to images whose size is `image`, (height, width) in pixels; None if it varies."""
     output = (options.image_size, options.image_size) if options.image_size else image or (224, 224)
@@ -142,8 +156,8 @@ def _spec(
         inside=augment.crop.inside,
         whole_images=augment.whole_images(image),
         batch_size=-(-options.batch_size // options.world_size),
-        mean=options.mean,
-        std=options.std,
+        mean=tuple(options.mean),
+        std=tuple(options.std),
         dtype=options.dtype,
         device=device,
         threads=options.threads or os.cpu_count() or 1,

@@ -5,7 +5,8 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Literal, ParamSpec
 
@@ -13,8 +14,10 @@ import torch
 
 from feedline.pipeline.augment import canonical
 from feedline.pipeline.augment.old_keys import OLD_KEYS
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.types import EngineName
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.kinds import checked
 from feedline.pipeline.stores import StoreName
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -73,7 +76,7 @@ class LoaderOptions:
     prefetch: int = 3
     batch_size: int = key(256, "images in a batch")
     image_size: int | None = key(None, "side of the input in pixels (default: the images' own)")
-    augment: tuple[str, ...] = key(
+    augment: Sequence[str] = key(
         ("auto-crop", "flip"),
         "augmentations of train images, comma-separated: pad-crop:4, "
         "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, or auto-crop (pad-crop where images share "
@@ -85,15 +88,17 @@ class LoaderOptions:
     shuffle: Literal["full", "blocks"] = key("full", "blocks mixes neighbours less and reads slow storage in long runs")
     shuffle_block: int = key(256, "neighbours in a block, for --shuffle blocks")
     shuffle_group: int = key(64, "blocks mixed with each other, for --shuffle blocks")
-    mean: tuple[float, ...] = key(IMAGENET_MEAN, "R,G,B subtracted, in 0..1")
-    std: tuple[float, ...] = key(IMAGENET_STD, "R,G,B divided by, in 0..1")
+    mean: Sequence[float] = key(IMAGENET_MEAN, "R,G,B subtracted, in 0..1")
+    std: Sequence[float] = key(IMAGENET_STD, "R,G,B divided by, in 0..1")
     dtype: torch.dtype = torch.float32
     seed: int = 0
     rank: int = 0
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch"):
+        for name, hint in typing.get_type_hints(LoaderOptions).items():
+            object.__setattr__(self, name, checked(name, hint, getattr(self, name)))  # before anybody sees it
+        for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         require(self.image_size is None or self.image_size >= 8, "image_size", self.image_size, "at least 8")
@@ -102,9 +107,10 @@ class LoaderOptions:
         require(len(self.mean) == 3 and all(map(math.isfinite, self.mean)), "mean", self.mean, "three numbers")
         ok = len(self.std) == 3 and all(0 < v < math.inf for v in self.std)
         require(ok, "std", self.std, "three positive numbers")
-        require(self.dtype in DTYPES, "dtype", self.dtype, "float32, float16 or uint8")
-        require(isinstance(self.augment, Iterable), "augment", self.augment, "a list of names")
-        object.__setattr__(self, "augment", canonical(self.augment))  # before anybody sees it
+        require(self.dtype in DTYPES, "dtype", self.dtype, "torch.float32, torch.float16 or torch.uint8")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
+        require(0 <= self.rank < self.world_size, "rank", self.rank, f"below the {self.world_size} rank(s)")
+        object.__setattr__(self, "augment", canonical(self.augment))
 
 
 def require(ok: bool, name: str, value: object, wanted: str) -> None:
@@ -116,12 +122,16 @@ def require(ok: bool, name: str, value: object, wanted: str) -> None:
 
 def takes_options(
     options: Callable[P, LoaderOptions],
-) -> Callable[[Callable[[Any, Any, LoaderOptions], None]], Callable[Concatenate[Any, Any, P], None]]:
+) -> Callable[[Callable[[Any, Dataset, LoaderOptions], None]], Callable[Concatenate[Any, Dataset, P], None]]:
     """Turns `method(self, dataset, options)` into `method(self, dataset, *, split=..., batch_size=..., ...)`."""
 
-    def decorate(method: Callable[[Any, Any, LoaderOptions], None]) -> Callable[Concatenate[Any, Any, P], None]:
+    def decorate(
+        method: Callable[[Any, Dataset, LoaderOptions], None],
+    ) -> Callable[Concatenate[Any, Dataset, P], None]:
         @functools.wraps(method)
-        def with_keywords(self: Any, dataset: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        def with_keywords(self: Any, dataset: Dataset, *args: P.args, **kwargs: P.kwargs) -> None:
+            if args:
+                raise TypeError("a loader takes one argument by position, the dataset; options are keywords")
             _refuse_unknown(kwargs)
             method(self, dataset, options(*args, **kwargs))
 

@@ -68,7 +68,7 @@ def load(path: Path) -> Snapshot:
     try:
         return Snapshot.from_dict(content)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error.message}") from error
 
 
 def load_last(run: Path) -> Snapshot:
@@ -85,8 +85,8 @@ def load_last(run: Path) -> Snapshot:
         except InputError:
             raise error from None
         raise InputError(
-            f"{error}; the one before it is complete (epoch {position.epoch + 1}, step {position.step}): resume it "
-            f"with `resume={run / PREVIOUS}`"
+            f"{error.message}; the one before it is complete (epoch {position.epoch + 1}, step {position.step}): "
+            f"resume it with `resume={run / PREVIOUS}`"
         ) from error
 
 

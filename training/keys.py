@@ -1,13 +1,13 @@
 """The keys of a configuration, and the conversion of values from files and the command line."""
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.kinds import alternatives, is_list
 from feedline.training.config import SECTIONS, key_fields
 
 
@@ -55,23 +55,13 @@ def convert(name: str, hint: Any, value: Any) -> Any:
     raise InputError(f"`{name}={value}`: expected {' or '.join([*words, *_names(kinds)])}")
 
 
-def alternatives(hint: Any) -> tuple[list[Any], list[str]]:
-    """The types and the literal words that a key takes."""
-    if typing.get_origin(hint) is Literal:
-        return [], list(typing.get_args(hint))
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        parts = [alternatives(part) for part in typing.get_args(hint)]
-        return [kind for kinds, _ in parts for kind in kinds], [word for _, words in parts for word in words]
-    return [hint], []
-
-
 def _as_kind(kind: Any, value: Any) -> Any:
     """The value as a type. Raises TypeError, ValueError or OverflowError if it is none."""
     if kind is bool or kind is type(None):
         if isinstance(value, kind):
             return value
         raise TypeError
-    if typing.get_origin(kind) is tuple:
+    if is_list(kind):
         parts = filter(None, value.split(",")) if isinstance(value, str) else value
         return tuple(_as_kind(typing.get_args(kind)[0], part) for part in parts)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -86,8 +76,6 @@ def _names(kinds: list[Any]) -> list[str]:
     """What error messages call the types."""
     named = [kind for kind in kinds if kind is not type(None)]
     return [
-        ("names" if typing.get_args(kind)[0] is str else "three numbers")
-        if typing.get_origin(kind) is tuple
-        else kind.__name__
+        ("names" if typing.get_args(kind)[0] is str else "three numbers") if is_list(kind) else kind.__name__
         for kind in named
     ]

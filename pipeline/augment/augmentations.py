@@ -1,6 +1,7 @@
 """Lists of augmentations: parsing, and windows and flips for the plan."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class AutoCrop:
     def resolve(self, image: Size | None) -> Crop:
         return PadCrop(self.padding) if image is not None else RandomResizedCrop()
 
+
+NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
 
 Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Flip
 # The order in which lists and help show them.
@@ -81,8 +84,6 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
     Raises:
         InputError: if a name is unknown, an argument cannot be read, or there are two crops or two of a kind.
     """
-    if isinstance(items, str) or not all(isinstance(item, str) for item in items):
-        raise InputError(f"`augment={items}`: must be a list of names, as ['pad-crop:4', 'flip']")
     parsed = [_parse_item(item.strip()) for item in items]
     crops = [a.name for a in parsed if not isinstance(a, Flip)]
     if len(crops) > 1:
@@ -93,12 +94,12 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
 
 
 def canonical(items: Sequence[str]) -> tuple[str, ...]:
-    """The list as it is kept and compared: arguments that have their default left out.
+    """The list as it is kept and compared: in the order of `AUGMENTATIONS`, without arguments that are the default.
 
     Raises:
         InputError: as `parse` does.
     """
-    return tuple(map(_text, parse(items)))
+    return tuple(map(_text, sorted(parse(items), key=lambda a: list(AUGMENTATIONS).index(a.name))))
 
 
 def _text(augmentation: Augmentation) -> str:
@@ -109,7 +110,7 @@ def _text(augmentation: Augmentation) -> str:
 
 
 def _argument(value: Any) -> str:
-    return "-".join(map(_argument, value)) if isinstance(value, tuple) else f"{value:.12g}"
+    return "-".join(map(_argument, value)) if isinstance(value, tuple) else repr(value).removesuffix(".0")
 
 
 def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> Augmentations:
@@ -154,9 +155,9 @@ def _convert(item: str, text: str, like: Any) -> Any:
     """An argument as the type of its default: a number, or a range as `0.08-1`."""
     try:
         if isinstance(like, tuple):
-            low, high = text.split("-")
+            low, high = re.fullmatch(rf"({NUMBER})-({NUMBER})", text).groups()  # type: ignore[union-attr]
             return float(low), float(high)
         return type(like)(text)
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         wanted = "a range, as 0.08-1" if isinstance(like, tuple) else f"a number, as {like}"
         raise InputError(f"`augment={item}`: {text!r} is not {wanted}") from error

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from feedline.pipeline.augment.augmentations import AutoCrop, parse
+from feedline.pipeline.augment.augmentations import AutoCrop, canonical, parse
 from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
@@ -31,8 +31,7 @@ def translate_old_keys(values: Mapping[str, Any], before: Sequence[str]) -> dict
         raise InputError(f"`{next(iter(old))}`: `augment` says that already; keep `augment`, as in pad-crop:4,flip")
     crop = _crop(old, [item for item in before if item != Flip.name])
     flip = old.get("flip", Flip.name in before)
-    augment = (*crop, Flip.name) if flip else tuple(crop)
-    parse(augment)
+    augment = canonical((*crop, Flip.name) if flip else crop)
     return {**{key: value for key, value in values.items() if key not in OLD_KEYS}, "augment": augment}
 
 
@@ -41,6 +40,7 @@ def _crop(old: Mapping[str, Any], before: Sequence[str]) -> Sequence[str]:
     if "crop" in old and old["crop"] not in list(CROPS):  # a list: what a checkpoint holds may not be hashable
         raise InputError(f"`crop={old['crop']}`: choose from {', '.join(CROPS)}")
     name = CROPS[old["crop"]] if "crop" in old else before[0].split(":")[0] if before else Center.name
-    if "padding" in old and name in (AutoCrop.name, PadCrop.name):
-        return [f"{name}:{old['padding']}"]
+    if name in (AutoCrop.name, PadCrop.name):
+        kept = [a.padding for a in parse(before) if isinstance(a, (AutoCrop, PadCrop))]
+        return [f"{name}:{old.get('padding', kept[0] if kept else PadCrop().padding)}"]
     return [name] if "crop" in old else before

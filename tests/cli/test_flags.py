@@ -77,3 +77,13 @@ def shown_flags(parser: argparse.ArgumentParser) -> list[str]:
 def test_flags_can_be_written_back_as_arguments() -> None:
     argv = ["--epochs", "9", "--amp", "--no-flip", "--std", "0.1,0.2,0.3"]
     assert as_words(flags(*argv)) == argv
+
+
+def test_old_keys_of_a_recipe_and_flags_are_read_together(tmp_path: Path) -> None:
+    recipe = tmp_path / "old.toml"
+    recipe.write_text('crop = "center"\npadding = 8\n')
+    assert configure(str(recipe), flags("--crop", "pad", "--no-flip")).loader.augment == ("pad-crop:8",)
+    assert configure(str(recipe), flags("--augment", "flip")).loader.augment == ("flip",)
+    recipe.write_text('flip = false\naugment = ["flip"]\n')
+    with pytest.raises(InputError, match=f"^{recipe}: flip: augment says that already"):
+        configure(str(recipe), {})

@@ -71,3 +71,10 @@ def test_an_error_without_a_message() -> None:
 )
 def test_the_first_line_of_any_exception(error: BaseException, line: str) -> None:
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize("text", ["a`x`", "d`o`g", "a/b`force`.jpg", "'`flip`'", "``", "a`batch_size=3`"])
+def test_what_users_put_into_a_message_is_not_changed(text: str) -> None:
+    error = InputError(f"`data={text}`: no dataset at {text}; see {text}, or use `amp`")
+    assert str(error) == f"data={text}: no dataset at {text}; see {text}, or use amp"
+    assert as_flags(error) == f"--data {text}: no dataset at {text}; see {text}, or use --amp"

@@ -142,8 +142,8 @@ def test_a_shuffle_by_blocks_covers_every_image(dataset: Dataset, store: Any) ->
         ({"split": "60-40"}, "`split=60-40`: .* official, 70-30"),
         ({"classes": 9}, "`classes=9`: .* has 4 classes"),
         ({"batch_size": 1000}, "`batch_size=1000`: only 96 images to train on; make it smaller"),
-        ({"store": "tape"}, "`store=tape`: choose one of auto, files"),
-        ({"engine": "steam"}, "`engine=steam`: choose one of auto, dali"),
+        ({"store": "tape"}, "`store=tape`: must be auto or files or jpeg or raw or resident"),
+        ({"engine": "steam"}, "`engine=steam`: must be auto or dali or torch"),
     ],
 )
 def test_wrong_options_are_refused(dataset: Dataset, changes: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@ import inspect
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,8 +48,8 @@ def test_a_loader_keeps_its_options(dataset: Dataset) -> None:
         ({"mean": (0.5, 0.5, math.nan)}, "`mean=0.5,0.5,nan`: must be three numbers"),
         ({"std": (0.5, 0.5, 0.0)}, "`std=0.5,0.5,0.0`: must be three positive numbers"),
         ({"std": (0.5, 0.5, math.inf)}, "`std=0.5,0.5,inf`: must be three positive numbers"),
-        ({"dtype": torch.float64}, "`dtype=torch.float64`: must be float32, float16 or uint8"),
-        ({"augment": "pad-crop,flip"}, "`augment=pad-crop,flip`: must be a list of names, as ['pad-crop:4', 'flip']"),
+        ({"dtype": torch.float64}, "`dtype=torch.float64`: must be torch.float32, torch.float16 or torch.uint8"),
+        ({"augment": "pad-crop,flip"}, "`augment=pad-crop,flip`: must be a list of names"),
         ({"augment": ("blur",)}, "`augment=blur`: there is no 'blur'"),
         ({"augment": ("pad-crop", "center")}, "one crop at most"),
     ],
@@ -90,3 +91,50 @@ def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes
         make_loader(dataset, **changes)
     (name,) = changes
     assert str(caught.value) == f"{name}: say augment instead, as augment=['pad-crop:4', 'flip']"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": "8"}, "`batch_size=8`: must be a whole number"),
+        ({"batch_size": True}, "`batch_size=True`: must be a whole number"),
+        ({"threads": 1.5}, "`threads=1.5`: must be a whole number"),
+        ({"image_size": (32, 32)}, "`image_size=32,32`: must be a whole number"),
+        ({"crop_fraction": "0.5"}, "`crop_fraction=0.5`: must be a number"),
+        ({"shuffle": False}, "`shuffle=False`: must be full or blocks"),
+        ({"decode": "foo"}, "`decode=foo`: must be cpu or mixed"),
+        ({"mean": 0.5}, "`mean=0.5`: must be a list of numbers"),
+        ({"mean": ("a", "b", "c")}, "`mean=a,b,c`: must be a list of numbers"),
+        ({"seed": None}, "`seed=None`: must be a whole number"),
+        ({"seed": -1}, "`seed=-1`: must be in 0"),
+        ({"world_size": 0}, "`world_size=0`: must be at least 1"),
+        ({"rank": 2, "world_size": 2}, "`rank=2`: must be below the 2 rank(s)"),
+        ({"dtype": "float32"}, "`dtype=float32`: must be a torch.dtype"),
+        ({"augment": iter(["flip"])}, "must be a list of names"),
+        ({"augment": (1,)}, "`augment=1`: must be a list of names"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        LoaderOptions(**changes)
+    assert message in caught.value.message
+
+
+def test_lists_and_numbers_of_numpy_are_taken() -> None:
+    mean: Any = np.array([0.5, 0.5, 0.5])
+    options = LoaderOptions(mean=mean, std=[1, 1, 1], batch_size=np.int64(8), augment=["flip"])
+    assert (options.mean, options.std, options.batch_size) == ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 8)
+    assert options == LoaderOptions(mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0), batch_size=8, augment=("flip",))
+    assert hash(options)
+
+
+@pytest.mark.parametrize("device", ["foo", "CPU", "meta", "cuda:x"])
+def test_a_device_that_is_not_there_is_refused(dataset: Dataset, device: str) -> None:
+    with pytest.raises(InputError, match=f"device={device}: must be cpu, cuda"):
+        Loader(dataset, split="official", device=device)
+
+
+def test_the_dataset_may_be_named(dataset: Dataset) -> None:
+    assert Loader(dataset=dataset, split="official", batch_size=16).images == 96  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="one argument by position, the dataset"):
+        Loader(dataset, "official")  # type: ignore[call-arg]

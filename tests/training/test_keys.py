@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
@@ -17,8 +18,8 @@ from feedline.training.keys import convert, convert_known
         (int | str, "10m", "10m"),
         (float | Literal["auto"], "auto", "auto"),
         (float | Literal["auto"], "1e-3", 1e-3),
-        (tuple[float, ...], "1,2,3", (1.0, 2.0, 3.0)),
-        (tuple[float, ...], [1, 2, 3], (1.0, 2.0, 3.0)),
+        (Sequence[float], "1,2,3", (1.0, 2.0, 3.0)),
+        (Sequence[float], [1, 2, 3], (1.0, 2.0, 3.0)),
     ],
 )
 def test_a_value_is_converted_to_the_type_of_its_key(hint: Any, value: Any, converted: Any) -> None:
@@ -35,7 +36,7 @@ def test_a_value_is_converted_to_the_type_of_its_key(hint: Any, value: Any, conv
         (bool, 1, "bool"),
         (float, 10**400, "float"),
         (float | Literal["auto"], "high", "auto or float"),
-        (tuple[float, ...], "1,x", "three numbers"),
+        (Sequence[float], "1,x", "three numbers"),
     ],
 )
 def test_a_value_of_another_type_is_refused(hint: Any, value: Any, wanted: str) -> None:

@@ -13,6 +13,7 @@ from feedline.pipeline.augment import (
     Flip,
     PadCrop,
     RandomResizedCrop,
+    canonical,
     parse,
     resolve_training,
 )
@@ -155,3 +156,16 @@ def test_whole_images_are_neither_cropped_nor_mirrored(
 def test_the_error_message_lists_every_augmentation() -> None:
     with pytest.raises(InputError, match=re.escape(", ".join(AUGMENTATIONS))):
         parse(["none"])
+
+
+def test_a_list_is_kept_in_one_form() -> None:
+    """However it is written, and whatever the numbers, what is kept can be read again and is the same."""
+    assert canonical(["flip", "pad-crop:padding=6"]) == canonical(["pad-crop:6", "flip"]) == ("pad-crop:6", "flip")
+    for item in (
+        "random-resized-crop:scale=0.00001-1",
+        "random-resized-crop:scale=1e-3-1",
+        "center:0.33333333333333333",
+    ):
+        once = canonical([item])
+        assert canonical(once) == once
+        assert parse(once) == parse([item])

@@ -1,0 +1,78 @@
+"""The kinds of values that options take, read from their annotations."""
+
+import collections.abc
+import operator
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from feedline.pipeline.errors import InputError
+
+_NAMES: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    torch.dtype: "a torch.dtype",
+    torch.device: "a torch.device",
+    Sequence[str]: "a list of names",
+    Sequence[float]: "a list of numbers",
+}
+
+
+def alternatives(hint: Any) -> tuple[list[Any], list[str]]:
+    """The types and the literal words that an annotation allows."""
+    if typing.get_origin(hint) is Literal:
+        return [], list(typing.get_args(hint))
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        parts = [alternatives(part) for part in typing.get_args(hint)]
+        return [kind for kinds, _ in parts for kind in kinds], [word for _, words in parts for word in words]
+    return [hint], []
+
+
+def is_list(kind: Any) -> bool:
+    """Whether a type is a list of something, as `Sequence[float]`."""
+    return typing.get_origin(kind) is collections.abc.Sequence
+
+
+def checked(name: str, hint: Any, value: Any) -> Any:
+    """A value from Python as its annotation wants it: lists become tuples, numpy's numbers Python's.
+
+    Args:
+        name: of the argument.
+        hint: its annotation.
+        value: as given; text is not parsed.
+
+    Raises:
+        InputError: if the value is of another type.
+    """
+    kinds, words = alternatives(hint)
+    if isinstance(value, str) and value in words:
+        return value
+    for kind in kinds:
+        try:
+            return _as_kind(kind, value)
+        except TypeError:
+            continue
+    wanted = [*words, *(_NAMES[kind] for kind in kinds if kind is not type(None))]
+    shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    raise InputError(f"`{name}={shown}`: must be {' or '.join(wanted)}")
+
+
+def _as_kind(kind: Any, value: Any) -> Any:
+    """The value as a type. Raises TypeError if it is of another one."""
+    if kind is int and not isinstance(value, (bool, np.bool_)):
+        return operator.index(value)
+    if kind is float and isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    if is_list(kind) and isinstance(value, (list, tuple, np.ndarray, torch.Tensor)):
+        items = value if isinstance(value, (list, tuple)) else value.tolist()
+        if isinstance(items, (list, tuple)):
+            return tuple(_as_kind(typing.get_args(kind)[0], item) for item in items)
+    if kind in (bool, str, torch.dtype, torch.device, type(None)) and isinstance(value, kind):
+        return value
+    raise TypeError
