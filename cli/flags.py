@@ -9,7 +9,7 @@ from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import convert_known, keys
 
-HELP = {"crop": "the crop", "padding": "the padding of the crop", "flip": "mirroring, on or off,"}
+HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": "puts flip into, or takes it out of,"}
 TITLES = {"loader": "loader", "optim": "optimisation", "run": "run"}
 
 
@@ -34,7 +34,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def _add_old_flags(group: "argparse._ArgumentGroup") -> None:
     """Adds the flags that --augment replaced. They change the recipe's list."""
     for name, hint in OLD_KEYS.items():
-        options: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": f"{HELP[name]} of --augment"}
+        options: dict[str, Any] = {
+            "dest": name,
+            "default": argparse.SUPPRESS,
+            "help": f"old flag: {HELP[name]} --augment",
+        }
         if hint is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif words := alternatives(hint)[1]:

@@ -11,7 +11,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
 from feedline.pipeline.engines.types import EngineSpec
 from feedline.pipeline.errors import InputError
-from feedline.pipeline.options import LoaderOptions, takes_options
+from feedline.pipeline.options import LoaderOptions, Source, takes_options
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
@@ -32,7 +32,7 @@ class Loader:
     may be left at any batch; the loader can be used again at once.
 
     Args:
-        dataset: a dataset folder.
+        dataset: a dataset folder, or its path.
         **options: see `LoaderOptions`, which lists them with their defaults.
 
     Attributes:
@@ -46,7 +46,8 @@ class Loader:
     """
 
     @takes_options(LoaderOptions)
-    def __init__(self, dataset: Dataset, options: LoaderOptions) -> None:
+    def __init__(self, dataset: Source, options: LoaderOptions) -> None:
+        dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
         self.dataset, self.options = dataset, options
         self.split, self.part, self.batch_size = options.split, options.part, options.batch_size
         self.device = _device(options.device)

@@ -8,7 +8,8 @@ import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Literal, ParamSpec
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias
 
 import torch
 
@@ -25,6 +26,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 DTYPES = (torch.float32, torch.float16, torch.uint8)
 
 P = ParamSpec("P")
+Source: TypeAlias = Dataset | str | Path  # an open dataset folder, or where one is
 
 
 def key(default: Any, help: str) -> Any:
@@ -75,7 +77,7 @@ class LoaderOptions:
     threads: int | None = key(None, "worker threads of the loader (default: one per core)")
     prefetch: int = 3
     batch_size: int = key(256, "images in a batch")
-    image_size: int | None = key(None, "side of the input in pixels (default: the images' own)")
+    image_size: int | None = key(None, "side of the input in pixels (default: the images' own, or 224 where they vary)")
     augment: Sequence[str] = key(
         ("auto-crop", "flip"),
         "augmentations of train images, comma-separated: pad-crop:4, "
@@ -122,14 +124,14 @@ def require(ok: bool, name: str, value: object, wanted: str) -> None:
 
 def takes_options(
     options: Callable[P, LoaderOptions],
-) -> Callable[[Callable[[Any, Dataset, LoaderOptions], None]], Callable[Concatenate[Any, Dataset, P], None]]:
+) -> Callable[[Callable[[Any, Source, LoaderOptions], None]], Callable[Concatenate[Any, Source, P], None]]:
     """Turns `method(self, dataset, options)` into `method(self, dataset, *, split=..., batch_size=..., ...)`."""
 
     def decorate(
-        method: Callable[[Any, Dataset, LoaderOptions], None],
-    ) -> Callable[Concatenate[Any, Dataset, P], None]:
+        method: Callable[[Any, Source, LoaderOptions], None],
+    ) -> Callable[Concatenate[Any, Source, P], None]:
         @functools.wraps(method)
-        def with_keywords(self: Any, dataset: Dataset, *args: P.args, **kwargs: P.kwargs) -> None:
+        def with_keywords(self: Any, dataset: Source, *args: P.args, **kwargs: P.kwargs) -> None:
             if args:
                 raise TypeError("a loader takes one argument by position, the dataset; options are keywords")
             _refuse_unknown(kwargs)

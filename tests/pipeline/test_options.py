@@ -136,5 +136,6 @@ def test_a_device_that_is_not_there_is_refused(dataset: Dataset, device: str) ->
 
 def test_the_dataset_may_be_named(dataset: Dataset) -> None:
     assert Loader(dataset=dataset, split="official", batch_size=16).images == 96  # type: ignore[call-arg]
+    assert Loader(str(dataset.root), split="official", batch_size=16).images == 96
     with pytest.raises(TypeError, match="one argument by position, the dataset"):
         Loader(dataset, "official")  # type: ignore[call-arg]
