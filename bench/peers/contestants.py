@@ -101,7 +101,10 @@ class Contestant:
     floor: bool = False
 
     def missing(self) -> bool:
-        return importlib.util.find_spec(self.needs) is None
+        try:
+            return importlib.util.find_spec(self.needs) is None
+        except ModuleNotFoundError:  # the package that `needs` is a part of
+            return True
 
 
 def _forever(once: Callable[[], Any]) -> Batches:
