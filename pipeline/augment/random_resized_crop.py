@@ -1,4 +1,4 @@
-"""`random-resized-crop:scale=0.08-1:ratio=0.75-1.333`: a window of random size and shape, resized to the output."""
+"""`random-resized-crop:scale=0.08-1:ratio=0.75-1.33`: a window of random size and shape, resized to the output."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,7 +40,7 @@ class RandomResizedCrop:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise InputError(f"`augment={self.name}`: the scale must be a range in 0..1, as scale=0.08-1")
         if not 0.01 <= self.ratio[0] <= self.ratio[1] <= 100:
-            raise InputError(f"`augment={self.name}`: the ratio must be a range in 0.01..100, as ratio=0.75-1.333")
+            raise InputError(f"`augment={self.name}`: the ratio must be a range in 0.01..100, as ratio=0.75-1.33")
 
     def window_size(self, image: Size, output: Size) -> Size | None:
         """Varies."""
