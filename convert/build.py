@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+if not __package__:  # run as a script: feedline is in the checkout, not in this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.options import Options

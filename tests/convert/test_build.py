@@ -1,6 +1,9 @@
 """The command: its output, its exit status, and the files it leaves."""
 
 import os
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +95,19 @@ def test_the_real_tiny_imagenet(tmp_path: Path) -> None:
         "conflicting_groups": 27,
         "crossing_groups": {"official": 7},
     }
+
+
+def test_the_command_runs_in_a_bare_checkout(tmp_path: Path) -> None:
+    """Without an installation, from any folder. -S leaves out the editable one; PYTHONPATH gives numpy and the like."""
+    script = Path(__file__).parents[2] / "convert/build.py"
+    env = {**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"]}
+    shown = subprocess.run(
+        [sys.executable, "-S", str(script), "--help"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "--max-size" in shown.stdout
