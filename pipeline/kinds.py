@@ -1,10 +1,10 @@
-"""The kinds of values that options take, read from their annotations."""
+"""The kinds of values that options and keys take, read from their annotations."""
 
 import collections.abc
 import operator
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -50,13 +50,29 @@ def checked(name: str, hint: Any, value: Any) -> Any:
     Raises:
         InputError: if the value is of another type.
     """
+    return matched(name, hint, value, _as_kind)
+
+
+def matched(name: str, hint: Any, value: Any, as_kind: Callable[[Any, Any], Any]) -> Any:
+    """A value as the first type of an annotation that it fits.
+
+    Args:
+        name: of the argument.
+        hint: its annotation.
+        value: as given.
+        as_kind: from a type and the value to the value as that type; raises TypeError, ValueError or OverflowError if
+            it does not fit.
+
+    Raises:
+        InputError: if the value fits none.
+    """
     kinds, words = alternatives(hint)
     if isinstance(value, str) and value in words:
         return value
     for kind in kinds:
         try:
-            return _as_kind(kind, value)
-        except TypeError:
+            return as_kind(kind, value)
+        except (TypeError, ValueError, OverflowError):
             continue
     wanted = [*words, *(_NAMES[kind] for kind in kinds if kind is not type(None))]
     shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from feedline.pipeline.augment.old_keys import OLD_KEYS
-from feedline.pipeline.errors import InputError
-from feedline.pipeline.kinds import alternatives, is_list
+from feedline.pipeline.kinds import is_list, matched
 from feedline.training.config import SECTIONS, key_fields
 
 
@@ -44,18 +43,10 @@ def convert(name: str, hint: Any, value: Any) -> Any:
     Raises:
         InputError: if the value is of another type.
     """
-    kinds, words = alternatives(hint)
-    if isinstance(value, str) and value in words:
-        return value
-    for kind in kinds:
-        try:
-            return _as_kind(kind, value)
-        except (TypeError, ValueError, OverflowError):
-            continue
-    raise InputError(f"`{name}={value}`: expected {' or '.join([*words, *_names(kinds)])}")
+    return matched(name, hint, value, _parse)
 
 
-def _as_kind(kind: Any, value: Any) -> Any:
+def _parse(kind: Any, value: Any) -> Any:
     """The value as a type. Raises TypeError, ValueError or OverflowError if it is none."""
     if kind is bool or kind is type(None):
         if isinstance(value, kind):
@@ -63,19 +54,10 @@ def _as_kind(kind: Any, value: Any) -> Any:
         raise TypeError
     if is_list(kind):
         parts = filter(None, value.split(",")) if isinstance(value, str) else value
-        return tuple(_as_kind(typing.get_args(kind)[0], part) for part in parts)
+        return tuple(_parse(typing.get_args(kind)[0], part) for part in parts)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise TypeError
     converted = kind(value)
     if converted != value and not isinstance(value, str):  # 2.5 is no int
         raise ValueError
     return converted
-
-
-def _names(kinds: list[Any]) -> list[str]:
-    """What error messages call the types."""
-    named = [kind for kind in kinds if kind is not type(None)]
-    return [
-        ("names" if typing.get_args(kind)[0] is str else "three numbers") if is_list(kind) else kind.__name__
-        for kind in named
-    ]

@@ -55,7 +55,7 @@ def test_every_key_is_a_flag_and_a_recipe_key(tmp_path: Path) -> None:
     [
         (["--batch-size", "0"], "--batch-size 0: must be at least 1"),
         (["--max-lr", "-1"], "--max-lr -1.0: must be auto or above 0"),
-        (["--epochs", "x"], "--epochs x: expected int"),
+        (["--epochs", "x"], "--epochs x: must be a whole number"),
         (["--peak-epoch", "50"], "--peak-epoch 50.0: must be above 0 and below the 50 epochs"),
         (["--std", "1,0,1"], "three positive numbers"),
         (["--ema", "1"], "--ema 1.0: must be in [0, 1)"),

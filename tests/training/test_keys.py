@@ -30,19 +30,19 @@ def test_a_value_is_converted_to_the_type_of_its_key(hint: Any, value: Any, conv
 @pytest.mark.parametrize(
     ("hint", "value", "wanted"),
     [
-        (int, 2.5, "int"),
-        (int, True, "int"),
-        (int, None, "int"),
-        (bool, 1, "bool"),
-        (float, 10**400, "float"),
-        (float | Literal["auto"], "high", "auto or float"),
-        (Sequence[float], "1,x", "three numbers"),
+        (int, 2.5, "a whole number"),
+        (int, True, "a whole number"),
+        (int, None, "a whole number"),
+        (bool, 1, "True or False"),
+        (float, 10**400, "a number"),
+        (float | Literal["auto"], "high", "auto or a number"),
+        (Sequence[float], "1,x", "a list of numbers"),
     ],
 )
 def test_a_value_of_another_type_is_refused(hint: Any, value: Any, wanted: str) -> None:
     with pytest.raises(InputError) as caught:
         convert("some_key", hint, value)
-    assert str(caught.value) == f"some_key={value}: expected {wanted}"
+    assert str(caught.value) == f"some_key={value}: must be {wanted}"
 
 
 def test_unknown_keys_are_left_out() -> None:

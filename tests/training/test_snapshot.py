@@ -26,7 +26,7 @@ def test_a_snapshot_can_be_restored_from_its_dict(state: TrainState) -> None:
         ({"model": None}, "not a complete checkpoint (model is a NoneType)"),
         ({"average_updates": True}, "not a complete checkpoint (average_updates is a bool)"),
         ({"position": {}}, "not a complete checkpoint (position.epoch is missing)"),
-        ({"config": {"epochs": "many"}}, "epochs=many: expected int"),
+        ({"config": {"epochs": "many"}}, "epochs=many: must be a whole number"),
         ({"config": {"epochs": 0}}, "epochs=0: must be at least 1"),
     ],
 )
