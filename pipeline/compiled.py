@@ -3,7 +3,7 @@
 from types import ModuleType
 
 ADVICE = (
-    "The loader's kernels are not compiled here, numpy and torch do their work in up to two and a half times the time: "
+    "The loader's kernels are not compiled here, numpy and torch do their work in up to four times the time: "
     "install a C compiler, then again: pip install -e ."
 )
 

@@ -33,7 +33,7 @@ class Cropper:
     """Cuts windows of one size out of images of one size, mirrors and optionally normalises them.
 
     The compiled kernel does it in one pass without the GIL: 5 us per 64x64 image to float32 (bench.stages). Without
-    the kernel, numpy and torch give the same bits in up to 2.5 times the time. Several threads may call one cropper.
+    the kernel, numpy and torch give the same bits in up to four times the time. Several threads may call one cropper.
 
     Args:
         output: (height, width) of the windows in pixels.
