@@ -30,8 +30,7 @@ def run(request: Request) -> int:
     path, snapshot = ranks.on_first(lambda: _load(request, dataset))
     snapshot.check_dataset(dataset, path)
     # The settings of the run; the flags of this command override them.
-    values = {**snapshot.config.flat(), "data": data, **given_values(request.flags)}
-    config = Config.build(snapshot.config.recipe, values)
+    config = snapshot.config.replace(**{"data": data, **given_values(request.flags)})
     device = choose_device(config.run.device, ranks)
     model = make_model(config, dataset, request.network)
     _load_weights(model, snapshot, path)
