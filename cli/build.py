@@ -36,7 +36,7 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
             f"rank {ranks.rank}: this machine has {gpus} GPU(s) for {ranks.local_size} ranks; use "
             f"--nproc-per-node {gpus}, or `device=cpu`"
         )
-    torch.backends.cudnn.benchmark = True  # all inputs have one size: search for the fastest convolutions once
+    torch.backends.cudnn.benchmark = True  # inputs have few sizes: search for the fastest convolutions once for each
     if ranks.is_distributed:
         torch.cuda.set_device(ranks.local_rank)
     return torch.device("cuda", torch.cuda.current_device())
@@ -68,11 +68,19 @@ def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
 
 def print_loader(loader: Loader, config: Config) -> None:
     """Prints what a loader feeds, and how."""
-    height, width = loader.spec.output
     precision = Precision.choose(config.run, loader.device).name
     print(
-        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {height}x{width}, batches of "
+        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {_sizes(loader)}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
         f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
         flush=True,
     )
+
+
+def _sizes(loader: Loader) -> str:
+    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`."""
+    sizes = loader.options.sizes
+    if sizes is not None and loader.part == "train":
+        return str(sizes)
+    height, width = loader.output(0)
+    return f"{height}x{width}"

@@ -100,12 +100,17 @@ class Config:
     optim: OptimConfig
     run: RunConfig
 
+    def __post_init__(self) -> None:
+        sizes, epochs = self.loader.sizes, self.optim.epochs
+        ok = sizes is None or sizes.starts[-1][0] < epochs
+        require(ok, "image_size", self.loader.image_size, f"sides for epochs below the run's {epochs}")
+
     @classmethod
     def build(cls, recipe: str, values: Mapping[str, Any]) -> "Config":
         """Sorts flat values into sections. The keys that `augment` replaced change its default.
 
         Raises:
-            InputError: if a value is out of range.
+            InputError: if a value is out of range, or does not fit another.
         """
         values = translate_old_keys(values, LoaderOptions().augment)
         sections = {}

@@ -48,8 +48,11 @@ class Reporter:
         return lambda record: record["step"] <= step and ("val_top1" not in record or record["epoch"] <= epoch)
 
     def start_epoch(self) -> None:
-        """Starts the progress bar of an epoch."""
+        """Starts the progress bar of an epoch, and says if its images have another size than those before."""
         position, epochs = self._state.position, self._state.config.optim.epochs
+        height, width = self._train.output(position.epoch)
+        if position.epoch and not position.step and (height, width) != self._train.output(position.epoch - 1):
+            print(f"epoch {position.epoch + 1}/{epochs}: images of {height}x{width} from here on", flush=True)
         title = f"epoch {position.epoch + 1}/{epochs}"
         self._progress = Progress(len(self._train), position.step, title, quiet=not self._ranks.is_first)
 

@@ -86,7 +86,7 @@ class Snapshot:
 
     Attributes:
         fingerprint, classes: of the dataset; the folders of the classes.
-        image_size: (height, width) of the input in pixels.
+        image_size: (height, width) of the input in evaluation, in pixels.
         config: of the run.
         model, average: weights and buffers by name; `average` is None for a run without one.
         average_updates: steps in the average.

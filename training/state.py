@@ -84,6 +84,7 @@ class TrainState:
         self.counts.clear()
         row = {
             "epoch": position.epoch,
+            "image_size": self.train.output(position.epoch - 1)[0],
             "train_loss": round(counted.loss, 5),
             "train_top1": round(counted.top1, 3),
             "val_loss": round(evaluation.loss, 5),
@@ -109,7 +110,7 @@ class TrainState:
         return Snapshot(
             fingerprint=dataset.fingerprint,
             classes=[c.folder for c in dataset.classes[: self.train.classes]],
-            image_size=list(self.train.spec.output),
+            image_size=list(self.train.eval_output),
             config=self.config,
             model=self.model.state_dict(),
             average=None if self.average is None else self.average.model.state_dict(),

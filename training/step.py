@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from feedline.pipeline.image_sizes import ImageSizes
 from feedline.training.config import Config
 from feedline.training.optim import make_optimizer
 from feedline.training.precision import Precision
@@ -52,7 +53,9 @@ class TrainStep:
             ids = [device.index] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
         if config.run.compile:
-            self._forward = torch.compile(self._forward, mode=config.run.compile_mode)
+            # Once for each size of the input: code for dynamic shapes is slower.
+            self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
+            _allow_recompiles(config.loader.sizes)
         self._watch_optimizer()
 
     def _watch_optimizer(self) -> None:
@@ -87,3 +90,9 @@ class TrainStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
+
+
+def _allow_recompiles(sizes: ImageSizes | None) -> None:
+    """Lets torch compile the network once for each size; after eight times it would run it without, silently."""
+    needed = 8 + (len(sizes.starts) if sizes else 0)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, needed)

@@ -71,7 +71,11 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
     engines = ENGINES if config.loader.engine == "auto" else (config.loader.engine,)
     return {
         f"{store} {engine}": make_loader(
-            config.replace(store=store, engine=engine), dataset, "train", device, request.ranks
+            config.replace(store=store, engine=engine, image_size=config.loader.last_size),
+            dataset,
+            "train",
+            device,
+            request.ranks,
         )
         for store in stores
         for engine in engines

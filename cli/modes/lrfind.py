@@ -29,7 +29,7 @@ def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, config = request.ranks, request.config()
     device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
-    loader = make_loader(config, dataset, "train", device, ranks)
+    loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
     print_loader(loader, config)
     end = request.end_lr or END_LR[config.optim.optimizer]
     sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)

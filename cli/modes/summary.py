@@ -10,7 +10,7 @@ from feedline.pipeline.dataset import Dataset
 def run(request: Request) -> int:
     """Prints the layer table, for the dataset's classes and size, or Tiny ImageNet's if there is no dataset."""
     config = request.config()
-    classes, size = config.loader.classes or 200, config.loader.image_size
+    classes, size = config.loader.classes or 200, config.loader.last_size
     if (Path(config.run.data) / "dataset.json").exists():
         dataset = Dataset(config.run.data)
         classes = config.loader.classes or len(dataset.classes)
