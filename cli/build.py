@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -78,9 +79,16 @@ def print_loader(loader: Loader, config: Config) -> None:
 
 
 def _sizes(loader: Loader) -> str:
-    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`."""
+    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`, and that of evaluation if it differs."""
+    if loader.part == "val":
+        return shown(loader.eval_output)
     sizes = loader.options.sizes
-    if sizes is not None and loader.part == "train":
-        return str(sizes)
-    height, width = loader.output(0)
+    last = loader.output(0) if sizes is None else (sizes.last, sizes.last)
+    text = shown(last) if sizes is None else str(sizes)
+    return text if loader.eval_output == last else f"{text}, evaluated at {shown(loader.eval_output)}"
+
+
+def shown(size: Sequence[int]) -> str:
+    """(height, width) as `32x32`."""
+    height, width = size
     return f"{height}x{width}"

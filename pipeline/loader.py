@@ -85,13 +85,20 @@ class Loader:
     def output(self, epoch: int) -> Size:
         """(height, width) in pixels of the batches of an epoch."""
         sizes = self.options.sizes
-        return self.eval_output if sizes is None or self.part == "val" else (sizes.at(epoch), sizes.at(epoch))
+        if self.part == "val":
+            return self.eval_output
+        return self._own_size if sizes is None else (sizes.at(epoch), sizes.at(epoch))
 
     @property
     def eval_output(self) -> Size:
         """(height, width) in pixels of the batches in evaluation."""
-        side = self.options.last_size
-        return (self._store.size or (224, 224)) if side is None else (side, side)
+        side = self.options.eval_size or self.options.last_size
+        return self._own_size if side is None else (side, side)
+
+    @property
+    def _own_size(self) -> Size:
+        """The size of the images, or 224 where it varies."""
+        return self._store.size or (224, 224)
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Chooses the epoch that the next loop runs, and its first batch (to resume in mid-epoch)."""
