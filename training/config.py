@@ -64,6 +64,7 @@ class RunConfig:
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
     tta: bool = key(False, "evaluate the mean of the logits of each image and its mirror image")
+    eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
     log_every: int = key(20, "steps between log lines; training waits for the device only there")
@@ -73,6 +74,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
+        require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
         require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
@@ -118,6 +120,11 @@ class Config:
             names = {f.name for f in key_fields(section)}
             sections[name] = section(**{k: v for k, v in values.items() if k in names})
         return cls(recipe, **sections)
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether the run evaluates after an epoch, counted from 1."""
+        every = self.run.eval_every
+        return epoch == self.optim.epochs or (every > 0 and epoch % every == 0)
 
     def flat(self) -> dict[str, Any]:
         """All keys and values in one dict, as `build` takes them."""

@@ -126,21 +126,20 @@ class Trainer:
         return self.out / "nonfinite.json" if self.ranks.is_first else None
 
     def _finish_epoch(self, reporter: Reporter) -> None:
-        """Evaluates, reports and saves."""
+        """Evaluates, if it is time to, reports and saves."""
         counted = self.state.counts.read()
-        started = time.perf_counter()
-        evaluation = self._evaluate()
-        self.state.position.eval_seconds += time.perf_counter() - started
+        evaluation = self._evaluate() if self.config.evaluates(self.state.position.epoch + 1) else None
         best = self.state.finish_epoch(counted, evaluation)
         reporter.epoch(best)
-        if best:
+        if best and evaluation is not None:
             self._saver.save_best(evaluation.top1)
         self._saver.save_last()
         reporter.write_history()
 
     def _evaluate(self) -> Evaluation:
+        started = time.perf_counter()
         try:
-            return evaluate(
+            evaluation = evaluate(
                 self.state.evaluated_model,
                 self.val,
                 self.state.step.precision,
@@ -150,6 +149,8 @@ class Trainer:
             )
         except InputError as error:
             raise self._save_before(error) from error
+        self.state.position.eval_seconds += time.perf_counter() - started
+        return evaluation
 
     def _stop_if_requested(self) -> None:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)

@@ -97,13 +97,12 @@ class Reporter:
         Args:
             best: its val top-1 is the best so far.
         """
-        row = self._state.position.history[-1]
+        row: Record = self._state.position.history[-1]
         self._write({"step": self._state.global_step, **row})
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f} top-1 "
-            f"{row['train_top1']:5.2f} %  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 "
-            f"{row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  stall {100 * row['stall']:.1f} %"
-            + ("  best" if best else ""),
+            f"{row['train_top1']:5.2f} %  {_val_figures(row)}  {row['images_per_s']:,.0f} images/s  "
+            f"stall {100 * row['stall']:.1f} %" + ("  best" if best else ""),
             flush=True,
         )
 
@@ -131,13 +130,17 @@ class Reporter:
     def summarise(self) -> dict[str, Any]:
         """Writes summary.json and returns its content."""
         state, train, position = self._state, self._train, self._state.position
-        target = state.config.run.target
-        reached = next((row for row in position.history if target is not None and row["val_top1"] >= target), None)
+        target, evaluated = state.config.run.target, position.evaluated
+        reached = next((row for row in evaluated if target is not None and row["val_top1"] >= target), None)
         summary = {
-            "best": _result(max(position.history, key=lambda row: row["val_top1"])),
+            "best": _result(max(evaluated, key=lambda row: row["val_top1"])),
             "last": _result(position.history[-1]),
             "target": target,
             "target_reached": None if reached is None else {key: reached[key] for key in ("epoch", "seconds")},
+            "epochs": {
+                "evaluated": [row["epoch"] for row in evaluated],
+                "skipped": [row["epoch"] for row in position.history if row not in evaluated],
+            },
             "images": {"train": train.images, "val": self._val.images},
             "images_per_s": round(state.images_per_s, 1),
             "stall": round(position.stall, 4),
@@ -158,5 +161,11 @@ class Reporter:
         return summary
 
 
-def _result(row: Mapping[str, float]) -> dict[str, float]:
+def _val_figures(row: Record) -> str:
+    if row["val_top1"] is None:
+        return "not evaluated"
+    return f"val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 {row['val_top5']:5.2f} %"
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, float]:
     return {key: row[key] for key in ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")}

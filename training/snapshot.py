@@ -54,7 +54,7 @@ class Position:
         epoch: finished epochs.
         step: steps done in the current epoch.
         train_seconds, stall_seconds, eval_seconds: time spent, over all sessions of the run.
-        history: one row per finished epoch, as in metrics.csv.
+        history: one row per finished epoch, as in metrics.csv; the val figures of epochs without evaluation are None.
         lrs: (epoch, learning rate) on log steps.
     """
 
@@ -63,13 +63,18 @@ class Position:
     train_seconds: float = 0.0
     stall_seconds: float = 0.0
     eval_seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, float | None]] = field(default_factory=list)
     lrs: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def stall(self) -> float:
         """Share of the training time in which the model waited for the loader."""
         return self.stall_seconds / self.train_seconds
+
+    @property
+    def evaluated(self) -> list[dict[str, Any]]:
+        """The rows of the epochs after which the model was evaluated."""
+        return [row for row in self.history if row["val_top1"] is not None]
 
     def add_time(self, seconds: float, stalled: float) -> None:
         """Adds training time, and how much of it was stall."""

@@ -1,7 +1,7 @@
 """--mode train: starts a run or resumes one."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,17 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
         print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {reached['seconds']:,.0f} s")
     elif target is not None:
         print(f"did not reach the target of {target} % top-1")
+    if skipped := summary["epochs"]["skipped"]:
+        evaluated = summary["epochs"]["evaluated"]
+        print(f"evaluated after {len(evaluated)} of {len(evaluated) + len(skipped)} epochs: {_listed(evaluated)}")
     print(
         f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) in epoch {best['epoch']}; "
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    """Epochs as `4, 8, 10`, a long list with its middle left out."""
+    shown = [str(epoch) for epoch in epochs]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:3], "...", *shown[-2:]])

@@ -63,3 +63,10 @@ def test_wrong_sizes_are_refused_in_one_line(dataset: Dataset, capsys: pytest.Ca
     run("train", dataset, "--out", "runs/a")
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--eval-size", "32")
     assert "--eval-size 32: the run was started with None" in line
+
+
+def test_epochs_without_evaluation_are_told(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "3", "--eval-every", "2", "--out", "runs/a") == 0
+    assert "evaluated after 2 of 3 epochs: 2, 3\n" in capsys.readouterr().out
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--eval-every", "-1")
+    assert line == "train.py: --eval-every -1: must be at least 0"
