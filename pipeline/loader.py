@@ -72,6 +72,7 @@ class Loader:
         )
         self._equip(self.output(0))
         self._epoch, self._first = 0, 0
+        self._output: Size | None = None
         self._source: Direct[Batch] | Prefetcher[Batch] | None = None
 
     def __len__(self) -> int:
@@ -100,16 +101,24 @@ class Loader:
         """The size of the images, or 224 where it varies."""
         return self._store.size or (224, 224)
 
-    def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Chooses the epoch that the next loop runs, and its first batch (to resume in mid-epoch)."""
+    def set_epoch(self, epoch: int, first: int = 0, *, output: Size | None = None) -> None:
+        """Chooses the epoch that the next loop runs.
+
+        Args:
+            epoch: counted from 0.
+            first: the first batch (to resume in mid-epoch).
+            output: (height, width) of that loop's batches in pixels, instead of the epoch's; order, windows and flips
+                stay the same.
+        """
         if not 0 <= first <= len(self):
             raise IndexError(f"batch {first}: an epoch has {len(self)}")
-        self._epoch, self._first = epoch, first
+        self._epoch, self._first, self._output = epoch, first, output
 
     def __iter__(self) -> Iterator[Batch]:
-        self._end_loop()
+        self.end_loop()
         epoch, first, self._first = self._epoch, self._first, 0
-        self._resize(self.output(epoch))
+        output, self._output = self._output, None
+        self._resize(output or self.output(epoch))
         batches = self._batches(epoch, first)
         source = self._source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
         try:
@@ -122,7 +131,7 @@ class Loader:
 
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end, and all threads. The loader may be used again."""
-        self._end_loop()
+        self.end_loop()
         self._engine.close()
 
     def _resize(self, output: Size) -> None:
@@ -139,7 +148,8 @@ class Loader:
         self.spec = _spec(self.options, augment, self._store.size, self.device)
         self._engine = make_engine(self.engine_name, self._store, self.spec)
 
-    def _end_loop(self) -> None:
+    def end_loop(self) -> None:
+        """Ends the loop under way, if one was left without an end. The engine is kept."""
         if self._source is not None:
             self._source.close()
             self._source = None

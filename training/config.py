@@ -65,6 +65,11 @@ class RunConfig:
     )
     tta: bool = key(False, "evaluate the mean of the logits of each image and its mirror image")
     eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
+    norm_images: int = key(
+        0,
+        "before each evaluation take the batch norms' means and variances again, from N augmented train images at the "
+        "size of evaluation; 0: keep those of training",
+    )
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
     log_every: int = key(20, "steps between log lines; training waits for the device only there")
@@ -75,6 +80,7 @@ class RunConfig:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
         require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
+        require(self.norm_images >= 0, "norm_images", self.norm_images, "at least 0")
         require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")

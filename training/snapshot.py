@@ -26,6 +26,7 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
     "model": (dict,),
     "average": (dict, type(None)),
     "average_updates": (int,),
+    "norms": (dict, type(None)),
     "optimizer": (dict,),
     "schedule": (dict,),
     "scaler": (dict,),
@@ -95,6 +96,8 @@ class Snapshot:
         config: of the run.
         model, average: weights and buffers by name; `average` is None for a run without one.
         average_updates: steps in the average.
+        norms: statistics of batch norms, by name, that the evaluation just before used instead of those in `model` or
+            `average`; None if there are none.
         optimizer, schedule, scaler: their state dicts.
         sums: float64 [4]: what the current epoch counted, over all ranks (see `Counts`).
         position: where the run stands.
@@ -117,11 +120,12 @@ class Snapshot:
     rng: torch.Tensor
     rng_cuda: list[torch.Tensor]
     val_top1: float | None = None
+    norms: dict[str, torch.Tensor] | None = None
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights to evaluate: the average, if there is one."""
-        return self.average or self.model
+        """The weights to evaluate: the average, if there is one, with the statistics of the evaluation just before."""
+        return {**(self.average or self.model), **(self.norms or {})}
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""
@@ -147,7 +151,7 @@ class Snapshot:
             raise InputError("not a checkpoint of this program")
         if content.get("version") != VERSION:
             raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
-        entries = _checked(content, _ENTRIES)
+        entries = _checked({"norms": None, **content}, _ENTRIES)  # older ones lack it
         recipe, config = entries.pop("recipe"), entries.pop("config")
         position = _checked(entries.pop("position"), _POSITION, "position.")
         try:

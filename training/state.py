@@ -32,6 +32,8 @@ class TrainState:
         average: the moving average of the weights, None if there is none.
         counts: loss and accuracy of the current epoch.
         position: where the run stands.
+        norms: statistics of batch norms that the evaluation just before used instead of those of training; None if
+            there are none, or training went on.
     """
 
     def __init__(self, config: Config, model: nn.Module, train: Loader, ranks: Ranks = ALONE) -> None:
@@ -44,6 +46,7 @@ class TrainState:
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
         self.counts = Counts(train.device, ranks)
         self.position = Position()
+        self.norms: dict[str, torch.Tensor] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -124,6 +127,7 @@ class TrainState:
             rng=torch.get_rng_state(),
             rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
             val_top1=val_top1,
+            norms=self.norms,
         )
 
     def restore(self, snapshot: Snapshot, run: Path) -> None:

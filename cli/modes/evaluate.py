@@ -20,7 +20,9 @@ from feedline.training.config import Config
 from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
+from feedline.training.norms import with_new_statistics
 from feedline.training.precision import Precision
+from feedline.training.ranks import Ranks
 from feedline.training.records import write_csv
 from feedline.training.snapshot import Snapshot
 
@@ -40,9 +42,12 @@ def run(request: Request) -> int:
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, "val", device, ranks)
         print_loader(loader, config)
-        if loader.output(0) != tuple(snapshot.image_size):
+        resized = loader.output(0) != tuple(snapshot.image_size)
+        if resized:
             print(f"evaluated at {shown(loader.output(0))}, in training at {shown(snapshot.image_size)}", flush=True)
         precision = Precision.choose(config.run, device)
+        if config.run.norm_images and (resized or config.run.norm_images != snapshot.config.run.norm_images):
+            model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, tta=config.run.tta, ranks=ranks)
     if ranks.is_first:
         _report(request.folder(), config, loader, path, evaluation)
@@ -55,6 +60,19 @@ def _config(snapshot: Snapshot, data: str, given: Mapping[str, Any]) -> Config:
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)
     return config
+
+
+def _with_new_statistics(
+    model: nn.Module, config: Config, dataset: Dataset, snapshot: Snapshot, precision: Precision, ranks: Ranks
+) -> nn.Module:
+    """The norms of a checkpoint hold for the size and the number of images of its run."""
+    train = make_loader(config, dataset, "train", next(model.parameters()).device, ranks)
+    print(f"norm statistics of {config.run.norm_images:,} train images", flush=True)
+    epoch, images = max(snapshot.position.epoch - 1, 0), config.run.norm_images
+    try:
+        return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)
+    finally:
+        train.close()
 
 
 def _load(request: Request, dataset: Dataset) -> tuple[Path, Snapshot]:

@@ -70,3 +70,20 @@ def test_epochs_without_evaluation_are_told(dataset: Dataset, capsys: pytest.Cap
     assert "evaluated after 2 of 3 epochs: 2, 3\n" in capsys.readouterr().out
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--eval-every", "-1")
     assert line == "train.py: --eval-every -1: must be at least 0"
+
+
+def test_eval_takes_norm_statistics_again_where_they_do_not_hold(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For another size, or when asked to; else the checkpoint has those that gave its number."""
+    assert run("train", dataset, "--norm-images", "24", "--out", "runs/a") == 0
+    best = json.loads(Path("runs/a/summary.json").read_text())["best"]
+    losses = []
+    for flags in ([], ["--eval-size", "24"], ["--eval-size", "24", "--norm-images", "0"], ["--norm-images", "48"]):
+        capsys.readouterr()
+        assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", *flags, "--out", "runs/e") == 0
+        told = "norm statistics of" in capsys.readouterr().out
+        assert told == (flags in (["--eval-size", "24"], ["--norm-images", "48"]))
+        losses.append(json.loads(Path("runs/e/eval.json").read_text())["loss"])
+    assert losses[0] == pytest.approx(best["val_loss"], abs=1e-4)
+    assert len(set(losses)) == 4
