@@ -1,7 +1,38 @@
 """ResNet18 for small images."""
 
+import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models import resnet
+
+from feedline.model.compiled import usable
+from feedline.model.conv import conv
+from feedline.model.norm import norm, second_use
+
+
+class BasicBlock(resnet.BasicBlock):
+    """torchvision's block, with norms, ReLUs and shortcut in one go where the kernels can do it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Float [B, channels, height, width] to the same with the block's channels and stride."""
+        if not usable(x):
+            return super().forward(x)  # type: ignore[no-any-return]
+        shortcut = second_use(x)
+        if self.downsample is not None:
+            shortcut = norm(self.downsample[1], conv(self.downsample[0], shortcut), relu=False)
+        y = norm(self.bn1, conv(self.conv1, x))
+        return norm(self.bn2, conv(self.conv2, y), shortcut)
+
+
+class ResNet(resnet.ResNet):
+    """torchvision's network, the same way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Float [B, 3, height, width] to logits [B, classes]."""
+        x = self.maxpool(norm(self.bn1, conv(self.conv1, x)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        logits: torch.Tensor = self.fc(self.avgpool(x).flatten(1))
+        return logits
 
 
 def resnet18(num_classes: int) -> ResNet:
