@@ -1,9 +1,10 @@
 """What a configuration builds: device, loaders, model."""
 
 import dataclasses
+import inspect
 import os
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -62,9 +63,23 @@ def make_loader(
 
 
 def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
-    """Builds the model, with weights drawn from the seed."""
+    """Builds the model, with weights drawn from the seed.
+
+    Raises:
+        InputError: if an option is set that the network does not take.
+    """
     torch.manual_seed(config.run.seed)
-    return network(config.loader.classes or len(dataset.classes))
+    return build_network(network, config.loader.classes or len(dataset.classes), config.model.changed())
+
+
+def build_network(network: Network, classes: int, options: Mapping[str, Any]) -> nn.Module:
+    """Calls a network's function with the number of classes and the options that are set. Raises as `make_model`."""
+    parameters = inspect.signature(network).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for name, value in options.items():
+        if name not in parameters and not takes_all:
+            raise InputError(f"`{name}={value}`: this network does not take it; leave it out, or add the keyword to it")
+    return network(classes, **options)
 
 
 def print_loader(loader: Loader, config: Config) -> None:

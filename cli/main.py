@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
 
     Args:
         argv: the arguments (default: the process's).
-        network: builds the model: number of classes -> float [B, 3, height, width] to logits [B, classes].
+        network: builds the model: number of classes -> float [B, 3, height, width] to logits [B, classes]. It may
+            take the options of the model (`drop_path`, ...) as keywords; only those that are set are passed.
 
     Returns:
         The exit status: 0; 2 after an error that was printed in one line; 128 + the signal for a run that was stopped.

@@ -15,6 +15,31 @@ from feedline.pipeline.options import LoaderOptions, key, require
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """Options of the network. Those with a default value are not passed to it, so that any network can be used."""
+
+    zero_init: bool = key(False, "the last norm of each block starts at 0, so the block starts as its shortcut")
+    dirac_init: bool = key(False, "the first filters of the convolutions in the blocks start as the identity")
+    norm_momentum: float = key(0.1, "share of a new batch in the running statistics of the norms")
+    norm_eps: float = key(1e-5, "what the norms add to the variance")
+    drop_path: float = key(
+        0.0,
+        "stochastic depth: chance that an image skips the last block's branch; less in earlier blocks, 0 in the first",
+    )
+    head_bias: bool = key(True, "the last layer has a bias; --no-head-bias holds it at 0")
+
+    def __post_init__(self) -> None:
+        require(0 < self.norm_momentum <= 1, "norm_momentum", self.norm_momentum, "above 0 and at most 1")
+        require(0 < self.norm_eps < 1, "norm_eps", self.norm_eps, "between 0 and 1")
+        require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "in [0, 1)")
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        values = {field.name: getattr(self, field.name) for field in key_fields(ModelConfig)}
+        return {name: value for name, value in values.items() if value != getattr(ModelConfig, name)}
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """The optimizer, and the learning rate over the run."""
 
@@ -105,6 +130,7 @@ class Config:
 
     recipe: str
     loader: LoaderOptions
+    model: ModelConfig
     optim: OptimConfig
     run: RunConfig
 
@@ -141,7 +167,7 @@ class Config:
         return Config.build(self.recipe, {**self.flat(), **translate_old_keys(values, self.loader.augment)})
 
 
-SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "optim": OptimConfig, "run": RunConfig}
+SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "model": ModelConfig, "optim": OptimConfig, "run": RunConfig}
 
 
 def key_fields(section: Any) -> "list[dataclasses.Field[Any]]":

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from feedline.model import share_draws
 from feedline.pipeline.image_sizes import ImageSizes
 from feedline.training.config import Config
 from feedline.training.optim import make_optimizer
@@ -37,6 +38,7 @@ class TrainStep:
         memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
         if ranks.is_distributed and config.run.sync_bn:
             model = synchronised(model, device)
+        share_draws(model, ranks.rank, ranks.world_size)
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         # A fused optimizer does not report which steps the scaler skipped.
         self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)

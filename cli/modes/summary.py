@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from feedline.cli.build import build_network
 from feedline.cli.request import Request
 from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
@@ -17,5 +18,6 @@ def run(request: Request) -> int:
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
         Dataset(config.run.data)  # raises: this was asked for
-    print(layer_table(request.network(classes), (3, size or 224, size or 224)))
+    model = build_network(request.network, classes, config.model.changed())
+    print(layer_table(model, (3, size or 224, size or 224)))
     return 0
