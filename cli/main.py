@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--start-lr", type=float, help="lrfind: the first learning rate (default: --end-lr / 100,000)")
     p.add_argument(
-        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10, or 0.1 for adam and adamw)"
+        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"
     )
     p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
     p.add_argument("--seconds", type=float, default=2.0, help="bench: minimum length of a round (default: 2)")

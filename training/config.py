@@ -43,11 +43,21 @@ class ModelConfig:
 class OptimConfig:
     """The optimizer, and the learning rate over the run."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = key("sgd", "sgd has Nesterov momentum")
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = key(
+        "sgd", "sgd has Nesterov momentum; muon trains filters of convolutions as matrices, and the rest by sgd"
+    )
     max_lr: float | Literal["auto"] = key(
         0.1, "peak of the learning rate; auto: what the last LR range test recommends"
     )
-    momentum: float = key(0.9, "momentum of sgd, first beta of adam and adamw")
+    momentum: float = key(0.9, "momentum of sgd (also in muon), first beta of adam and adamw")
+    muon_sgd_ratio: float = key(
+        1.0, "muon: learning rate of what sgd trains (first convolution, norms, last layer) / that of the filters"
+    )
+    muon_momentum: float = key(0.6, "muon: momentum of the filters")
+    muon_steps: int = key(3, "muon: Newton-Schulz iterations per step")
+    muon_renorm: bool = key(
+        True, "muon: keep each filter bank at a norm of sqrt(outputs), without weight decay; needs a norm behind it"
+    )
     weight_decay: float = key(5e-4, "weight decay, except on norms and biases")
     label_smoothing: float = key(0.0, "share of the target that is spread over all classes")
     clip_grad: float = key(0.0, "largest norm of the gradient; 0 for no limit")
@@ -63,6 +73,9 @@ class OptimConfig:
     def __post_init__(self) -> None:
         require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(self.muon_sgd_ratio > 0, "muon_sgd_ratio", self.muon_sgd_ratio, "above 0")
+        require(0 <= self.muon_momentum < 1, "muon_momentum", self.muon_momentum, "in [0, 1)")
+        require(1 <= self.muon_steps <= 20, "muon_steps", self.muon_steps, "in 1..20")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "at least 0")

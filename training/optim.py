@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from feedline.training.config import OptimConfig
+from feedline.training.muon import Muon
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -19,7 +20,24 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: bool) -> torch.optim.Optimizer:
+def muon_groups(config: OptimConfig, model: nn.Module, lr: float) -> list[dict[str, object]]:
+    """The filters of all convolutions but the first, and what SGD trains: weights with decay, all others without.
+
+    `lr_ratio` is the group's learning rate / that of the filters.
+    """
+    filters = [p for p in model.parameters() if p.requires_grad and p.ndim == 4][1:]
+    taken = {id(p) for p in filters}
+    first: dict[str, object] = {"params": filters, "weight_decay": config.weight_decay, "filters": True}
+    rest = parameter_groups(model, config.weight_decay)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in taken]  # type: ignore[attr-defined]
+        group |= {"lr": lr * config.muon_sgd_ratio, "lr_ratio": config.muon_sgd_ratio}
+    return [first | {"lr_ratio": 1.0, "momentum": config.muon_momentum}, *rest]
+
+
+def make_optimizer(
+    config: OptimConfig, model: nn.Module, lr: float, *, fused: bool, matrix_dtype: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
     """Builds the optimizer.
 
     Args:
@@ -27,7 +45,18 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
         model: the model to train.
         lr: learning rate at the start.
         fused: one kernel per step; False with a gradient scaler: a fused optimizer does not report skipped steps.
+        matrix_dtype: in which muon makes matrices orthogonal: bf16 or float32.
     """
+    if config.optimizer == "muon":
+        return Muon(
+            muon_groups(config, model, lr),
+            lr,
+            config.momentum,
+            steps=config.muon_steps,
+            renorm=config.muon_renorm,
+            dtype=matrix_dtype,
+            fused=fused,
+        )
     groups = parameter_groups(model, config.weight_decay)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
@@ -45,7 +74,7 @@ def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_p
     share = config.pct_start if config.peak_epoch is None else config.peak_epoch / config.epochs
     return OneCycleLR(
         optimizer,
-        max_lr=config.max_lr,
+        max_lr=[config.max_lr * group.get("lr_ratio", 1.0) for group in optimizer.param_groups],
         total_steps=config.epochs * steps_per_epoch,
         pct_start=share,
         anneal_strategy=config.anneal,

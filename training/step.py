@@ -41,7 +41,9 @@ class TrainStep:
         share_draws(model, ranks.rank, ranks.world_size)
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         # A fused optimizer does not report which steps the scaler skipped.
-        self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)
+        self.optimizer = make_optimizer(
+            self.config, self.model, lr, fused=not self.precision.scales, matrix_dtype=self.precision.matrix_dtype
+        )
         self.scaler = self.precision.scaler()
         self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
         self.updated = False

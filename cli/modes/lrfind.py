@@ -17,7 +17,7 @@ from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
 from feedline.training.precision import Precision
 
-END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # higher than any network trains with
+END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
 MEANING = {
     "minimum": "lowest loss (the rule of the assignment); often too high for a long run",
     "steepest": "fastest fall of the loss in the decade before that",
