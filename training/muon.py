@@ -29,7 +29,8 @@ def orthogonalised(matrix: torch.Tensor, steps: int, dtype: torch.dtype) -> torc
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = (matrix / matrix.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)).to(dtype)
+    norm = matrix.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)
+    x = matrix.to(dtype) / norm.to(dtype)
     x = x.mT if tall else x
     product: Callable[..., torch.Tensor] = torch.addmm if x.ndim == 2 else torch.baddbmm
     for _ in range(steps):
@@ -111,7 +112,8 @@ class Muon(torch.optim.Optimizer):
         state = self.state[p]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(p)
-        buffer: torch.Tensor = state["momentum_buffer"].mul_(momentum).add_(p.grad)
+        buffer: torch.Tensor = state["momentum_buffer"]
+        torch.add(p.grad, buffer, alpha=momentum, out=buffer)  # one pass over the memory
         return p.grad.add(buffer, alpha=momentum)
 
     def _step_sgd(self, parameters: list[torch.Tensor], group: dict[str, Any]) -> None:
