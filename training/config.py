@@ -63,12 +63,18 @@ class OptimConfig:
     clip_grad: float = key(0.0, "largest norm of the gradient; 0 for no limit")
     ema: float = key(0.0, "evaluate an exponential moving average of the weights, with this decay; 0 for none")
     epochs: int = key(50, "passes over the training images")
+    schedule: Literal["onecycle", "trapezoid"] = key(
+        "onecycle",
+        "onecycle rises and falls; trapezoid rises, stays at the peak and falls linearly to 0: until it falls, a "
+        "run can be resumed with other --epochs",
+    )
     pct_start: float = key(0.3, "share of the run in which the learning rate rises")
     peak_epoch: float | None = key(None, "the epoch of the peak; overrides --pct-start")
     div_factor: float = key(25.0, "peak / start of the learning rate")
-    final_div_factor: float = key(1e4, "start / end of the learning rate; 1 for no annihilation")
-    anneal: Literal["cos", "linear"] = key("cos", "shape of the rise and fall")
-    cycle_momentum: bool = key(False, "momentum falls to 0.85 at the peak and rises to 0.95 again")
+    final_div_factor: float = key(1e4, "onecycle: start / end of the learning rate; 1 for no annihilation, inf for 0")
+    cooldown: float = key(0.2, "trapezoid: share of the run in which the learning rate falls; 0 for no fall")
+    anneal: Literal["cos", "linear"] = key("cos", "onecycle: shape of the rise and fall")
+    cycle_momentum: bool = key(False, "onecycle: momentum falls to 0.85 at the peak and rises to 0.95 again")
 
     def __post_init__(self) -> None:
         require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
@@ -86,6 +92,15 @@ class OptimConfig:
         require(self.peak_epoch is None or 0 < self.peak_epoch < self.epochs, "peak_epoch", self.peak_epoch, wanted)
         require(self.div_factor >= 1, "div_factor", self.div_factor, "at least 1")
         require(self.final_div_factor > 0, "final_div_factor", self.final_div_factor, "above 0")
+        if self.schedule == "trapezoid":
+            wanted = f"at least 0 and at most 1 - {self.warmup:g}, the share of the rise"
+            require(0 <= self.cooldown <= 1 - self.warmup, "cooldown", self.cooldown, wanted)
+            require(not self.cycle_momentum, "cycle_momentum", self.cycle_momentum, "off with a trapezoid")
+
+    @property
+    def warmup(self) -> float:
+        """Share of the run in which the learning rate rises."""
+        return self.pct_start if self.peak_epoch is None else self.peak_epoch / self.epochs
 
 
 @dataclass(frozen=True)
