@@ -14,7 +14,18 @@ from feedline.training.ranks import may_restart, restarted
 from feedline.training.snapshot import Snapshot
 
 # What may change when a run is resumed: none of it changes the result.
-FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every", "target"}
+FREE_ON_RESUME = {
+    "data",
+    "store",
+    "engine",
+    "decode",
+    "threads",
+    "torch_threads",
+    "device",
+    "log_every",
+    "save_every",
+    "target",
+}
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,9 @@ class RunConfig:
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
+    torch_threads: int | None = key(
+        None, "threads in which torch computes on the CPU (default: torch's choice, one per core)"
+    )
     tta: bool = key(False, "evaluate the mean of the logits of each image and its mirror image")
     eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
     norm_images: int = key(
@@ -131,6 +134,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
+        ok = self.torch_threads is None or self.torch_threads >= 1
+        require(ok, "torch_threads", self.torch_threads, "at least 1")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
         require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
         require(self.norm_images >= 0, "norm_images", self.norm_images, "at least 0")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.machine import cores_in_use, use_torch_threads
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start
 from feedline.pipeline.dataset import Dataset
@@ -23,6 +24,7 @@ def run(request: Request) -> int:
     config, dataset = start.config, Dataset(start.config.run.data)
     if start.snapshot is not None:
         start.snapshot.check_dataset(dataset, start.out)
+    use_torch_threads(config.run)
     device = choose_device(config.run.device, ranks)
     with memory_errors(config, ranks):
         train = make_loader(config, dataset, "train", device, ranks)
@@ -32,7 +34,7 @@ def run(request: Request) -> int:
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
         _prepare_resumed(start, trainer)
         try:
-            with stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
+            with cores_in_use(device, ranks), stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
                 summary = trainer.fit()
         except Interrupted:
             command = f"{command_line('train')} --mode train --resume {shlex.quote(str(start.out))}"
