@@ -2,8 +2,8 @@
 
 import contextlib
 import getpass
+import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,8 @@ import torch
 
 from feedline.training.config import RunConfig
 from feedline.training.ranks import Ranks
+
+logger = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -33,7 +35,7 @@ def cores_in_use(device: torch.device, ranks: Ranks) -> Iterator[None]:
         if device.type == "cpu" and ranks.is_first:
             load, cores = _load(), os.cpu_count() or 1
             if warning := busy_warning(load, cores, torch.get_num_threads() * ranks.local_size, others):
-                print(warning, file=sys.stderr, flush=True)
+                logger.warning(warning)
         yield
 
 
