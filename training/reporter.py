@@ -36,6 +36,7 @@ class Reporter:
         keep = self._is_older() if state.global_step else None
         self._log = Log(out / "log.jsonl", keep, write=ranks.is_first)
         self._progress: Progress | None = None
+        self._logged = self._images_and_seconds()  # at the last log line
         self.write_history()  # the run may have been interrupted between the last checkpoint and this
 
     def _is_older(self) -> Callable[[Record], bool]:
@@ -70,6 +71,10 @@ class Reporter:
     def log(self, counted: EpochCounts, lr: float) -> None:
         """Logs a step.
 
+        `images_per_s` is the mean of training since the start, over all sessions and with the compile time;
+        `images_per_s_last` is the speed of the steps since the last log line, which the console shows. Both leave
+        evaluation out.
+
         Args:
             counted: the current epoch so far.
             lr: of the step.
@@ -82,14 +87,25 @@ class Reporter:
             "top1": counted.top1,
             "lr": lr,
             "images_per_s": state.images_per_s,
+            "images_per_s_last": self._speed_of_last_steps(),
             "stall": state.position.stall,
         }
         self._write(record)
         if self._progress is not None:
             self._progress.show(
                 f"loss {record['loss']:.3f}  top-1 {record['top1']:.1f} %  LR {lr:.2e}  "
-                f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
+                f"{record['images_per_s_last']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
             )
+
+    def _images_and_seconds(self) -> tuple[int, float]:
+        """Images trained on since the start, and the seconds that it took."""
+        return self._state.global_step * self._train.batch_size, self._state.position.train_seconds
+
+    def _speed_of_last_steps(self) -> float:
+        """Images per second since the last log line, or since the run was resumed."""
+        (images, seconds), (images_before, seconds_before) = self._images_and_seconds(), self._logged
+        self._logged = images, seconds
+        return (images - images_before) / (seconds - seconds_before)
 
     def epoch(self, best: bool) -> None:
         """Logs and prints the epoch that was finished last.

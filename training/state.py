@@ -74,7 +74,7 @@ class TrainState:
 
     @property
     def images_per_s(self) -> float:
-        """Images per second of training, over the whole run, without evaluation."""
+        """Images per second of training: the mean since the start, with compile time and without evaluation."""
         return self.global_step * self.train.batch_size / self.position.train_seconds
 
     def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation | None) -> bool:

@@ -1,6 +1,7 @@
 import csv
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def test_a_row_logged_before_a_lost_checkpoint_is_not_logged_twice(config: Make,
     assert [r["step"] for r in log_of(run.out)] == [2, 4, 6, 6]
     trainer(c, "run", snapshot).fit()
     assert [r["step"] for r in log_of(run.out)] == [2, 4, 6, 6, 8, 10, 12, 12]
+
+
+def test_the_log_has_the_speed_of_the_last_steps_beside_the_mean(config: Make, trainer: Build) -> None:
+    """The images between two lines / their seconds, which the means imply; a resumed run starts anew."""
+    c = config(epochs=2)
+    stopped = fit_until(trainer, c, "run", 8)
+    rest = trainer(c, "run", checkpoint.load(stopped.out / "last.pt"))
+    rest.fit()
+    lines = [r for r in log_of(rest.out) if "val_top1" not in r]
+    assert [r["step"] for r in lines] == [2, 4, 6, 8, 10, 12]
+    assert lines[0]["images_per_s_last"] == lines[0]["images_per_s"]
+    for before, line in (*pairwise(lines[:4]), *pairwise(lines[4:])):
+        seconds = [r["step"] * 16 / r["images_per_s"] for r in (before, line)]
+        assert 2 * 16 / line["images_per_s_last"] == pytest.approx(seconds[1] - seconds[0])
+    assert lines[4]["images_per_s_last"] > 0
 
 
 def test_on_record_gets_every_record(config: Make, trainer: Build) -> None:
