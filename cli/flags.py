@@ -71,6 +71,8 @@ def as_words(flags: Mapping[str, Any]) -> list[str]:
     for name, value in flags.items():
         if isinstance(value, bool):
             words.append(flag(name) if value else flag(f"no_{name}"))
+        elif isinstance(value, (list, tuple)):
+            words += [flag(name), ",".join(map(str, value))]
         else:
             words += [flag(name), str(value)]
     return words
