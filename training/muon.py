@@ -12,6 +12,11 @@ from torch.optim.sgd import sgd
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, from the post
 EPS = 1e-7
+# Up to three iterations on Gram matrices are within 4 % of the exact result in bf16, also for singular values over 3
+# decades (32 to 512 rows; 1.4 % for 512, the plain iteration 0.8 %). Five are not: 39 %.
+GRAM_STEPS = 3
+
+Product = Callable[..., torch.Tensor]
 
 
 def orthogonalised(matrix: torch.Tensor, steps: int, dtype: torch.dtype) -> torch.Tensor:
@@ -32,11 +37,32 @@ def orthogonalised(matrix: torch.Tensor, steps: int, dtype: torch.dtype) -> torc
     norm = matrix.norm(dim=(-2, -1), keepdim=True).clamp(min=EPS)
     x = matrix.to(dtype) / norm.to(dtype)
     x = x.mT if tall else x
-    product: Callable[..., torch.Tensor] = torch.addmm if x.ndim == 2 else torch.baddbmm
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = product(x, product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    product: Product = torch.addmm if x.ndim == 2 else torch.baddbmm
+    if steps <= GRAM_STEPS and x.shape[-1] > 2 * x.shape[-2]:
+        x = _iterated_on_gram(x, steps, product)
+    else:
+        for _ in range(steps):
+            gram = x @ x.mT
+            x = product(x, product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def _iterated_on_gram(x: torch.Tensor, steps: int, product: Product) -> torch.Tensor:
+    """The same iterations on the small square matrix x x^T: half the operations where x is nine times as wide.
+
+    Each iteration is x <- f x with f = a + b g + c g g and g = x x^T, so g becomes f g f, and the factors are
+    multiplied before they meet x.
+    """
+    a, b, c = COEFFICIENTS
+    gram, factors = x @ x.mT, None
+    for step in range(1, steps + 1):
+        factor = product(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        factors = factor if factors is None else factor @ factors
+        if step < steps:
+            gram = factor @ gram @ factor
+    assert factors is not None
+    return factors @ x
 
 
 class Muon(torch.optim.Optimizer):

@@ -45,12 +45,28 @@ def test_orthogonalising_keeps_the_singular_vectors(shape: tuple[int, int]) -> N
     torch.testing.assert_close(orthogonalised(torch.stack([matrix, 2 * matrix]), 3, torch.float32)[1], alone)
 
 
-def test_bf16_is_close_to_float32() -> None:
+@pytest.mark.parametrize("shape", [(16, 144), (16, 24), (24, 16), (2, 16, 144)])
+def test_three_steps_are_the_published_iteration(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    matrix = torch.randn(32, 288)
+    matrix = torch.randn(shape, dtype=torch.float64)
+    tall = shape[-2] > shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True)
+    for _ in range(3):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    torch.testing.assert_close(orthogonalised(matrix, 3, torch.float64), x.mT if tall else x)
+
+
+@pytest.mark.parametrize("decades", [0, 3])
+def test_bf16_is_close_to_float32(decades: int) -> None:
+    """Also where the singular values of the matrix span three decades."""
+    torch.manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 32))[0] for n in (32, 288))
+    matrix = left @ torch.logspace(0, -decades, 32).diag() @ right.mT
     exact, rounded = (orthogonalised(matrix, 3, dtype) for dtype in (torch.float32, torch.bfloat16))
     assert rounded.dtype is torch.bfloat16
-    assert (rounded - exact).norm() < 0.02 * exact.norm()
+    assert (rounded - exact).norm() < 0.06 * exact.norm()
 
 
 def test_a_step_is_the_published_one() -> None:
