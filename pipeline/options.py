@@ -81,7 +81,8 @@ class LoaderOptions:
     augment: Sequence[str] = key(
         ("auto-crop", "flip"),
         "augmentations of train images, comma-separated: pad-crop:4, "
-        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, or auto-crop (pad-crop where images share "
+        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, alternating-flip (mirrored in every second "
+        "epoch), or auto-crop (pad-crop where images share "
         "one size, else random-resized-crop)",
     )
     crop_fraction: float | None = key(

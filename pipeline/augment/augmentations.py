@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline.augment.alternating_flip import AlternatingFlip
 from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
@@ -39,10 +40,11 @@ class AutoCrop:
 
 NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
 
-Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Flip
+Mirror = Flip | AlternatingFlip
+Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Mirror
 # The order in which lists and help show them.
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    kind.name: kind for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip)
+    kind.name: kind for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip, AlternatingFlip)
 }
 
 
@@ -58,7 +60,7 @@ class Augmentations:
 
     output: Size
     crop: Crop
-    flip: Flip | None = None
+    flip: Mirror | None = None
 
     def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Windows, int32 [B, 4], (y, x, height, width) in pixels, and flips, bool [B]."""
@@ -85,11 +87,11 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
         InputError: if a name is unknown, an argument cannot be read, or there are two crops or two of a kind.
     """
     parsed = [_parse_item(item.strip()) for item in items]
-    crops = [a.name for a in parsed if not isinstance(a, Flip)]
-    if len(crops) > 1:
-        raise InputError(f"`augment={','.join(items)}`: {crops[0]} and {crops[1]}; one crop at most")
-    if len(parsed) - len(crops) > 1:
-        raise InputError(f"`augment={','.join(items)}`: flip is there twice")
+    flips = [a.name for a in parsed if isinstance(a, Mirror)]
+    crops = [a.name for a in parsed if not isinstance(a, Mirror)]
+    for names, kind in ((crops, "crop"), (flips, "flip")):
+        if len(names) > 1:
+            raise InputError(f"`augment={','.join(items)}`: {names[0]} and {names[1]}; one {kind} at most")
     return parsed
 
 
@@ -125,9 +127,9 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
         InputError: as `parse` does.
     """
     crop: Crop = Center()
-    flip = None
+    flip: Mirror | None = None
     for augmentation in parse(items):
-        if isinstance(augmentation, Flip):
+        if isinstance(augmentation, Mirror):
             flip = augmentation
         else:
             crop = augmentation.resolve(image) if isinstance(augmentation, AutoCrop) else augmentation

@@ -82,7 +82,8 @@ def test_a_list_keeps_its_order_and_may_be_empty() -> None:
         (["flip:0.5"], "`augment=flip:0.5`: flip takes no argument"),
         (["pad-crop", "center"], "`augment=pad-crop,center`: pad-crop and center; one crop at most"),
         (["center", "flip", "center"], "center and center; one crop at most"),
-        (["flip", "flip"], "`augment=flip,flip`: flip is there twice"),
+        (["flip", "flip"], "`augment=flip,flip`: flip and flip; one flip at most"),
+        (["alternating-flip", "flip"], "alternating-flip and flip; one flip at most"),
     ],
 )
 def test_a_wrong_list_is_refused(items: list[str], message: str) -> None:
