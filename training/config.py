@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from feedline.pipeline.augment import translate_old_keys
 from feedline.pipeline.options import LoaderOptions, key, require
+from feedline.training.mixing import MixConfig
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Config:
     recipe: str
     loader: LoaderOptions
     optim: OptimConfig
+    mix: MixConfig
     run: RunConfig
 
     @classmethod
@@ -123,7 +125,7 @@ class Config:
         return Config.build(self.recipe, {**self.flat(), **translate_old_keys(values, self.loader.augment)})
 
 
-SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "optim": OptimConfig, "run": RunConfig}
+SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "optim": OptimConfig, "mix": MixConfig, "run": RunConfig}
 
 
 def key_fields(section: Any) -> "list[dataclasses.Field[Any]]":

@@ -72,7 +72,7 @@ class Reporter:
             lr: of the step.
         """
         state = self._state
-        record = {
+        record: dict[str, Any] = {
             "step": state.global_step,
             "epoch": state.epochs,
             "loss": counted.loss,
@@ -84,7 +84,7 @@ class Reporter:
         self._write(record)
         if self._progress is not None:
             self._progress.show(
-                f"loss {record['loss']:.3f}  top-1 {record['top1']:.1f} %  LR {lr:.2e}  "
+                f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  LR {lr:.2e}  "
                 f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
             )
 
@@ -97,10 +97,10 @@ class Reporter:
         row = self._state.position.history[-1]
         self._write({"step": self._state.global_step, **row})
         print(
-            f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f} top-1 "
-            f"{row['train_top1']:5.2f} %  val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 "
-            f"{row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  stall {100 * row['stall']:.1f} %"
-            + ("  best" if best else ""),
+            f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
+            f"{_shown(' top-1', row['train_top1'], '5.2f')}  val loss {row['val_loss']:.3f} top-1 "
+            f"{row['val_top1']:5.2f} % top-5 {row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  "
+            f"stall {100 * row['stall']:.1f} %{'  best' if best else ''}",
             flush=True,
         )
 
@@ -155,5 +155,10 @@ class Reporter:
         return summary
 
 
-def _result(row: Mapping[str, float]) -> dict[str, float]:
+def _shown(name: str, percent: float | None, form: str) -> str:
+    """A part of a line; empty without a value, as training accuracy with mixed labels is."""
+    return "" if percent is None else f"{name} {percent:{form}} %"
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row[key] for key in ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")}

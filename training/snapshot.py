@@ -63,7 +63,7 @@ class Position:
     train_seconds: float = 0.0
     stall_seconds: float = 0.0
     eval_seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     lrs: list[tuple[float, float]] = field(default_factory=list)
 
     @property

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.mixing import Mix, MixBatch
 from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
 
 
@@ -126,6 +127,16 @@ class Plan:
         if self._chunk is None or self._chunk[:2] != (epoch, number):
             self._chunk = (epoch, number, self._compute(epoch, number))
         return self._chunk[2][place]
+
+    def mixing(self, mix: Mix, epoch: int, k: int, size: tuple[int, int]) -> MixBatch:
+        """How this rank's images of batch `k` are mixed. The share of each rank must be even.
+
+        Args:
+            mix: what to draw.
+            epoch, k: the batch.
+            size: (height, width) of the images in pixels.
+        """
+        return mix.batch(self._share(k)[::2] // 2, size, seed=self.seed, epoch=epoch)
 
     def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
         """The images of batch `k` of all ranks, in order: int64 [B]."""
