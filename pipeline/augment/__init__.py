@@ -2,7 +2,8 @@
 
 An augmentation says what the plan draws for an image: arrays that are a function of (seed, epoch, image id). Crops
 choose a window, flips whether it is mirrored; an engine cuts, mirrors and normalises in one pass (DALI's `slice`
-and `crop_mirror_normalize`, the torch engine's kernel), so neither costs a pass over the pixels.
+and `crop_mirror_normalize`, the torch engine's kernel), so neither costs a pass over the pixels. The others edit the
+pixels of the windows (`Edit`), before these are normalised.
 
 Loader, recipes and command line write them the same way: `pad-crop:4`, `flip`.
 """
@@ -10,6 +11,8 @@ Loader, recipes and command line write them the same way: `pad-crop:4`, `flip`.
 from feedline.pipeline.augment.alternating_flip import AlternatingFlip
 from feedline.pipeline.augment.augmentations import Augmentations, canonical, parse, resolve_training
 from feedline.pipeline.augment.center import Center
+from feedline.pipeline.augment.color_jitter import ColorJitter
+from feedline.pipeline.augment.erasing import Erasing
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.old_keys import translate_old_keys
 from feedline.pipeline.augment.pad_crop import PadCrop
@@ -19,6 +22,8 @@ __all__ = [
     "AlternatingFlip",
     "Augmentations",
     "Center",
+    "ColorJitter",
+    "Erasing",
     "Flip",
     "PadCrop",
     "RandomResizedCrop",

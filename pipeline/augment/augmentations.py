@@ -1,4 +1,4 @@
-"""Lists of augmentations: parsing, and windows and flips for the plan."""
+"""Lists of augmentations: parsing, and windows, flips and edits for the plan."""
 
 import dataclasses
 import re
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.augment.alternating_flip import AlternatingFlip
 from feedline.pipeline.augment.center import Center
+from feedline.pipeline.augment.color_jitter import ColorJitter
+from feedline.pipeline.augment.erasing import Erasing
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
-from feedline.pipeline.augment.types import Crop, Size
+from feedline.pipeline.augment.types import Crop, Editor, Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.edits import Edit, Part
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,12 @@ class AutoCrop:
 NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
 
 Mirror = Flip | AlternatingFlip
-Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Mirror
-# The order in which lists and help show them.
+Editing = ColorJitter | Erasing
+Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Mirror | Editing
+# The order in which they are done, and in which lists and help show them.
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    kind.name: kind for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip, AlternatingFlip)
+    kind.name: kind
+    for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip, AlternatingFlip, ColorJitter, Erasing)
 }
 
 
@@ -56,20 +61,31 @@ class Augmentations:
         output: (height, width) of a batch in pixels.
         crop: chooses the windows.
         flip: chooses the images to mirror; None for no flips.
+        editors: change the pixels of windows, in this order.
     """
 
     output: Size
     crop: Crop
     flip: Mirror | None = None
+    editors: tuple[Editor, ...] = ()
 
     def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Windows, int32 [B, 4], (y, x, height, width) in pixels, and flips, bool [B]."""
         window = self.crop.windows(draw, self.output)
         return window, np.zeros(len(draw.ids), dtype=bool) if self.flip is None else self.flip.flips(draw)
 
+    def edits(self, draw: Draw) -> tuple[Edit, ...]:
+        """The edits of images, in order."""
+        return tuple(edit for editor in self.editors for edit in editor.edits(draw, self.output))
+
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], ...]:
+        """The parts of each edit."""
+        return tuple(parts for editor in self.editors for parts in editor.parts)
+
     def whole_images(self, image: Size | None) -> bool:
         """Whether every image of this size is taken whole and as it is."""
-        as_it_is = not self.crop.random and self.flip is None
+        as_it_is = not self.crop.random and self.flip is None and not self.editors
         return as_it_is and self.output == image and self.window_size(image) == image
 
     def window_size(self, image: Size | None) -> Size | None:
@@ -87,12 +103,20 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
         InputError: if a name is unknown, an argument cannot be read, or there are two crops or two of a kind.
     """
     parsed = [_parse_item(item.strip()) for item in items]
-    flips = [a.name for a in parsed if isinstance(a, Mirror)]
-    crops = [a.name for a in parsed if not isinstance(a, Mirror)]
-    for names, kind in ((crops, "crop"), (flips, "flip")):
+    groups: dict[str, list[str]] = {}
+    for augmentation in parsed:
+        groups.setdefault(_group(augmentation), []).append(augmentation.name)
+    for group, names in groups.items():
         if len(names) > 1:
-            raise InputError(f"`augment={','.join(items)}`: {names[0]} and {names[1]}; one {kind} at most")
+            raise InputError(f"`augment={','.join(items)}`: {names[0]} and {names[1]}; one {group} at most")
     return parsed
+
+
+def _group(augmentation: Augmentation) -> str:
+    """The group of which a list has one at most."""
+    if isinstance(augmentation, Editing):
+        return augmentation.name
+    return "flip" if isinstance(augmentation, Mirror) else "crop"
 
 
 def canonical(items: Sequence[str]) -> tuple[str, ...]:
@@ -128,12 +152,15 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
     """
     crop: Crop = Center()
     flip: Mirror | None = None
-    for augmentation in parse(items):
+    editors: list[Editor] = []
+    for augmentation in parse(canonical(items)):
         if isinstance(augmentation, Mirror):
             flip = augmentation
+        elif isinstance(augmentation, Editing):
+            editors.append(augmentation)
         else:
             crop = augmentation.resolve(image) if isinstance(augmentation, AutoCrop) else augmentation
-    return Augmentations(output, crop, flip)
+    return Augmentations(output, crop, flip, tuple(editors))
 
 
 def _parse_item(item: str) -> Augmentation:

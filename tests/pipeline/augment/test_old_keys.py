@@ -27,6 +27,8 @@ DEFAULT = ("auto-crop", "flip")
         ({"flip": False}, ("flip", "center:0.5"), ("center:0.5",)),
         ({"flip": False}, ("flip",), ()),
         ({"flip": False}, ("center", "alternating-flip"), ("center",)),
+        ({"crop": "pad"}, ("erasing:p=0.5", "center", "flip"), ("pad-crop", "flip", "erasing:p=0.5")),
+        ({"padding": 2}, ("color-jitter",), ("color-jitter",)),
         ({"crop": "pad", "flip": True}, ("center", "alternating-flip"), ("pad-crop", "alternating-flip")),
         ({"padding": 2}, ("auto-crop", "alternating-flip"), ("auto-crop:2", "alternating-flip")),
     ],
