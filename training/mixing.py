@@ -1,8 +1,8 @@
 """MixUp and CutMix: what a run mixes, and how images and losses are mixed on the device."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
@@ -114,6 +114,6 @@ def partners(values: torch.Tensor) -> torch.Tensor:
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def _to_device(array: "NDArray[np.float32] | NDArray[np.int32]", device: torch.device) -> torch.Tensor:
+def _to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -16,7 +16,9 @@ from feedline.pipeline.augment.erasing import Erasing
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.old_keys import translate_old_keys
 from feedline.pipeline.augment.pad_crop import PadCrop
+from feedline.pipeline.augment.rand_augment import RandAugment
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
+from feedline.pipeline.augment.trivial_augment import TrivialAugment
 
 __all__ = [
     "AlternatingFlip",
@@ -26,7 +28,9 @@ __all__ = [
     "Erasing",
     "Flip",
     "PadCrop",
+    "RandAugment",
     "RandomResizedCrop",
+    "TrivialAugment",
     "canonical",
     "parse",
     "resolve_training",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from feedline.pipeline.augment.color_jitter import ColorJitter
 from feedline.pipeline.augment.erasing import Erasing
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
+from feedline.pipeline.augment.rand_augment import RandAugment
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
+from feedline.pipeline.augment.trivial_augment import TrivialAugment
 from feedline.pipeline.augment.types import Crop, Editor, Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
@@ -44,13 +47,11 @@ class AutoCrop:
 NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
 
 Mirror = Flip | AlternatingFlip
-Editing = ColorJitter | Erasing
+Policy = TrivialAugment | RandAugment
+Editing = Policy | ColorJitter | Erasing
+# In the order in which they are done, and in which lists and help show them.
 Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Mirror | Editing
-# The order in which they are done, and in which lists and help show them.
-AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    kind.name: kind
-    for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip, AlternatingFlip, ColorJitter, Erasing)
-}
+AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.name: kind for kind in typing.get_args(Augmentation)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
 
 def _group(augmentation: Augmentation) -> str:
     """The group of which a list has one at most."""
+    if isinstance(augmentation, Policy):
+        return "policy"
     if isinstance(augmentation, Editing):
         return augmentation.name
     return "flip" if isinstance(augmentation, Mirror) else "crop"

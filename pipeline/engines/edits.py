@@ -1,6 +1,7 @@
 """Edits, as both torch engines do them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def levels(mean: Sequence[float]) -> list[int]:
     return [min(max(round(255 * value), 0), 255) for value in mean]
 
 
-def _done(name: Part, pixels: torch.Tensor, array: "NDArray[np.generic]", mean: Sequence[float]) -> torch.Tensor:
+def _done(name: Part, pixels: torch.Tensor, array: NDArray[Any], mean: Sequence[float]) -> torch.Tensor:
     """One part of an edit, done to all images."""
     if name == "warp":
         return _warped(pixels, array)
@@ -52,7 +53,7 @@ def _done(name: Part, pixels: torch.Tensor, array: "NDArray[np.generic]", mean: 
     return _erased(pixels, values, mean)
 
 
-def _warped(pixels: torch.Tensor, matrix: "NDArray[np.generic]") -> torch.Tensor:
+def _warped(pixels: torch.Tensor, matrix: NDArray[Any]) -> torch.Tensor:
     height, width = pixels.shape[1:3]
     # From pixels to grid_sample's coordinates, which run from -1 to 1, and back.
     to_unit = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
@@ -75,6 +76,6 @@ def _rounded(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _to(device: torch.device, array: "NDArray[np.generic]") -> torch.Tensor:
+def _to(device: torch.device, array: NDArray[Any]) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -1,7 +1,7 @@
 """Edits: what is done to the pixels of windows, after these were resized and mirrored."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +32,17 @@ class Edit:
     erase: NDArray[np.int32] | None = None
 
     @property
-    def parts(self) -> dict[Part, "NDArray[np.float32] | NDArray[np.int32] | NDArray[np.uint8]"]:
+    def parts(self) -> dict[Part, NDArray[Any]]:
         """The parts that are there, by name, in their order."""
         fields = {name: getattr(self, name) for name in NOTHING}
         return {name: array for name, array in fields.items() if array is not None}
 
     def __getitem__(self, part: slice) -> "Edit":
-        return Edit(**{name: array[part] for name, array in self.parts.items()})  # type: ignore[arg-type]
+        return Edit(**{name: array[part] for name, array in self.parts.items()})
 
 
 # The value of each part that leaves an image as it is.
-NOTHING: dict[Part, "NDArray[np.float32] | NDArray[np.int32] | NDArray[np.uint8]"] = {
+NOTHING: dict[Part, NDArray[Any]] = {
     "warp": np.eye(2, 3, dtype=np.float32),
     "color": np.eye(3, 4, dtype=np.float32),
     "solarize": np.array(256, dtype=np.int32),
@@ -51,6 +51,6 @@ NOTHING: dict[Part, "NDArray[np.float32] | NDArray[np.int32] | NDArray[np.uint8]
 }
 
 
-def nothing(name: Part, images: int) -> "NDArray[np.float32] | NDArray[np.int32] | NDArray[np.uint8]":
+def nothing(name: Part, images: int) -> NDArray[Any]:
     """A part that leaves all images as they are, to be filled: [images, ...]."""
     return np.repeat(NOTHING[name][None], images, axis=0)

@@ -109,7 +109,7 @@ class DaliEngine:
         return None
 
 
-def _inputs(name: Part, array: "NDArray[Any]") -> "dict[str, NDArray[Any]]":
+def _inputs(name: Part, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """A part of an edit as the graph takes it in: some of DALI's operations want it in two."""
     if name == "color":
         return {"color": np.ascontiguousarray(array[:, :, :3]), "offset": np.ascontiguousarray(array[:, :, 3])}

@@ -74,8 +74,8 @@ def _edited(images: Any, name: Part, number: int, gpu: bool, mean: list[int]) ->
     values = values.gpu() if gpu else values
     if name == "posterize":
         return images & values
-    # In uint8 arithmetic wraps around, which is right here: x + (255 - 2 x) is 255 - x.
-    return images + fn.cast(images >= values, dtype=types.UINT8) * (255 - 2 * images)
+    inverted = (images >= values) * (255 - 2 * images)  # int32, as all arithmetic with whole constants
+    return fn.cast(images + inverted, dtype=types.UINT8)
 
 
 def input_of(number: int, name: str) -> str:

@@ -14,7 +14,9 @@ from feedline.pipeline.augment import (
     Erasing,
     Flip,
     PadCrop,
+    RandAugment,
     RandomResizedCrop,
+    TrivialAugment,
     canonical,
     parse,
     resolve_training,
@@ -44,6 +46,9 @@ from tests.pipeline.augment.drawing import draw
         ("flip", Flip()),
         ("color-jitter", ColorJitter(0.4, 0.4, 0.4, 0)),
         ("color-jitter:0.2:hue=0.1", ColorJitter(0.2, hue=0.1)),
+        ("trivial-augment", TrivialAugment()),
+        ("rand-augment", RandAugment(2, 9)),
+        ("rand-augment:m=15", RandAugment(2, 15)),
         ("erasing", Erasing(0.25, (0.02, 0.33), (0.3, 3.3))),
         ("erasing:p=0.5:scale=0.1-0.2", Erasing(0.5, (0.1, 0.2))),
     ],
@@ -90,6 +95,10 @@ def test_a_list_keeps_its_order_and_may_be_empty() -> None:
         (["center", "flip", "center"], "center and center; one crop at most"),
         (["flip", "flip"], "`augment=flip,flip`: flip and flip; one flip at most"),
         (["erasing", "color-jitter", "erasing:0.1"], "erasing and erasing; one erasing at most"),
+        (["rand-augment", "trivial-augment"], "rand-augment and trivial-augment; one policy at most"),
+        (["rand-augment:n=0"], "`augment=rand-augment:n=0`: n must be from 1 to 8"),
+        (["rand-augment:m=31"], "m must be from 0 to 30"),
+        (["trivial-augment:9"], "trivial-augment takes no argument"),
         (["color-jitter:hue=0.6"], "`augment=color-jitter:hue=0.6`: the hue must be from 0 to 0.5"),
         (["color-jitter:contrast=-1"], "the contrast must be from 0 to 10"),
         (["color-jitter:nan"], "the brightness must be from 0 to 10"),
@@ -108,7 +117,7 @@ def test_a_wrong_list_is_refused(items: list[str], message: str) -> None:
 NUMBERS = st.integers() | st.floats() | st.sampled_from(["", "1e999", "-", "0x4", "\u0661"])
 ARGUMENTS = st.builds(str, NUMBERS) | st.builds("{}-{}".format, NUMBERS, NUMBERS) | st.text(max_size=5)
 WORDS = ARGUMENTS | st.builds(
-    "{}={}".format, st.sampled_from(["padding", "scale", "ratio", "fraction", "hue", "p"]), ARGUMENTS
+    "{}={}".format, st.sampled_from(["padding", "scale", "ratio", "fraction", "hue", "p", "n", "m"]), ARGUMENTS
 )
 ITEMS = st.builds(
     lambda name, words: ":".join([name, *words]), st.sampled_from([*AUGMENTATIONS, "x"]), st.lists(WORDS, max_size=2)

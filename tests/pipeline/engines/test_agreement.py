@@ -66,6 +66,8 @@ EDITS = [
     ("color-jitter:hue=0.3", "flip"),
     ("erasing:p=0.7", "flip"),
     ("color-jitter", "erasing:p=0.5", "pad-crop:8", "alternating-flip"),
+    ("trivial-augment", "pad-crop"),
+    ("rand-augment:n=1:m=20", "flip"),
 ]
 
 
@@ -87,7 +89,7 @@ def test_engines_edit_alike(dataset: Dataset, augment: tuple[str, ...], dtype: t
         assert la.tolist() == lb.tolist()
         assert b.is_contiguous(memory_format=torch.channels_last)
         assert (a.cpu().float() - b.float()).abs().max() * scale < 1.2
-        changed += (b != c).flatten(1).any(1).sum()
+        changed += int((b != c).flatten(1).any(1).sum())
     assert changed > 40
 
 
@@ -107,6 +109,13 @@ def test_every_store_gives_edited_images(
         assert levels.float().mean() < 0.5
 
 
+def test_engines_do_operations_in_a_row_alike(dataset: Dataset) -> None:
+    """A level of 255 that is rounded differently may be solarized or posterized differently: a few in 10,000."""
+    options: dict[str, Any] = {"store": "raw", "dtype": torch.uint8, "augment": ("rand-augment:n=3:m=15", "flip")}
+    both = [torch.cat([a for a, _ in epoch(make_loader(dataset, engine=e, **options))]) for e in ENGINES]
+    assert ((both[0].int() - both[1].int()).abs() > 2).double().mean() < 5e-4
+
+
 @pytest.mark.parametrize("augment", EDITS, ids="+".join)
 def test_engines_edit_images_of_all_sizes_alike(varied: Dataset, augment: tuple[str, ...]) -> None:
     augment = ("random-resized-crop", *(item for item in augment if "crop" not in item))
@@ -114,9 +123,10 @@ def test_engines_edit_images_of_all_sizes_alike(varied: Dataset, augment: tuple[
         "split": "70-30", "store": "jpeg", "batch_size": 5, "image_size": 48, "dtype": torch.uint8, "augment": augment
     }  # fmt: skip
     for (a, _), (b, _) in zip(*(epoch(make_loader(varied, engine=e, **options)) for e in ENGINES), strict=True):
-        levels = (a.int() - b.int()).abs()
-        assert levels.float().mean() < 1
-        assert levels.max() < 10
+        levels = (a.int() - b.int()).abs().float()
+        assert levels.mean() < 1
+        # Resizing differs by some levels, which solarize and posterize may turn into many.
+        assert levels.max() < 10 or "augment" in augment[1]
 
 
 @pytest.mark.parametrize("part", ["train", "val"])

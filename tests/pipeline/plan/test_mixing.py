@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ MANY = np.arange(20_000, dtype=np.int64)
 U = np.linspace(0.0005, 0.9995, 1999)
 
 
-def plan(**changes: int) -> Plan:
+def plan(**changes: Any) -> Plan:
     sizes = np.array([64, 64])
     return Plan(
         np.arange(1000, dtype=np.int64),
