@@ -13,6 +13,7 @@ from typing import Any, Literal
 from feedline.pipeline.augment import translate_old_keys
 from feedline.pipeline.options import LoaderOptions, key, require
 from feedline.training.mixing import MixConfig
+from feedline.training.views import Views
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ class RunConfig:
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
-    tta: bool = key(False, "evaluate the mean of the logits of each image and its mirror image")
+    tta: bool = key(False, "evaluate the mean of the logits of several views of each image, see --tta-views")
+    tta_views: Views = key(
+        "flip", "for --tta: flip is the image and its mirror image; crops shifts both by a pixel too: six views"
+    )
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
     log_every: int = key(20, "steps between log lines; training waits for the device only there")
@@ -77,6 +81,11 @@ class RunConfig:
         require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
+
+    @property
+    def views(self) -> Views | None:
+        """The views that an evaluation averages; None for the image alone."""
+        return self.tta_views if self.tta else None
 
     @property
     def save_steps(self) -> int:

@@ -145,7 +145,7 @@ class Trainer:
                 self.state.evaluated_model,
                 self.val,
                 self.state.step.precision,
-                tta=self.config.run.tta,
+                views=self.config.run.views,
                 ranks=self.ranks,
                 after_batch=self._stop_if_requested,
             )

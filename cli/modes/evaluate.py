@@ -40,7 +40,7 @@ def run(request: Request) -> int:
         loader = make_loader(config, dataset, "val", device, ranks)
         print_loader(loader, config)
         precision = Precision.choose(config.run, device)
-        evaluation = evaluate(model, loader, precision, tta=config.run.tta, ranks=ranks)
+        evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
         _report(request.folder(), config, dataset, device, path, evaluation)
     return 0
@@ -77,6 +77,7 @@ def _report(
         "top5": round(evaluation.top5, 4),
         "loss": round(evaluation.loss, 5),
         "tta": config.run.tta,
+        "tta_views": config.run.views,
         "confused": pairs,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "hardware": hardware(device),

@@ -93,10 +93,10 @@ def test_mixed_batches_are_the_same_on_any_number_of_ranks(dataset: Dataset, alo
     processes = [start(ranks, *argv, "--out", str(tmp_path / str(ranks))) for ranks in (0, 2)]
     for process in processes:
         finish(process)
-    logs = [log_of(tmp_path / str(ranks)) for ranks in (0, 2)]
-    same_losses(*logs, 1e-5)
-    assert logs[0][0]["loss"] != pytest.approx(log_of(alone / "run")[0]["loss"], rel=1e-3), "something is mixed"
-    assert all(record.get("top1") is None for record in logs[1])
+    single, double = (log_of(tmp_path / str(ranks)) for ranks in (0, 2))
+    same_losses(double, single, 1e-5)
+    assert single[0]["loss"] != pytest.approx(log_of(alone / "run")[0]["loss"], rel=1e-3), "something is mixed"
+    assert all(record.get("top1") is None for record in double)
 
 
 def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
