@@ -10,6 +10,12 @@ setup(
             ["pipeline/_kernels.c"],
             extra_compile_args=["-O3", "-ffp-contract=off"],
             optional=True,
-        )
+        ),
+        Extension(
+            "feedline.model._kernels",
+            ["model/_kernels.c"],
+            extra_compile_args=["-O3"],
+            optional=True,
+        ),
     ]
 )

@@ -1,8 +1,10 @@
 """What a configuration builds: device, loaders, model."""
 
 import dataclasses
+import inspect
 import os
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -36,7 +38,7 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
             f"rank {ranks.rank}: this machine has {gpus} GPU(s) for {ranks.local_size} ranks; use "
             f"--nproc-per-node {gpus}, or `device=cpu`"
         )
-    torch.backends.cudnn.benchmark = True  # all inputs have one size: search for the fastest convolutions once
+    torch.backends.cudnn.benchmark = True  # inputs have few sizes: search for the fastest convolutions once for each
     if ranks.is_distributed:
         torch.cuda.set_device(ranks.local_rank)
     return torch.device("cuda", torch.cuda.current_device())
@@ -61,18 +63,47 @@ def make_loader(
 
 
 def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
-    """Builds the model, with weights drawn from the seed."""
+    """Builds the model, with weights drawn from the seed.
+
+    Raises:
+        InputError: if an option is set that the network does not take.
+    """
     torch.manual_seed(config.run.seed)
-    return network(config.loader.classes or len(dataset.classes))
+    return build_network(network, config.loader.classes or len(dataset.classes), config.model.changed())
+
+
+def build_network(network: Network, classes: int, options: Mapping[str, Any]) -> nn.Module:
+    """Calls a network's function with the number of classes and the options that are set. Raises as `make_model`."""
+    parameters = inspect.signature(network).parameters
+    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for name, value in options.items():
+        if name not in parameters and not takes_all:
+            raise InputError(f"`{name}={value}`: this network does not take it; leave it out, or add the keyword to it")
+    return network(classes, **options)
 
 
 def print_loader(loader: Loader, config: Config) -> None:
     """Prints what a loader feeds, and how."""
-    height, width = loader.spec.output
     precision = Precision.choose(config.run, loader.device).name
     print(
-        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {height}x{width}, batches of "
+        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {_sizes(loader)}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
         f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
         flush=True,
     )
+
+
+def _sizes(loader: Loader) -> str:
+    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`, and that of evaluation if it differs."""
+    if loader.part == "val":
+        return shown(loader.eval_output)
+    sizes = loader.options.sizes
+    last = loader.output(0) if sizes is None else (sizes.last, sizes.last)
+    text = shown(last) if sizes is None else str(sizes)
+    return text if loader.eval_output == last else f"{text}, evaluated at {shown(loader.eval_output)}"
+
+
+def shown(size: Sequence[int]) -> str:
+    """(height, width) as `32x32`."""
+    height, width = size
+    return f"{height}x{width}"

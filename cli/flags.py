@@ -10,7 +10,7 @@ from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import convert_known, keys
 
 HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": "puts flip into, or takes it out of,"}
-TITLES = {"loader": "loader", "optim": "optimisation", "mix": "mixing", "run": "run"}
+TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "mix": "mixing", "run": "run"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,8 @@ def as_words(flags: Mapping[str, Any]) -> list[str]:
     for name, value in flags.items():
         if isinstance(value, bool):
             words.append(flag(name) if value else flag(f"no_{name}"))
+        elif isinstance(value, (list, tuple)):
+            words += [flag(name), ",".join(map(str, value))]
         else:
             words += [flag(name), str(value)]
     return words

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--start-lr", type=float, help="lrfind: the first learning rate (default: --end-lr / 100,000)")
     p.add_argument(
-        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10, or 0.1 for adam and adamw)"
+        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"
     )
     p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
     p.add_argument("--seconds", type=float, default=2.0, help="bench: minimum length of a round (default: 2)")
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
 
     Args:
         argv: the arguments (default: the process's).
-        network: builds the model: number of classes -> float [B, 3, height, width] to logits [B, classes].
+        network: builds the model: number of classes -> float [B, 3, height, width] to logits [B, classes]. It may
+            take the options of the model (`drop_path`, ...) as keywords; only those that are set are passed.
 
     Returns:
         The exit status: 0; 2 after an error that was printed in one line; 128 + the signal for a run that was stopped.

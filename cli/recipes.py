@@ -30,24 +30,44 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml(path)
     except FileNotFoundError as error:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise InputError(f"`recipe={name}`: no such recipe; there are {known}, or give a .toml file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`recipe={name}`: {path} cannot be read ({error})") from error
-    hints = key_types()
-    values = {}
-    for key, value in content.items():
-        field = key.replace("-", "_")
-        if field not in hints or "_" in key:
-            raise InputError(f"{path}: unknown key {key!r}{_hint(field, hints)}")
-        values[field] = value
+    values = check_keys(content, str(path))
     try:
-        values = {field: convert(field, hints[field], value) for field, value in values.items()}
         Config.build(name, values)
     except InputError as error:
         raise InputError(f"{path}: {as_keys(error)}") from error
+    return values
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises OSError, UnicodeDecodeError or tomllib's TOMLDecodeError (a ValueError)."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values of a TOML table by field, each converted to its key's type.
+
+    Args:
+        content: the table; its keys are spelled as in recipes: `batch-size`.
+        where: what the message starts with.
+
+    Raises:
+        InputError: if a key is unknown or a value is of another type.
+    """
+    hints, values = key_types(), {}
+    for key, value in content.items():
+        field = key.replace("-", "_")
+        if field not in hints or "_" in key:
+            raise InputError(f"{where}: unknown key {key!r}{_hint(field, hints)}")
+        try:
+            values[field] = convert(field, hints[field], value)
+        except InputError as error:
+            raise InputError(f"{where}: {as_keys(error)}") from error
     return values
 
 

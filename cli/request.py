@@ -13,7 +13,9 @@ from feedline.model import resnet18
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
 
-Network = Callable[[int], nn.Module]  # builds a model for a number of classes
+# Builds a model for a number of classes. It may take the options of ModelConfig as keywords; only those that are set
+# are passed.
+Network = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)

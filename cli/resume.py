@@ -14,7 +14,18 @@ from feedline.training.ranks import may_restart, restarted
 from feedline.training.snapshot import Snapshot
 
 # What may change when a run is resumed: none of it changes the result.
-FREE_ON_RESUME = {"data", "store", "engine", "decode", "threads", "device", "log_every", "save_every", "target"}
+FREE_ON_RESUME = {
+    "data",
+    "store",
+    "engine",
+    "decode",
+    "threads",
+    "torch_threads",
+    "device",
+    "log_every",
+    "save_every",
+    "target",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ def _new(request: Request) -> Start:
 def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     """Resumes from the checkpoint that the user named, or from the run's last one."""
     snapshot = checkpoint.load(named) if named else checkpoint.load_last(out)
-    config = _resumed_config(request, snapshot.config)
+    config = _resumed_config(request, snapshot)
     done = snapshot.position.epoch >= config.optim.epochs and (out / "summary.json").exists()
     if done and request.resume:
         raise InputError(f"`resume={out}`: this run is complete; evaluate it with --mode eval, or start a new one")
@@ -79,23 +90,36 @@ def _run_to_resume(request: Request) -> Path:
     return latest_checkpoint(request.runs(), checkpoint.LAST).parent
 
 
-def _resumed_config(request: Request, saved: Config) -> Config:
+def _resumed_config(request: Request, snapshot: Snapshot) -> Config:
     """The configuration of the run, with the flags that may change.
 
     Raises:
         InputError: if another flag differs.
     """
+    saved = snapshot.config
     if request.recipe and request.recipe != saved.recipe:
         raise InputError(f"`recipe={request.recipe}`: the run was started with recipe {saved.recipe}")
     config = saved.replace(**given_values(request.flags))
     before = saved.flat()
+    free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, config) else set())
     for name, value in config.flat().items():
-        if name not in FREE_ON_RESUME and value != before[name]:
+        if name not in free and value != before[name]:
             raise InputError(
                 f"`{name}={_text(value)}`: the run was started with {_text(before[name])}; a resumed run keeps its "
                 "settings, start a new one to change them"
             )
     return config
+
+
+def _peak_goes_on(snapshot: Snapshot, config: Config) -> bool:
+    """Whether the run is at the peak of a trapezoid, as it was planned and as it would be now."""
+    whole, started = snapshot.position.epoch, snapshot.position.epoch + (snapshot.position.step > 0)
+    return all(
+        optim.schedule == "trapezoid"
+        and optim.warmup * optim.epochs <= whole
+        and started <= optim.epochs * (1 - optim.cooldown)
+        for optim in (snapshot.config.optim, config.optim)
+    )
 
 
 def _text(value: object) -> str:

@@ -1,23 +1,80 @@
 """ResNet18 for small images."""
 
+import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models import resnet
+
+from feedline.model import options
+from feedline.model.compiled import usable
+from feedline.model.conv import conv
+from feedline.model.drop_path import DropPathBlock
+from feedline.model.norm import norm, second_use
 
 
-def resnet18(num_classes: int) -> ResNet:
+class BasicBlock(resnet.BasicBlock):
+    """torchvision's block, with norms, ReLUs and shortcut in one go where the kernels can do it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Float [B, channels, height, width] to the same with the block's channels and stride."""
+        if not usable(x):
+            return super().forward(x)  # type: ignore[no-any-return]
+        shortcut = second_use(x)
+        if self.downsample is not None:
+            shortcut = norm(self.downsample[1], conv(self.downsample[0], shortcut), relu=False)
+        y = norm(self.bn1, conv(self.conv1, x))
+        return norm(self.bn2, conv(self.conv2, y), shortcut)
+
+
+class ResNet(resnet.ResNet):
+    """torchvision's network, the same way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Float [B, 3, height, width] to logits [B, classes]."""
+        x = self.maxpool(norm(self.bn1, conv(self.conv1, x)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        logits: torch.Tensor = self.fc(self.avgpool(x).flatten(1))
+        return logits
+
+
+def resnet18(
+    num_classes: int,
+    *,
+    zero_init: bool = False,
+    norm_momentum: float = 0.1,
+    norm_eps: float = 1e-5,
+    drop_path: float = 0.0,
+    dirac_init: bool = False,
+    head_bias: bool = True,
+) -> ResNet:
     """ResNet18 with a 3x3 stem of stride 1 and no max-pool: the last stage sees a 64x64 image at 8x8.
 
     He et al., "Deep residual learning for image recognition", CVPR 2016, built from torchvision's blocks, with
-    the stem of the paper's CIFAR networks. 11,271,432 parameters with 200 classes.
+    the stem of the paper's CIFAR networks. 11,271,432 parameters with 200 classes, with any options.
 
     Args:
         num_classes: number of outputs.
+        zero_init: the last norm of each block starts at 0, so the block starts as its shortcut.
+        norm_momentum: share of a new batch in the norms' running statistics.
+        norm_eps: what the norms add to the variance.
+        drop_path: probability that an image skips the last block's branch in training; linear from 0 at the first.
+        dirac_init: the first filters of the convolutions in the blocks start as the identity.
+        head_bias: False holds the last layer's bias at 0.
 
     Returns:
         A network from float [B, 3, height, width] to logits [B, num_classes].
     """
-    model = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=num_classes)
+    model = ResNet(DropPathBlock if drop_path else BasicBlock, [2, 2, 2, 2], num_classes=num_classes)
     model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
+    options.set_norms(model, momentum=norm_momentum, eps=norm_eps)
+    if zero_init:
+        options.zero_last_norms(model)
+    if dirac_init:
+        options.start_as_identity(model)
+    if not head_bias:
+        options.fix_head_bias(model)
+    if drop_path:
+        options.set_drop_path(model, drop_path)
     return model

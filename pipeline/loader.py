@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from feedline.pipeline.augment import Augmentations, Center, resolve_training
+from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
 from feedline.pipeline.engines.types import EngineSpec
@@ -29,7 +30,8 @@ class Loader:
     those of all ranks, one more where the last val batch is too short for this rank to have a share of it.
 
     A loop over the loader runs the epoch that `set_epoch` chose; without it, the one after the last finished. A loop
-    may be left at any batch; the loader can be used again at once.
+    may be left at any batch; the loader can be used again at once. Where `image_size` is a schedule, train batches have
+    the size of their epoch (see `output`); the engine of the size before is closed when a loop starts with another.
 
     Args:
         dataset: a dataset folder, or its path.
@@ -40,6 +42,7 @@ class Loader:
         images: in the part.
         classes: labels run from 0 to below this.
         plan: which image, window and flip every slot of an epoch has.
+        spec: the settings of the engine, for the size of the last loop (before the first: of epoch 0).
 
     Raises:
         InputError: if an option cannot be met.
@@ -56,21 +59,20 @@ class Loader:
         ids = dataset.ids(options.split, options.part, options.classes)
         self.images, self.classes = len(ids), options.classes or len(dataset.classes)
         self._store = open_store(self.store_name, dataset, self.device)
-        augment = _augmentations(options, self._store.size)
         self.plan = Plan(
             ids,
             self._store.sizes,
             batch_size=options.batch_size,
-            augment=augment,
+            augment=_augmentations(options, self._store.size, self.output(0)),
             shuffle=options.part == "train",
             blocks=Blocks(options.shuffle_block, options.shuffle_group) if options.shuffle == "blocks" else None,
             seed=options.seed,
             rank=options.rank,
             world_size=options.world_size,
         )
-        self.spec = _spec(options, augment, self._store.size, self.device)
-        self._engine = make_engine(self.engine_name, self._store, self.spec)
+        self._equip(self.output(0))
         self._epoch, self._first = 0, 0
+        self._output: Size | None = None
         self._source: Direct[Batch] | Prefetcher[Batch] | None = None
 
     def __len__(self) -> int:
@@ -81,15 +83,42 @@ class Loader:
         """Batches in an epoch, over all ranks."""
         return self.plan.batches
 
-    def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Chooses the epoch that the next loop runs, and its first batch (to resume in mid-epoch)."""
+    def output(self, epoch: int) -> Size:
+        """(height, width) in pixels of the batches of an epoch."""
+        sizes = self.options.sizes
+        if self.part == "val":
+            return self.eval_output
+        return self._own_size if sizes is None else (sizes.at(epoch), sizes.at(epoch))
+
+    @property
+    def eval_output(self) -> Size:
+        """(height, width) in pixels of the batches in evaluation."""
+        side = self.options.eval_size or self.options.last_size
+        return self._own_size if side is None else (side, side)
+
+    @property
+    def _own_size(self) -> Size:
+        """The size of the images, or 224 where it varies."""
+        return self._store.size or (224, 224)
+
+    def set_epoch(self, epoch: int, first: int = 0, *, output: Size | None = None) -> None:
+        """Chooses the epoch that the next loop runs.
+
+        Args:
+            epoch: counted from 0.
+            first: the first batch (to resume in mid-epoch).
+            output: (height, width) of that loop's batches in pixels, instead of the epoch's; order, windows and flips
+                stay the same.
+        """
         if not 0 <= first <= len(self):
             raise IndexError(f"batch {first}: an epoch has {len(self)}")
-        self._epoch, self._first = epoch, first
+        self._epoch, self._first, self._output = epoch, first, output
 
     def __iter__(self) -> Iterator[Batch]:
-        self._end_loop()
+        self.end_loop()
         epoch, first, self._first = self._epoch, self._first, 0
+        output, self._output = self._output, None
+        self._resize(output or self.output(epoch))
         batches = self._batches(epoch, first)
         source = self._source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
         try:
@@ -102,10 +131,25 @@ class Loader:
 
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end, and all threads. The loader may be used again."""
-        self._end_loop()
+        self.end_loop()
         self._engine.close()
 
-    def _end_loop(self) -> None:
+    def _resize(self, output: Size) -> None:
+        """Changes the size of the output. Of the engine before, no thread and no memory is left."""
+        if output != self.spec.output:
+            self._engine.close()
+            del self._engine  # before there is another one: both might not fit
+            self._equip(output)
+
+    def _equip(self, output: Size) -> None:
+        """Builds what depends on the size of the output."""
+        augment = _augmentations(self.options, self._store.size, output)
+        self.plan.use(augment)
+        self.spec = _spec(self.options, augment, self._store.size, self.device)
+        self._engine = make_engine(self.engine_name, self._store, self.spec)
+
+    def end_loop(self) -> None:
+        """Ends the loop under way, if one was left without an end. The engine is kept."""
         if self._source is not None:
             self._source.close()
             self._source = None
@@ -139,9 +183,8 @@ def _device(name: str | torch.device) -> torch.device:
     return device
 
 
-def _augmentations(options: LoaderOptions, image: tuple[int, int] | None) -> Augmentations:
+def _augmentations(options: LoaderOptions, image: Size | None, output: Size) -> Augmentations:
     """What is done to images whose size is `image`, (height, width) in pixels; None if it varies."""
-    output = (options.image_size, options.image_size) if options.image_size else image or (224, 224)
     if options.part == "train":
         return resolve_training(options.augment, image, output)
     # The whole of images of one size, and the usual 7/8 of the largest centre of others.

@@ -18,6 +18,7 @@ from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.types import EngineName
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.image_sizes import SMALLEST, ImageSizes
 from feedline.pipeline.kinds import checked
 from feedline.pipeline.stores import StoreName
 
@@ -49,7 +50,9 @@ class LoaderOptions:
         decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
         threads: worker threads on the host (all cores if None).
         prefetch: batches made ahead.
-        image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies).
+        image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies); or for
+            train sides by epoch, as `24@0,32@4`, of which val takes the last.
+        eval_size: for val: side of the square output in pixels, instead of `image_size`.
         augment: for train: names of augmentations with their arguments, as `("pad-crop:4", "flip")`; see
             `feedline.pipeline.augment`.
         crop_fraction: for val: side of the centre window / the largest that fits (1 where all images share one size,
@@ -77,7 +80,12 @@ class LoaderOptions:
     threads: int | None = key(None, "worker threads of the loader (default: one per core)")
     prefetch: int = 3
     batch_size: int = key(256, "images in a batch")
-    image_size: int | None = key(None, "side of the input in pixels (default: the images' own, or 224 where they vary)")
+    image_size: int | str | None = key(
+        None,
+        "side of the input in pixels, or sides by epoch, counted from 0, as 24@0,32@4, of which lrfind and bench take "
+        "the last (default: the images' own, or 224 where they vary)",
+    )
+    eval_size: int | None = key(None, "evaluation: side of the input in pixels (default: the last of training)")
     augment: Sequence[str] = key(
         ("auto-crop", "flip"),
         "augmentations of train images, comma-separated. A crop: pad-crop:4, "
@@ -105,7 +113,9 @@ class LoaderOptions:
         for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
-        require(self.image_size is None or self.image_size >= 8, "image_size", self.image_size, "at least 8")
+        require(
+            self.eval_size is None or self.eval_size >= SMALLEST, "eval_size", self.eval_size, f"at least {SMALLEST}"
+        )
         ok = self.crop_fraction is None or 0 < self.crop_fraction <= 1
         require(ok, "crop_fraction", self.crop_fraction, "above 0 and at most 1")
         require(len(self.mean) == 3 and all(map(math.isfinite, self.mean)), "mean", self.mean, "three numbers")
@@ -115,6 +125,17 @@ class LoaderOptions:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         require(0 <= self.rank < self.world_size, "rank", self.rank, f"below the {self.world_size} rank(s)")
         object.__setattr__(self, "augment", canonical(self.augment))
+        object.__setattr__(self, "image_size", None if self.sizes is None else self.sizes.value)
+
+    @property
+    def sizes(self) -> ImageSizes | None:
+        """`image_size`, parsed; None for the images' own."""
+        return None if self.image_size is None else ImageSizes.parse(self.image_size)
+
+    @property
+    def last_size(self) -> int | None:
+        """The side at the end of a run; None for the images' own."""
+        return None if self.sizes is None else self.sizes.last
 
 
 def require(ok: bool, name: str, value: object, wanted: str) -> None:

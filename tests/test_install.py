@@ -50,7 +50,8 @@ def run(*command: str | Path, cwd: Path) -> str:
 def test_a_wheel_contains_one_top_level_name(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"feedline", f"feedline-{feedline.__version__}.dist-info"}
-    for wanted in ("py.typed", "__main__.py", "recipes/default.toml", "pipeline/_kernels.pyi", "convert/build.py"):
+    stubs = ("model/_kernels.pyi", "pipeline/_kernels.pyi")
+    for wanted in ("py.typed", "__main__.py", "recipes/default.toml", *stubs, "convert/build.py"):
         assert f"feedline/{wanted}" in names
     sources = {
         f"feedline/{path.relative_to(ROOT)}"

@@ -17,29 +17,73 @@ from feedline.training.views import Views
 
 
 @dataclass(frozen=True)
+class ModelConfig:
+    """Options of the network. Those with a default value are not passed to it, so that any network can be used."""
+
+    zero_init: bool = key(False, "the last norm of each block starts at 0, so the block starts as its shortcut")
+    dirac_init: bool = key(False, "the first filters of the convolutions in the blocks start as the identity")
+    norm_momentum: float = key(0.1, "share of a new batch in the running statistics of the norms")
+    norm_eps: float = key(1e-5, "what the norms add to the variance")
+    drop_path: float = key(
+        0.0,
+        "stochastic depth: chance that an image skips the last block's branch; less in earlier blocks, 0 in the first",
+    )
+    head_bias: bool = key(True, "the last layer has a bias; --no-head-bias holds it at 0")
+
+    def __post_init__(self) -> None:
+        require(0 < self.norm_momentum <= 1, "norm_momentum", self.norm_momentum, "above 0 and at most 1")
+        require(0 < self.norm_eps < 1, "norm_eps", self.norm_eps, "between 0 and 1")
+        require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "in [0, 1)")
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        values = {field.name: getattr(self, field.name) for field in key_fields(ModelConfig)}
+        return {name: value for name, value in values.items() if value != getattr(ModelConfig, name)}
+
+
+@dataclass(frozen=True)
 class OptimConfig:
     """The optimizer, and the learning rate over the run."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = key("sgd", "sgd has Nesterov momentum")
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = key(
+        "sgd", "sgd has Nesterov momentum; muon trains filters of convolutions as matrices, and the rest by sgd"
+    )
     max_lr: float | Literal["auto"] = key(
         0.1, "peak of the learning rate; auto: what the last LR range test recommends"
     )
-    momentum: float = key(0.9, "momentum of sgd, first beta of adam and adamw")
+    momentum: float = key(0.9, "momentum of sgd (also in muon), first beta of adam and adamw")
+    muon_sgd_ratio: float = key(
+        1.0, "muon: learning rate of what sgd trains (first convolution, norms, last layer) / that of the filters"
+    )
+    muon_momentum: float = key(0.6, "muon: momentum of the filters")
+    muon_steps: int = key(3, "muon: Newton-Schulz iterations per step")
+    muon_renorm: bool = key(
+        True, "muon: keep each filter bank at a norm of sqrt(outputs), without weight decay; needs a norm behind it"
+    )
     weight_decay: float = key(5e-4, "weight decay, except on norms and biases")
     label_smoothing: float = key(0.0, "share of the target that is spread over all classes")
     clip_grad: float = key(0.0, "largest norm of the gradient; 0 for no limit")
     ema: float = key(0.0, "evaluate an exponential moving average of the weights, with this decay; 0 for none")
     epochs: int = key(50, "passes over the training images")
+    schedule: Literal["onecycle", "trapezoid"] = key(
+        "onecycle",
+        "onecycle rises and falls; trapezoid rises, stays at the peak and falls linearly to 0: until it falls, a "
+        "run can be resumed with other --epochs",
+    )
     pct_start: float = key(0.3, "share of the run in which the learning rate rises")
     peak_epoch: float | None = key(None, "the epoch of the peak; overrides --pct-start")
     div_factor: float = key(25.0, "peak / start of the learning rate")
-    final_div_factor: float = key(1e4, "start / end of the learning rate; 1 for no annihilation")
-    anneal: Literal["cos", "linear"] = key("cos", "shape of the rise and fall")
-    cycle_momentum: bool = key(False, "momentum falls to 0.85 at the peak and rises to 0.95 again")
+    final_div_factor: float = key(1e4, "onecycle: start / end of the learning rate; 1 for no annihilation, inf for 0")
+    cooldown: float = key(0.2, "trapezoid: share of the run in which the learning rate falls; 0 for no fall")
+    anneal: Literal["cos", "linear"] = key("cos", "onecycle: shape of the rise and fall")
+    cycle_momentum: bool = key(False, "onecycle: momentum falls to 0.85 at the peak and rises to 0.95 again")
 
     def __post_init__(self) -> None:
         require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(self.muon_sgd_ratio > 0, "muon_sgd_ratio", self.muon_sgd_ratio, "above 0")
+        require(0 <= self.muon_momentum < 1, "muon_momentum", self.muon_momentum, "in [0, 1)")
+        require(1 <= self.muon_steps <= 20, "muon_steps", self.muon_steps, "in 1..20")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "at least 0")
@@ -50,6 +94,15 @@ class OptimConfig:
         require(self.peak_epoch is None or 0 < self.peak_epoch < self.epochs, "peak_epoch", self.peak_epoch, wanted)
         require(self.div_factor >= 1, "div_factor", self.div_factor, "at least 1")
         require(self.final_div_factor > 0, "final_div_factor", self.final_div_factor, "above 0")
+        if self.schedule == "trapezoid":
+            wanted = f"at least 0 and at most 1 - {self.warmup:g}, the share of the rise"
+            require(0 <= self.cooldown <= 1 - self.warmup, "cooldown", self.cooldown, wanted)
+            require(not self.cycle_momentum, "cycle_momentum", self.cycle_momentum, "off with a trapezoid")
+
+    @property
+    def warmup(self) -> float:
+        """Share of the run in which the learning rate rises."""
+        return self.pct_start if self.peak_epoch is None else self.peak_epoch / self.epochs
 
 
 @dataclass(frozen=True)
@@ -65,9 +118,18 @@ class RunConfig:
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
+    torch_threads: int | None = key(
+        None, "threads in which torch computes on the CPU (default: torch's choice, one per core)"
+    )
     tta: bool = key(False, "evaluate the mean of the logits of several views of each image, see --tta-views")
     tta_views: Views = key(
         "flip", "for --tta: flip is the image and its mirror image; crops shifts both by a pixel too: six views"
+    )
+    eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
+    norm_images: int = key(
+        0,
+        "before each evaluation take the batch norms' means and variances again, from N augmented train images at the "
+        "size of evaluation; 0: keep those of training",
     )
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
@@ -77,7 +139,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
+        ok = self.torch_threads is None or self.torch_threads >= 1
+        require(ok, "torch_threads", self.torch_threads, "at least 1")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
+        require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
+        require(self.norm_images >= 0, "norm_images", self.norm_images, "at least 0")
         require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
@@ -107,16 +173,22 @@ class Config:
 
     recipe: str
     loader: LoaderOptions
+    model: ModelConfig
     optim: OptimConfig
     mix: MixConfig
     run: RunConfig
+
+    def __post_init__(self) -> None:
+        sizes, epochs = self.loader.sizes, self.optim.epochs
+        ok = sizes is None or sizes.starts[-1][0] < epochs
+        require(ok, "image_size", self.loader.image_size, f"sides for epochs below the run's {epochs}")
 
     @classmethod
     def build(cls, recipe: str, values: Mapping[str, Any]) -> "Config":
         """Sorts flat values into sections. The keys that `augment` replaced change its default.
 
         Raises:
-            InputError: if a value is out of range.
+            InputError: if a value is out of range, or does not fit another.
         """
         values = translate_old_keys(values, LoaderOptions().augment)
         sections = {}
@@ -124,6 +196,11 @@ class Config:
             names = {f.name for f in key_fields(section)}
             sections[name] = section(**{k: v for k, v in values.items() if k in names})
         return cls(recipe, **sections)
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether the run evaluates after an epoch, counted from 1."""
+        every = self.run.eval_every
+        return epoch == self.optim.epochs or (every > 0 and epoch % every == 0)
 
     def flat(self) -> dict[str, Any]:
         """All keys and values in one dict, as `build` takes them."""
@@ -134,7 +211,9 @@ class Config:
         return Config.build(self.recipe, {**self.flat(), **translate_old_keys(values, self.loader.augment)})
 
 
-SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "optim": OptimConfig, "mix": MixConfig, "run": RunConfig}
+SECTIONS: dict[str, Any] = {
+    "loader": LoaderOptions, "model": ModelConfig, "optim": OptimConfig, "mix": MixConfig, "run": RunConfig
+}  # fmt: skip
 
 
 def key_fields(section: Any) -> "list[dataclasses.Field[Any]]":

@@ -13,6 +13,7 @@ from feedline.training.config import Config
 from feedline.training.divergence import check_finite
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.meter import LapTimer, StallMeter
+from feedline.training.norms import statistics, with_new_statistics
 from feedline.training.ranks import ALONE, Agreement, Ranks
 from feedline.training.reporter import Record, Reporter
 from feedline.training.saver import Saver
@@ -86,6 +87,7 @@ class Trainer:
         """Does the remaining steps of an epoch. Waits for the device only to log and to save."""
         state, step, position = self.state, self.state.step, self.state.position
         state.model.train()
+        state.norms = None
         self.train.set_epoch(position.epoch, first=position.step)
         reporter.start_epoch()
         meter = StallMeter(self.train.device)
@@ -127,22 +129,21 @@ class Trainer:
         return self.out / "nonfinite.json" if self.ranks.is_first else None
 
     def _finish_epoch(self, reporter: Reporter) -> None:
-        """Evaluates, reports and saves."""
+        """Evaluates, if it is time to, reports and saves."""
         counted = self.state.counts.read()
-        started = time.perf_counter()
-        evaluation = self._evaluate()
-        self.state.position.eval_seconds += time.perf_counter() - started
+        evaluation = self._evaluate() if self.config.evaluates(self.state.position.epoch + 1) else None
         best = self.state.finish_epoch(counted, evaluation)
         reporter.epoch(best)
-        if best:
+        if best and evaluation is not None:
             self._saver.save_best(evaluation.top1)
         self._saver.save_last()
         reporter.write_history()
 
     def _evaluate(self) -> Evaluation:
+        started = time.perf_counter()
         try:
-            return evaluate(
-                self.state.evaluated_model,
+            evaluation = evaluate(
+                self._evaluated_model(),
                 self.val,
                 self.state.step.precision,
                 views=self.config.run.views,
@@ -151,6 +152,25 @@ class Trainer:
             )
         except InputError as error:
             raise self._save_before(error) from error
+        self.state.position.eval_seconds += time.perf_counter() - started
+        return evaluation
+
+    def _evaluated_model(self) -> nn.Module:
+        """The model to evaluate, with norm statistics of its own if `norm_images` says so."""
+        state, images = self.state, self.config.run.norm_images
+        if not images:
+            return state.evaluated_model
+        model = with_new_statistics(
+            state.evaluated_model,
+            self.train,
+            images,
+            state.position.epoch,
+            state.step.precision,
+            ranks=self.ranks,
+            after_batch=self._stop_if_requested,
+        )
+        state.norms = statistics(model)
+        return model
 
     def _stop_if_requested(self) -> None:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)

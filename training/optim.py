@@ -5,9 +5,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from feedline.training.config import OptimConfig
+from feedline.training.muon import Muon
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -19,7 +20,24 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: bool) -> torch.optim.Optimizer:
+def muon_groups(config: OptimConfig, model: nn.Module, lr: float) -> list[dict[str, object]]:
+    """The filters of all convolutions but the first, and what SGD trains: weights with decay, all others without.
+
+    `lr_ratio` is the group's learning rate / that of the filters.
+    """
+    filters = [p for p in model.parameters() if p.requires_grad and p.ndim == 4][1:]
+    taken = {id(p) for p in filters}
+    first: dict[str, object] = {"params": filters, "weight_decay": config.weight_decay, "filters": True}
+    rest = parameter_groups(model, config.weight_decay)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in taken]  # type: ignore[attr-defined]
+        group |= {"lr": lr * config.muon_sgd_ratio, "lr_ratio": config.muon_sgd_ratio}
+    return [first | {"lr_ratio": 1.0, "momentum": config.muon_momentum}, *rest]
+
+
+def make_optimizer(
+    config: OptimConfig, model: nn.Module, lr: float, *, fused: bool, matrix_dtype: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
     """Builds the optimizer.
 
     Args:
@@ -27,7 +45,18 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
         model: the model to train.
         lr: learning rate at the start.
         fused: one kernel per step; False with a gradient scaler: a fused optimizer does not report skipped steps.
+        matrix_dtype: in which muon makes matrices orthogonal: bf16 or float32.
     """
+    if config.optimizer == "muon":
+        return Muon(
+            muon_groups(config, model, lr),
+            lr,
+            config.momentum,
+            steps=config.muon_steps,
+            renorm=config.muon_renorm,
+            dtype=matrix_dtype,
+            fused=fused,
+        )
     groups = parameter_groups(model, config.weight_decay)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
@@ -35,24 +64,44 @@ def make_optimizer(config: OptimConfig, model: nn.Module, lr: float, *, fused: b
     return kind(groups, lr=lr, betas=(config.momentum, 0.999), fused=fused)
 
 
-def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> OneCycleLR:
-    """Builds a one-cycle schedule over all epochs, one step per batch (Smith and Topin, "Super-convergence", 2018).
+def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> LRScheduler:
+    """Builds the schedule of the learning rate over all epochs, one step per batch.
 
-    The peak is reached at the last batch of epoch `peak_epoch`.
+    One cycle: Smith and Topin, "Super-convergence", 2018. Trapezoid: Haegele et al., "Scaling laws and compute-optimal
+    training beyond fixed training durations", 2024. The peak is reached at the last batch of epoch `peak_epoch`.
     """
     if config.max_lr == "auto":
         raise ValueError("max_lr must be a number here")
-    share = config.pct_start if config.peak_epoch is None else config.peak_epoch / config.epochs
+    peaks = [config.max_lr * group.get("lr_ratio", 1.0) for group in optimizer.param_groups]
+    total = config.epochs * steps_per_epoch
+    if config.schedule == "trapezoid":
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["initial_lr"] = peak
+        return LambdaLR(optimizer, lambda step: trapezoid(config, step, total))
     return OneCycleLR(
         optimizer,
-        max_lr=config.max_lr,
-        total_steps=config.epochs * steps_per_epoch,
-        pct_start=share,
+        max_lr=peaks,
+        total_steps=total,
+        pct_start=config.warmup,
         anneal_strategy=config.anneal,
         cycle_momentum=config.cycle_momentum,
         div_factor=config.div_factor,
         final_div_factor=config.final_div_factor,
     )
+
+
+def trapezoid(config: OptimConfig, step: int, total: int) -> float:
+    """The learning rate of a step / the peak: a linear rise, the peak, a linear fall that would be 0 after the end.
+
+    Args:
+        config: how long the parts are.
+        step: from 0.
+        total: number of steps of the run.
+    """
+    last_of_rise = config.warmup * total - 1
+    start, done = 1 / config.div_factor, step / last_of_rise if step < last_of_rise else 1.0
+    left = (total - step) / (config.cooldown * total) if config.cooldown else 1.0
+    return min(start + (1 - start) * done, max(left, 0.0))
 
 
 class WeightAverage:

@@ -33,21 +33,27 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
 
     Args:
         path: the PNG to write.
-        history: one row per epoch, as in metrics.csv.
+        history: one row per epoch, as in metrics.csv; val figures may be None.
         lrs: (epoch, learning rate) points of the run.
         title: of the plot.
     """
     figure, (accuracy, loss, rate) = _figure(3, title)
     epochs = [row["epoch"] for row in history]
-    best = max(history, key=lambda row: row["val_top1"])
-    names = {"top1": f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})", "loss": "val"}
+    evaluated = [row for row in history if row["val_top1"] is not None]
+    names = {"top1": "val", "loss": "val"}
+    if evaluated:
+        best = max(evaluated, key=lambda row: row["val_top1"])
+        names["top1"] = f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})"
+    evaluated_epochs = [row["epoch"] for row in evaluated]
     # The training loss is the one that is minimised: on augmented images and, with label smoothing, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
         train = [row[f"train_{what}"] for row in history]
         if any(value is not None for value in train):  # top-1 is None where labels were mixed
             shown = [math.nan if value is None else value for value in train]
             axis.plot(epochs, shown, "o-", ms=3, color=BLUE, label="train (as optimised)")
-        axis.plot(epochs, [row[f"val_{what}"] for row in history], "o-", ms=3, color=ORANGE, label=names[what])
+        axis.plot(
+            evaluated_epochs, [row[f"val_{what}"] for row in evaluated], "o-", ms=3, color=ORANGE, label=names[what]
+        )
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(frameon=False)

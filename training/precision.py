@@ -35,6 +35,11 @@ class Precision:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
 
     @property
+    def matrix_dtype(self) -> torch.dtype:
+        """Of an optimizer's matrix products: bf16 if autocast uses it, else float32."""
+        return torch.bfloat16 if self.dtype is torch.bfloat16 else torch.float32
+
+    @property
     def scales(self) -> bool:
         """Whether gradients need a scaler: fp16 does; bf16 has the range of float32."""
         return self.dtype is torch.float16

@@ -11,9 +11,9 @@ from feedline.pipeline.files import plain, write_text
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a header and one line per row; the keys of the first row are the columns."""
+    """Writes a header and one line per row; the keys of all rows are the columns."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -36,6 +36,7 @@ class Reporter:
         keep = self._is_older() if state.global_step else None
         self._log = Log(out / "log.jsonl", keep, write=ranks.is_first)
         self._progress: Progress | None = None
+        self._logged = self._images_and_seconds()  # at the last log line
         self.write_history()  # the run may have been interrupted between the last checkpoint and this
 
     def _is_older(self) -> Callable[[Record], bool]:
@@ -48,8 +49,11 @@ class Reporter:
         return lambda record: record["step"] <= step and ("val_top1" not in record or record["epoch"] <= epoch)
 
     def start_epoch(self) -> None:
-        """Starts the progress bar of an epoch."""
+        """Starts the progress bar of an epoch, and says if its images have another size than those before."""
         position, epochs = self._state.position, self._state.config.optim.epochs
+        height, width = self._train.output(position.epoch)
+        if position.epoch and not position.step and (height, width) != self._train.output(position.epoch - 1):
+            print(f"epoch {position.epoch + 1}/{epochs}: images of {height}x{width} from here on", flush=True)
         title = f"epoch {position.epoch + 1}/{epochs}"
         self._progress = Progress(len(self._train), position.step, title, quiet=not self._ranks.is_first)
 
@@ -67,6 +71,10 @@ class Reporter:
     def log(self, counted: EpochCounts, lr: float) -> None:
         """Logs a step.
 
+        `images_per_s` is the mean of training since the start, over all sessions and with the compile time;
+        `images_per_s_last` is the speed of the steps since the last log line, which the console shows. Both leave
+        evaluation out.
+
         Args:
             counted: the current epoch so far.
             lr: of the step.
@@ -79,14 +87,25 @@ class Reporter:
             "top1": counted.top1,
             "lr": lr,
             "images_per_s": state.images_per_s,
+            "images_per_s_last": self._speed_of_last_steps(),
             "stall": state.position.stall,
         }
         self._write(record)
         if self._progress is not None:
             self._progress.show(
                 f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  LR {lr:.2e}  "
-                f"{record['images_per_s']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
+                f"{record['images_per_s_last']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
             )
+
+    def _images_and_seconds(self) -> tuple[int, float]:
+        """Images trained on since the start, and the seconds that it took."""
+        return self._state.global_step * self._train.batch_size, self._state.position.train_seconds
+
+    def _speed_of_last_steps(self) -> float:
+        """Images per second since the last log line, or since the run was resumed."""
+        (images, seconds), (images_before, seconds_before) = self._images_and_seconds(), self._logged
+        self._logged = images, seconds
+        return (images - images_before) / (seconds - seconds_before)
 
     def epoch(self, best: bool) -> None:
         """Logs and prints the epoch that was finished last.
@@ -94,13 +113,12 @@ class Reporter:
         Args:
             best: its val top-1 is the best so far.
         """
-        row = self._state.position.history[-1]
+        row: Record = self._state.position.history[-1]
         self._write({"step": self._state.global_step, **row})
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
-            f"{_shown(' top-1', row['train_top1'], '5.2f')}  val loss {row['val_loss']:.3f} top-1 "
-            f"{row['val_top1']:5.2f} % top-5 {row['val_top5']:5.2f} %  {row['images_per_s']:,.0f} images/s  "
-            f"stall {100 * row['stall']:.1f} %{'  best' if best else ''}",
+            f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {row['images_per_s']:,.0f} images/s  "
+            f"stall {100 * row['stall']:.1f} %" + ("  best" if best else ""),
             flush=True,
         )
 
@@ -128,13 +146,17 @@ class Reporter:
     def summarise(self) -> dict[str, Any]:
         """Writes summary.json and returns its content."""
         state, train, position = self._state, self._train, self._state.position
-        target = state.config.run.target
-        reached = next((row for row in position.history if target is not None and row["val_top1"] >= target), None)
+        target, evaluated = state.config.run.target, position.evaluated
+        reached = next((row for row in evaluated if target is not None and row["val_top1"] >= target), None)
         summary = {
-            "best": _result(max(position.history, key=lambda row: row["val_top1"])),
+            "best": _result(max(evaluated, key=lambda row: row["val_top1"])),
             "last": _result(position.history[-1]),
             "target": target,
             "target_reached": None if reached is None else {key: reached[key] for key in ("epoch", "seconds")},
+            "epochs": {
+                "evaluated": [row["epoch"] for row in evaluated],
+                "skipped": [row["epoch"] for row in position.history if row not in evaluated],
+            },
             "images": {"train": train.images, "val": self._val.images},
             "images_per_s": round(state.images_per_s, 1),
             "stall": round(position.stall, 4),
@@ -160,5 +182,11 @@ def _shown(name: str, percent: float | None, form: str) -> str:
     return "" if percent is None else f"{name} {percent:{form}} %"
 
 
-def _result(row: Mapping[str, Any]) -> dict[str, Any]:
+def _val_figures(row: Record) -> str:
+    if row["val_top1"] is None:
+        return "not evaluated"
+    return f"val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 {row['val_top5']:5.2f} %"
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, float]:
     return {key: row[key] for key in ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")}

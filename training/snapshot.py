@@ -26,6 +26,7 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
     "model": (dict,),
     "average": (dict, type(None)),
     "average_updates": (int,),
+    "norms": (dict, type(None)),
     "optimizer": (dict,),
     "schedule": (dict,),
     "scaler": (dict,),
@@ -54,7 +55,7 @@ class Position:
         epoch: finished epochs.
         step: steps done in the current epoch.
         train_seconds, stall_seconds, eval_seconds: time spent, over all sessions of the run.
-        history: one row per finished epoch, as in metrics.csv.
+        history: one row per finished epoch, as in metrics.csv; the val figures of epochs without evaluation are None.
         lrs: (epoch, learning rate) on log steps.
     """
 
@@ -63,13 +64,18 @@ class Position:
     train_seconds: float = 0.0
     stall_seconds: float = 0.0
     eval_seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, float | None]] = field(default_factory=list)
     lrs: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def stall(self) -> float:
         """Share of the training time in which the model waited for the loader."""
         return self.stall_seconds / self.train_seconds
+
+    @property
+    def evaluated(self) -> list[dict[str, Any]]:
+        """The rows of the epochs after which the model was evaluated."""
+        return [row for row in self.history if row["val_top1"] is not None]
 
     def add_time(self, seconds: float, stalled: float) -> None:
         """Adds training time, and how much of it was stall."""
@@ -86,10 +92,12 @@ class Snapshot:
 
     Attributes:
         fingerprint, classes: of the dataset; the folders of the classes.
-        image_size: (height, width) of the input in pixels.
+        image_size: (height, width) of the input in evaluation, in pixels.
         config: of the run.
         model, average: weights and buffers by name; `average` is None for a run without one.
         average_updates: steps in the average.
+        norms: statistics of batch norms, by name, that the evaluation just before used instead of those in `model` or
+            `average`; None if there are none.
         optimizer, schedule, scaler: their state dicts.
         sums: float64 [4]: what the current epoch counted, over all ranks (see `Counts`).
         position: where the run stands.
@@ -112,11 +120,12 @@ class Snapshot:
     rng: torch.Tensor
     rng_cuda: list[torch.Tensor]
     val_top1: float | None = None
+    norms: dict[str, torch.Tensor] | None = None
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """The weights to evaluate: the average, if there is one."""
-        return self.average or self.model
+        """The weights to evaluate: the average, if there is one, with the statistics of the evaluation just before."""
+        return {**(self.average or self.model), **(self.norms or {})}
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""
@@ -142,7 +151,7 @@ class Snapshot:
             raise InputError("not a checkpoint of this program")
         if content.get("version") != VERSION:
             raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
-        entries = _checked(content, _ENTRIES)
+        entries = _checked({"norms": None, **content}, _ENTRIES)  # older ones lack it
         recipe, config = entries.pop("recipe"), entries.pop("config")
         position = _checked(entries.pop("position"), _POSITION, "position.")
         try:

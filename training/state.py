@@ -1,6 +1,7 @@
 """The state of a run: everything that training changes and that a resumed run needs."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,6 +34,8 @@ class TrainState:
         mixing: says how batches are mixed.
         counts: loss and accuracy of the current epoch.
         position: where the run stands.
+        norms: statistics of batch norms that the evaluation just before used instead of those of training; None if
+            there are none, or training went on.
     """
 
     def __init__(self, config: Config, model: nn.Module, train: Loader, ranks: Ranks = ALONE) -> None:
@@ -46,6 +49,7 @@ class TrainState:
         self.mixing = Mixing(config.mix, train, optim.epochs)
         self.counts = Counts(train.device, ranks)
         self.position = Position()
+        self.norms: dict[str, torch.Tensor] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -73,11 +77,11 @@ class TrainState:
 
     @property
     def images_per_s(self) -> float:
-        """Images per second of training, over the whole run, without evaluation."""
+        """Images per second of training: the mean since the start, with compile time and without evaluation."""
         return self.global_step * self.train.batch_size / self.position.train_seconds
 
-    def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation) -> bool:
-        """Moves on to the next epoch and adds this one's row to the history.
+    def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation | None) -> bool:
+        """Moves on to the next epoch and adds this one's row to the history, without val figures if it has none.
 
         Returns:
             Whether its val top-1 is the best so far.
@@ -85,21 +89,22 @@ class TrainState:
         position = self.position
         position.epoch, position.step = position.epoch + 1, 0
         self.counts.clear()
-        row = {
+        row: dict[str, Any] = {
             "epoch": position.epoch,
+            "image_size": self.train.output(position.epoch - 1)[0],
             "train_loss": round(counted.loss, 5),
             "train_top1": None if counted.top1 is None else round(counted.top1, 3),
-            "val_loss": round(evaluation.loss, 5),
-            "val_top1": round(evaluation.top1, 3),
-            "val_top5": round(evaluation.top5, 3),
+            "val_loss": None if evaluation is None else round(evaluation.loss, 5),
+            "val_top1": None if evaluation is None else round(evaluation.top1, 3),
+            "val_top5": None if evaluation is None else round(evaluation.top5, 3),
             "lr": position.lrs[-1][1],
             "images_per_s": round(self.images_per_s, 1),
             "stall": round(position.stall, 4),
             "seconds": round(position.train_seconds + position.eval_seconds, 1),
         }
-        best = all(row["val_top1"] > earlier["val_top1"] for earlier in position.history)
+        earlier = [before["val_top1"] for before in position.evaluated]
         position.history.append(row)
-        return best
+        return evaluation is not None and all(row["val_top1"] > top1 for top1 in earlier)
 
     def snapshot(self, val_top1: float | None = None) -> Snapshot:
         """The state now; tensors are not copied. Every rank must call it.
@@ -112,7 +117,7 @@ class TrainState:
         return Snapshot(
             fingerprint=dataset.fingerprint,
             classes=[c.folder for c in dataset.classes[: self.train.classes]],
-            image_size=list(self.train.spec.output),
+            image_size=list(self.train.eval_output),
             config=self.config,
             model=self.model.state_dict(),
             average=None if self.average is None else self.average.model.state_dict(),
@@ -125,6 +130,7 @@ class TrainState:
             rng=torch.get_rng_state(),
             rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
             val_top1=val_top1,
+            norms=self.norms,
         )
 
     def restore(self, snapshot: Snapshot, run: Path) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from feedline.model import share_draws
+from feedline.pipeline.image_sizes import ImageSizes
 from feedline.training.config import Config
 from feedline.training.mixing import Mixture
 from feedline.training.optim import make_optimizer
@@ -37,9 +39,12 @@ class TrainStep:
         memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
         if ranks.is_distributed and config.run.sync_bn:
             model = synchronised(model, device)
+        share_draws(model, ranks.rank, ranks.world_size)
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         # A fused optimizer does not report which steps the scaler skipped.
-        self.optimizer = make_optimizer(self.config, self.model, lr, fused=not self.precision.scales)
+        self.optimizer = make_optimizer(
+            self.config, self.model, lr, fused=not self.precision.scales, matrix_dtype=self.precision.matrix_dtype
+        )
         self.scaler = self.precision.scaler()
         self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
         self.updated = False
@@ -53,7 +58,9 @@ class TrainStep:
             ids = [device.index] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
         if config.run.compile:
-            self._forward = torch.compile(self._forward, mode=config.run.compile_mode)
+            # Once for each size of the input: code for dynamic shapes is slower.
+            self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
+            _allow_recompiles(config.loader.sizes)
         self._watch_optimizer()
 
     def _watch_optimizer(self) -> None:
@@ -97,3 +104,9 @@ class TrainStep:
             loss: torch.Tensor = self.criterion(logits, labels)
             return loss
         return mixture.loss(logits, labels, self.config.label_smoothing)
+
+
+def _allow_recompiles(sizes: ImageSizes | None) -> None:
+    """Lets torch compile the network once for each size; after eight times it would run it without, silently."""
+    needed = 8 + (len(sizes.starts) if sizes else 0)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, needed)

@@ -92,7 +92,7 @@ def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
 
 def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch]]]:
     """torchvision's DataLoader with up to 16 workers and, if installed, timm's prefetching loader."""
-    device, size = settings.on, settings.config().loader.image_size or (dataset.image_size or (224, 224))[0]
+    device, size = settings.on, settings.config().loader.last_size or (dataset.image_size or (224, 224))[0]
     batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
     steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
     last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]

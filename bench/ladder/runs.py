@@ -96,11 +96,14 @@ def progress(rows: list[dict[str, Any]], target: float) -> dict[str, Any]:
     """Final and best top-1, and when the target was reached, from the log records of the epochs."""
     if not rows:
         return {"epochs": 0}
-    reached = next((row for row in rows if row["val_top1"] >= target), None)
+    evaluated = [row for row in rows if row["val_top1"] is not None]
+    if not evaluated:
+        return {"epochs": rows[-1]["epoch"]}
+    reached = next((row for row in evaluated if row["val_top1"] >= target), None)
     return {
         "epochs": rows[-1]["epoch"],
-        "final_top1": rows[-1]["val_top1"],
-        "best_top1": max(row["val_top1"] for row in rows),
+        "final_top1": evaluated[-1]["val_top1"],
+        "best_top1": max(row["val_top1"] for row in evaluated),
         "seconds": rows[-1]["seconds"],
         "seconds_to_target": None if reached is None else reached["seconds"],
         "epochs_to_target": None if reached is None else reached["epoch"],

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.machine import cores_in_use, use_torch_threads
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
@@ -25,6 +26,7 @@ from feedline.training.step import TrainStep
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     ranks, config = request.ranks, request.config()
+    use_torch_threads(config.run)
     device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
     auto_store, reason = choose_store(dataset, device)
     store = resolve_store(config.loader.store, dataset, device)
@@ -32,7 +34,7 @@ def run(request: Request) -> int:
     loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
-    with memory_errors(config, ranks):
+    with cores_in_use(device, ranks), memory_errors(config, ranks):
         step = TrainStep(config, make_model(config, dataset, request.network), device, lr, ranks)
         results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
     if not ranks.is_first:
@@ -71,7 +73,11 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
     engines = ENGINES if config.loader.engine == "auto" else (config.loader.engine,)
     return {
         f"{store} {engine}": make_loader(
-            config.replace(store=store, engine=engine), dataset, "train", device, request.ranks
+            config.replace(store=store, engine=engine, image_size=config.loader.last_size),
+            dataset,
+            "train",
+            device,
+            request.ranks,
         )
         for store in stores
         for engine in engines

@@ -1,24 +1,29 @@
 """--mode eval: a checkpoint on a split."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown
 from feedline.cli.flags import given_values
+from feedline.cli.machine import use_torch_threads
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint
 from feedline.pipeline.dataset import ClassInfo, Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
+from feedline.pipeline.loader import Loader
 from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
+from feedline.training.norms import with_new_statistics
 from feedline.training.precision import Precision
+from feedline.training.ranks import Ranks
 from feedline.training.records import write_csv
 from feedline.training.snapshot import Snapshot
 
@@ -29,8 +34,8 @@ def run(request: Request) -> int:
     dataset = Dataset(data)
     path, snapshot = ranks.on_first(lambda: _load(request, dataset))
     snapshot.check_dataset(dataset, path)
-    # The settings of the run; the flags of this command override them.
-    config = snapshot.config.replace(**{"data": data, **given_values(request.flags)})
+    config = _config(snapshot, data, given_values(request.flags))
+    use_torch_threads(config.run)
     device = choose_device(config.run.device, ranks)
     model = make_model(config, dataset, request.network)
     _load_weights(model, snapshot, path)
@@ -39,11 +44,37 @@ def run(request: Request) -> int:
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, "val", device, ranks)
         print_loader(loader, config)
+        resized = loader.output(0) != tuple(snapshot.image_size)
+        if resized:
+            print(f"evaluated at {shown(loader.output(0))}, in training at {shown(snapshot.image_size)}", flush=True)
         precision = Precision.choose(config.run, device)
+        if config.run.norm_images and (resized or config.run.norm_images != snapshot.config.run.norm_images):
+            model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
-        _report(request.folder(), config, dataset, device, path, evaluation)
+        _report(request.folder(), config, loader, path, evaluation)
     return 0
+
+
+def _config(snapshot: Snapshot, data: str, given: Mapping[str, Any]) -> Config:
+    """The settings of the run; the flags of this command override them, another `image_size` the run's `eval_size`."""
+    config = snapshot.config.replace(**{"data": data, **given})
+    if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
+        return config.replace(eval_size=None)
+    return config
+
+
+def _with_new_statistics(
+    model: nn.Module, config: Config, dataset: Dataset, snapshot: Snapshot, precision: Precision, ranks: Ranks
+) -> nn.Module:
+    """The norms of a checkpoint hold for the size and the number of images of its run."""
+    train = make_loader(config, dataset, "train", next(model.parameters()).device, ranks)
+    print(f"norm statistics of {config.run.norm_images:,} train images", flush=True)
+    epoch, images = max(snapshot.position.epoch - 1, 0), config.run.norm_images
+    try:
+        return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)
+    finally:
+        train.close()
 
 
 def _load(request: Request, dataset: Dataset) -> tuple[Path, Snapshot]:
@@ -61,10 +92,9 @@ def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:
         raise InputError(f"{path}: its weights do not fit this model ({reason})") from error
 
 
-def _report(
-    out: Path, config: Config, dataset: Dataset, device: torch.device, path: Path, evaluation: Evaluation
-) -> None:
+def _report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation) -> None:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most."""
+    dataset = loader.dataset
     classes, accuracy = dataset.classes[: config.loader.classes], per_class(evaluation)
     pairs = _confused(classes, evaluation)
     out.mkdir(parents=True, exist_ok=True)
@@ -73,6 +103,7 @@ def _report(
         "checkpoint": str(path),
         "split": config.loader.split,
         "images": evaluation.images,
+        "image_size": list(loader.output(0)),
         "top1": round(evaluation.top1, 4),
         "top5": round(evaluation.top5, 4),
         "loss": round(evaluation.loss, 5),
@@ -80,7 +111,7 @@ def _report(
         "tta_views": config.run.views,
         "confused": pairs,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "hardware": hardware(device),
+        "hardware": hardware(loader.device),
         "versions": versions(),
     }
     write_json(out / "eval.json", result)

@@ -6,6 +6,7 @@ from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
 from feedline.cli.flags import as_words
+from feedline.cli.machine import cores_in_use, use_torch_threads
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
 from feedline.pipeline.dataset import Dataset
@@ -17,7 +18,7 @@ from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
 from feedline.training.precision import Precision
 
-END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1}  # higher than any network trains with
+END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
 MEANING = {
     "minimum": "lowest loss (the rule of the assignment); often too high for a long run",
     "steepest": "fastest fall of the loss in the decade before that",
@@ -28,13 +29,14 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, config = request.ranks, request.config()
+    use_torch_threads(config.run)
     device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
-    loader = make_loader(config, dataset, "train", device, ranks)
+    loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
     print_loader(loader, config)
     end = request.end_lr or END_LR[config.optim.optimizer]
     sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)
     try:
-        with memory_errors(config, ranks):
+        with cores_in_use(device, ranks), memory_errors(config, ranks):
             model = make_model(config, dataset, request.network)
             test = lr_range_test(config, model, loader, device, sweep, ranks)
     finally:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from feedline.cli.build import build_network
 from feedline.cli.request import Request
 from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
@@ -10,12 +11,13 @@ from feedline.pipeline.dataset import Dataset
 def run(request: Request) -> int:
     """Prints the layer table, for the dataset's classes and size, or Tiny ImageNet's if there is no dataset."""
     config = request.config()
-    classes, size = config.loader.classes or 200, config.loader.image_size
+    classes, size = config.loader.classes or 200, config.loader.last_size
     if (Path(config.run.data) / "dataset.json").exists():
         dataset = Dataset(config.run.data)
         classes = config.loader.classes or len(dataset.classes)
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
         Dataset(config.run.data)  # raises: this was asked for
-    print(layer_table(request.network(classes), (3, size or 224, size or 224)))
+    model = build_network(request.network, classes, config.model.changed())
+    print(layer_table(model, (3, size or 224, size or 224)))
     return 0

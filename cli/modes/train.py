@@ -1,11 +1,12 @@
 """--mode train: starts a run or resumes one."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.machine import cores_in_use, use_torch_threads
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start
 from feedline.pipeline.dataset import Dataset
@@ -23,6 +24,7 @@ def run(request: Request) -> int:
     config, dataset = start.config, Dataset(start.config.run.data)
     if start.snapshot is not None:
         start.snapshot.check_dataset(dataset, start.out)
+    use_torch_threads(config.run)
     device = choose_device(config.run.device, ranks)
     with memory_errors(config, ranks):
         train = make_loader(config, dataset, "train", device, ranks)
@@ -32,7 +34,7 @@ def run(request: Request) -> int:
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
         _prepare_resumed(start, trainer)
         try:
-            with stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
+            with cores_in_use(device, ranks), stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
                 summary = trainer.fit()
         except Interrupted:
             command = f"{command_line('train')} --mode train --resume {shlex.quote(str(start.out))}"
@@ -60,8 +62,17 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
         print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {reached['seconds']:,.0f} s")
     elif target is not None:
         print(f"did not reach the target of {target} % top-1")
+    if skipped := summary["epochs"]["skipped"]:
+        evaluated = summary["epochs"]["evaluated"]
+        print(f"evaluated after {len(evaluated)} of {len(evaluated) + len(skipped)} epochs: {_listed(evaluated)}")
     print(
         f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) in epoch {best['epoch']}; "
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    """Epochs as `4, 8, 10`, a long list with its middle left out."""
+    shown = [str(epoch) for epoch in epochs]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:3], "...", *shown[-2:]])

@@ -125,6 +125,10 @@ class Plan:
         """Batches in an epoch with a share for this rank: all except a last one that is too short."""
         return self.batches - (self.batches > 0 and not len(self._share(self.batches - 1)))
 
+    def use(self, augment: Chooser) -> None:
+        """Lets something else choose windows and flips from now on. The order of an epoch stays the same."""
+        self.augment, self._chunk = augment, None
+
     def batch(self, epoch: int, k: int) -> PlanBatch:
         """Batch `k` of an epoch: this rank's share of it.
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from feedline import Dataset
 from feedline.model import resnet18
 from feedline.pipeline import compiled
 from tests.cli.commands import QUICK, refused, run, train
+from tests.training.conftest import small_model
 
 
 def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,3 +115,18 @@ def test_wrong_input_is_one_clear_line(
 def test_a_missing_gpu(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--device", "cuda")
     assert "--device cuda: torch finds no CUDA GPU here; use --device cpu" in line
+
+
+def test_model_options_reach_a_network_that_takes_them(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+
+    def network(classes: int, *, drop_path: float = 0.0) -> nn.Module:
+        seen.append(drop_path)
+        return small_model(classes)
+
+    assert run("train", dataset, "--epochs", "1", "--drop-path", "0.3", "--out", "runs/a", network=network) == 0
+    assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", "--out", "runs/e", network=network) == 0
+    assert seen == [0.3, 0.3], "a checkpoint brings its network's options"
+    argv = ["--mode", "train", "--data", str(dataset.root), *QUICK, "--no-head-bias"]
+    line = refused(capsys, *argv, network=network)
+    assert "--no-head-bias: this network does not take it; leave it out" in line

@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 
-from feedline.model import layer_table, resnet18
+from feedline.model import compiled, layer_table, resnet18
 from feedline.model.summary import layers
+from tests.model.conftest import needs_kernels, relative_error
 
 
 def test_it_has_as_many_parameters_as_the_assignments_model() -> None:
@@ -49,3 +52,34 @@ def test_a_batch_gives_finite_logits_in_any_memory_format() -> None:
     last = model.to(memory_format=torch.channels_last)(batch.to(memory_format=torch.channels_last))
     assert plain.shape == (2, 7)
     torch.testing.assert_close(plain, last, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_with_and_without_kernels_it_computes_the_same(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    """As near to float32 as torch's operations in bfloat16 are; single layers differ either way."""
+    torch.manual_seed(0)
+    batch = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last)
+    model = resnet18(20).to(memory_format=torch.channels_last).train(training)
+    results = []
+    for kernels, autocast in ((compiled.kernels, True), (None, True), (None, False)):
+        monkeypatch.setattr(compiled, "kernels", kernels)
+        copied = copy.deepcopy(model)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast), torch.set_grad_enabled(training):
+            logits = copied(batch).float()
+        if training:
+            torch.nn.functional.cross_entropy(logits, torch.arange(32) % 20).backward()
+        rest = [*(p.grad for p in copied.parameters()), *copied.bn1.buffers(), *copied.layer4[1].bn2.buffers()]
+        results.append([logits, *(rest if training else [])])
+    fast, plain = ([relative_error(v, exact) for v, exact in zip(r, results[2], strict=True)] for r in results[:2])
+    assert max(fast) < 2 * max(plain)
+    assert sum(fast) < (1.3 if training else 2) * sum(plain)
+
+
+@needs_kernels
+def test_hooks_run_with_kernels_too() -> None:
+    model, seen = resnet18(5).to(memory_format=torch.channels_last), []
+    model.layer1[0].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    model.layer3.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
+    assert seen == [(2, 64, 32, 32), (2, 256, 8, 8)]

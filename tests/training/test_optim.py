@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
+from feedline import InputError
 from feedline.cli.recipes import configure
 from feedline.training.config import Config
 from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
@@ -44,6 +47,35 @@ def test_first_and_last_rate_of_a_cycle(anneal: str) -> None:
     assert used.index(max(used)) == 59
     assert used[59] == pytest.approx(1)
     assert used[-1] == pytest.approx(0.001)
+
+
+def test_a_cycle_can_end_at_exactly_zero() -> None:
+    used = rates(Config.build("x", {"epochs": 2, "final_div_factor": math.inf, "anneal": "linear"}), 10)
+    assert used[-1] == 0
+    assert min(used[:-1]) > 0
+
+
+@pytest.mark.parametrize("rise", [{"pct_start": 0.2}, {"peak_epoch": 2}])
+def test_a_trapezoid_rises_stays_and_falls_to_zero(rise: dict[str, float]) -> None:
+    values = {"schedule": "trapezoid", "epochs": 10, "max_lr": 0.5, "div_factor": 10, "cooldown": 0.3, **rise}
+    used = rates(Config.build("x", values), 10)
+    assert used[:2] == pytest.approx([0.05, 0.05 + 0.45 / 19])
+    assert used[19:71] == pytest.approx([0.5] * 52)
+    assert used[18] < 0.5 > used[71]
+    assert used[71:] == pytest.approx([0.5 * left / 30 for left in range(29, 0, -1)]), "the next one would be 0"
+
+
+def test_a_trapezoid_without_a_fall_ends_at_its_peak() -> None:
+    used = rates(Config.build("x", {"schedule": "trapezoid", "epochs": 2, "max_lr": 0.5, "cooldown": 0}), 10)
+    assert used[-1] == used[10] == pytest.approx(0.5)
+
+
+def test_the_parts_of_a_trapezoid_must_fit() -> None:
+    with pytest.raises(InputError, match=r"^cooldown=0.8: must be at least 0 and at most 1 - 0.3"):
+        Config.build("x", {"schedule": "trapezoid", "cooldown": 0.8})
+    with pytest.raises(InputError, match=r"^cycle_momentum=True: must be off with a trapezoid"):
+        Config.build("x", {"schedule": "trapezoid", "cycle_momentum": True})
+    assert Config.build("x", {"cooldown": 0.8}).optim.schedule == "onecycle"
 
 
 def test_norms_and_biases_have_no_weight_decay() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from feedline import Dataset
 from feedline.cli.main import main
@@ -104,6 +105,21 @@ def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: flo
     for record, expected in zip(log, other, strict=True):
         for key in {"loss", "train_loss", "val_loss"} & record.keys():
             assert record[key] == pytest.approx(expected[key], rel=rel)
+
+
+def test_sizes_by_epoch_give_the_same_result_on_ranks(dataset: Dataset, tmp_path: Path) -> None:
+    """Also with norm statistics taken again before each evaluation."""
+    sizes = ["--image-size", "16@0,24@1", "--eval-size", "32", "--norm-images", "40", "--eval-every", "2"]
+    argv = ["--data", str(dataset.root), *FLAGS, *sizes, "--epochs", "3"]
+    for ranks in (0, 2):
+        finish(start(ranks, *argv, "--out", str(tmp_path / str(ranks))))
+    log, other = [[r for r in log_of(tmp_path / str(ranks)) if r.get("val_loss", 0) is not None] for ranks in (0, 2)]
+    same_losses(log, other, 1e-5)
+    assert [record["epoch"] for record in log if "val_loss" in record] == [2, 3]
+    saved = [checkpoint.load(tmp_path / str(ranks) / "last.pt").norms or {} for ranks in (0, 2)]
+    assert len(saved[0]) == 4
+    for name, statistic in saved[0].items():
+        torch.testing.assert_close(statistic, saved[1][name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_is_resumed_on_another_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from feedline import Dataset
 from feedline.training import checkpoint
-from tests.training.conftest import Build, Make, fit_until
+from tests.training.conftest import Build, Make, fit_until, same, weights
 
 
 def log_of(run: Path) -> list[dict[str, Any]]:
@@ -53,6 +54,21 @@ def test_a_row_logged_before_a_lost_checkpoint_is_not_logged_twice(config: Make,
     assert [r["step"] for r in log_of(run.out)] == [2, 4, 6, 6, 8, 10, 12, 12]
 
 
+def test_the_log_has_the_speed_of_the_last_steps_beside_the_mean(config: Make, trainer: Build) -> None:
+    """The images between two lines / their seconds, which the means imply; a resumed run starts anew."""
+    c = config(epochs=2)
+    stopped = fit_until(trainer, c, "run", 8)
+    rest = trainer(c, "run", checkpoint.load(stopped.out / "last.pt"))
+    rest.fit()
+    lines = [r for r in log_of(rest.out) if "val_top1" not in r]
+    assert [r["step"] for r in lines] == [2, 4, 6, 8, 10, 12]
+    assert lines[0]["images_per_s_last"] == lines[0]["images_per_s"]
+    for before, line in (*pairwise(lines[:4]), *pairwise(lines[4:])):
+        seconds = [r["step"] * 16 / r["images_per_s"] for r in (before, line)]
+        assert 2 * 16 / line["images_per_s_last"] == pytest.approx(seconds[1] - seconds[0])
+    assert lines[4]["images_per_s_last"] > 0
+
+
 def test_on_record_gets_every_record(config: Make, trainer: Build) -> None:
     records: list[Mapping[str, Any]] = []
     run = trainer(config(epochs=1), on_record=records.append)
@@ -65,3 +81,49 @@ def test_the_summary_has_the_epoch_that_reached_the_target(config: Make, trainer
     reached = run.fit()["target_reached"]
     assert reached == {"epoch": 1, "seconds": run.state.position.history[0]["seconds"]}
     assert trainer(config(epochs=1, target=100.0), "high").fit()["target_reached"] is None
+
+
+@pytest.mark.parametrize(
+    ("every", "evaluated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (4, [4, 5]), (5, [5]), (0, [5])]
+)
+def test_epochs_without_evaluation(config: Make, trainer: Build, every: int, evaluated: list[int]) -> None:
+    """Their rows have no val figures; best, summary and curves are those of the other epochs."""
+    run = trainer(config(epochs=5, eval_every=every))
+    result = run.fit()
+    rows = list(csv.DictReader((run.out / "metrics.csv").open()))
+    assert [int(row["epoch"]) for row in rows if row["val_top1"]] == evaluated
+    assert all((row["val_loss"] == "") == (row["val_top5"] == "") == (row["val_top1"] == "") for row in rows)
+    assert all(float(row["train_loss"]) > 0 for row in rows)
+    logged = [record for record in log_of(run.out) if "val_top1" in record]
+    assert [record["epoch"] for record in logged if record["val_top1"] is not None] == evaluated
+    assert result["epochs"] == {"evaluated": evaluated, "skipped": [e for e in range(1, 6) if e not in evaluated]}
+    best = max((row for row in rows if row["val_top1"]), key=lambda row: float(row["val_top1"]))
+    assert (result["best"]["epoch"], result["best"]["val_top1"]) == (int(best["epoch"]), float(best["val_top1"]))
+    assert result["last"]["epoch"] == 5
+    assert checkpoint.load(run.out / "best.pt").position.epoch == result["best"]["epoch"]
+    assert (run.out / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_evaluating_seldom_does_not_change_training(config: Make, trainer: Build) -> None:
+    often, seldom = trainer(config(epochs=4, ema=0.9), "a"), trainer(config(epochs=4, ema=0.9, eval_every=0), "b")
+    figures = [run.fit()["last"] for run in (often, seldom)]
+    assert figures[0] == figures[1]
+    assert same(weights(often), weights(seldom))
+
+
+def test_a_run_is_resumed_after_an_epoch_without_evaluation(
+    config: Make, trainer: Build, capsys: pytest.CaptureFixture[str]
+) -> None:
+    c = config(epochs=4, eval_every=3, log_every=1, target=1e-3)
+    whole = trainer(c, "whole")
+    expected = whole.fit()
+    out = capsys.readouterr().out
+    assert [line.split()[1] for line in out.splitlines() if "not evaluated" in line] == ["1/4", "2/4"]
+    part = fit_until(trainer, c, "part", 14)  # in epoch 3
+    assert not (part.out / "best.pt").exists()
+    rest = trainer(c, "part", checkpoint.load_last(part.out))
+    result = rest.fit()
+    assert same(weights(rest), weights(whole))
+    for key in ("best", "last", "epochs"):
+        assert result[key] == expected[key]
+    assert result["target_reached"]["epoch"] == expected["target_reached"]["epoch"] == 3

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from feedline import InputError
+from feedline.model.drop_path import DropPath
 from feedline.training import checkpoint
 from feedline.training.state import TrainState
 from feedline.training.stopping import Interrupted
@@ -16,6 +18,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "ema": 0.9},
     "adam": {"optimizer": "adam", "cycle_momentum": True, "clip_grad": 1.0},
     "adamw-bf16": {"optimizer": "adamw", "amp": True, "ema": 0.9, "label_smoothing": 0.1},
+    "muon-bf16": {"optimizer": "muon", "amp": True, "cycle_momentum": True},
+    "muon-trapezoid": {"optimizer": "muon", "schedule": "trapezoid", "clip_grad": 1.0, "ema": 0.9},
 }
 
 
@@ -34,6 +38,26 @@ def test_a_resumed_run_has_the_same_bits_as_an_uninterrupted_one(config: Make, t
         rest.fit()
         assert same(weights(rest), weights(whole))
         assert untimed(rest.out) == untimed(whole.out)
+
+
+def test_a_resumed_run_drops_the_same_branches(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = config(epochs=2, log_every=1, drop_path=0.5)
+    monkeypatch.setattr("tests.training.conftest.small_model", lambda: with_drop_path(0.5))
+    whole = trainer(c, "whole")
+    whole.fit()
+    fit_until(trainer, c, "part", 3)
+    rest = trainer(c, "part", checkpoint.load(whole.out.parent / "part/last.pt"))
+    rest.fit()
+    assert same(weights(rest), weights(whole))
+    plain = trainer(c, "plain")
+    next(m for m in plain.state.model.modules() if isinstance(m, DropPath)).probability = 0.0
+    plain.fit()
+    assert not same(weights(plain), weights(whole)), "branches were dropped at all"
+
+
+def with_drop_path(probability: float) -> nn.Module:
+    model = small_model()
+    return nn.Sequential(model[0], DropPath(probability), *model[1:])  # type: ignore[index]
 
 
 def untimed(run: Path) -> list[dict[str, Any]]:

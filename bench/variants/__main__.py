@@ -1,0 +1,105 @@
+"""python -m bench.variants FILE.toml: trains each variant of a list with several seeds, and compares them.
+
+Every run is one of `train.py --mode train`, in a process and a folder of its own. A series that was stopped continues
+where it stood when it is started again: complete runs are read, others are resumed.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.variants.page import markdown, print_table, put_between_marks
+from bench.variants.results import collect, outcome
+from bench.variants.runs import TRAIN, Run
+from bench.variants.schedule import only_one, run_all
+from bench.variants.series import Series, parse_seeds, read_series
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.files import write_json
+
+
+def main(argv: Sequence[str] | None = None, *, train: Sequence[str] = TRAIN) -> int:
+    """Runs the command.
+
+    Args:
+        argv: the arguments (default: the process's).
+        train: the program that trains, before `--mode train`.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    p = argparse.ArgumentParser(prog="python -m bench.variants", description=(__doc__ or "").split(": ", 1)[1])
+    p.add_argument("file", type=Path, help="TOML: seeds = [0, 1], a table [base], tables [[variant]] with a name")
+    p.add_argument("--out", type=Path, help="where runs and results go (runs/variants-<name of the file>)")
+    p.add_argument("--only", metavar="NAMES", help="run only these variants, comma-separated")
+    p.add_argument("--seeds", help="as 0,1,2; overrides the file (0,1,2)")
+    p.add_argument("--torch-threads", type=int, default=1, help="threads of each run: torch's and the loader's (1)")
+    p.add_argument("--jobs", type=int, default=1, help="runs at a time, each on cores of its own (1)")
+    p.add_argument("--markdown", type=Path, metavar="PAGE", help="run nothing; put the table into this page")
+    args = p.parse_args(words)
+    args.out = args.out or Path("runs") / f"variants-{args.file.stem}"
+    args.command = f"python -m bench.variants {shlex.join(words)}"
+    try:
+        series = read_series(args.file)
+        seeds = series.seeds if args.seeds is None else parse_seeds(args.seeds, "`seeds`")
+        runs = plan(Series(series.name, series.base, series.variants, seeds), args.out, train)
+        for run in runs:
+            run.check()
+        return _write_page(series, runs, args) if args.markdown else _run(series, runs, args)
+    except FeedlineError as error:
+        print(f"bench.variants: {as_flags(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench.variants: stopped and saved; the same command continues", file=sys.stderr)
+        return 130
+
+
+def plan(series: Series, out: Path, train: Sequence[str] = TRAIN) -> list[Run]:
+    """The runs of a series: the first seed of all variants, then the next."""
+    return [
+        Run(variant, seed, out.resolve() / variant.name / f"seed-{seed}", train)
+        for seed in series.seeds
+        for variant in series.variants
+    ]
+
+
+def _run(series: Series, runs: Sequence[Run], args: argparse.Namespace) -> int:
+    names = [variant.name for variant in series.variants]
+    only = args.only.split(",") if args.only else names
+    if unknown := set(only) - set(names):
+        raise InputError(f"`only={args.only}`: no variant {min(unknown)!r}; there are {', '.join(names)}")
+
+    def report(run: Run | None = None) -> None:
+        if run is not None:
+            _print_run(run)
+        write_json(args.out / "variants.json", {"command": args.command, **collect(series, runs)})
+
+    with only_one(args.out):
+        report()
+        chosen = [run for run in runs if run.variant.name in only]
+        run_all(chosen, jobs=args.jobs, threads=args.torch_threads, on_end=report)
+    print_table(collect(series, runs))
+    print(f"results: {args.out / 'variants.json'}")
+    return 0
+
+
+def _print_run(run: Run) -> None:
+    result, start = outcome(run), f"seed {run.seed}  {run.variant.name:<24}"
+    if result is None or "problem" in result:
+        print(f"{start}  {result['problem'] if result else 'no result'}", flush=True)
+        return
+    top1 = f"val top-1 {result['final_top1']:6.2f} %  best {result['best_top1']:6.2f} %"
+    print(f"{start}  {top1}  {result['seconds']:,.0f} s  {result['images_per_s']:,.0f} images/s", flush=True)
+
+
+def _write_page(series: Series, runs: Sequence[Run], args: argparse.Namespace) -> int:
+    content = collect(series, runs)
+    if content["hardware"] is None:
+        raise InputError(f"`out={args.out}`: holds no complete run; run the series first, without --markdown")
+    command = f"python -m bench.variants {args.file} --torch-threads {content['hardware']['torch_threads']}"
+    put_between_marks(args.markdown, series.name, markdown(content, command))
+    print(f"wrote the table into {args.markdown}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

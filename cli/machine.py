@@ -1,0 +1,107 @@
+"""The machine's cores: how many of them torch uses, and who else does."""
+
+import contextlib
+import getpass
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from feedline.training.config import RunConfig
+from feedline.training.ranks import Ranks
+
+logger = logging.getLogger(__name__)
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def use_torch_threads(run: RunConfig) -> None:
+    """Sets the number of threads in which torch computes; it must come before any loader or model."""
+    if run.torch_threads is not None:
+        torch.set_num_threads(run.torch_threads)
+
+
+@contextmanager
+def cores_in_use(device: torch.device, ranks: Ranks) -> Iterator[None]:
+    """Warns on stderr if the cores of a CPU run are in use, and lets runs that start meanwhile know of this one."""
+    with registered(_registry()) as others:
+        if device.type == "cpu" and ranks.is_first:
+            load, cores = _load(), os.cpu_count() or 1
+            if warning := busy_warning(load, cores, torch.get_num_threads() * ranks.local_size, others):
+                logger.warning(warning)
+        yield
+
+
+def busy_warning(load: float, cores: int, threads: int, others: int) -> str | None:
+    """What to say before a run whose threads do not find a core each; None if they do.
+
+    Args:
+        load: the system's load average of the last minute, before this run.
+        cores: of the machine.
+        threads: torch threads of this run, in all its ranks.
+        others: runs of this program that live.
+    """
+    busy = load >= cores / 4 or others > 0
+    if not busy or threads + max(load, others) <= cores:
+        return None
+    run = f" and {others} other run{'s' if others > 1 else ''} of this program" if others else ""
+    return (
+        f"warning: this run has {threads} torch thread(s), and the machine has a load of {load:.1f}{run} on {cores} "
+        "core(s). Threads that wait for each other are slow: on two cores two programs with two threads each get a "
+        "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
+    )
+
+
+@contextmanager
+def registered(folder: Path | None) -> Iterator[int]:
+    """Yields how many other processes are registered in a folder, and registers this one until the exit.
+
+    A process holds a lock on a file of its own, which ends with it, however it ends. Ranks register once.
+    """
+    if fcntl is None or folder is None:
+        yield 0
+        return
+    path = folder / f"{os.getppid() if 'RANK' in os.environ else os.getpid()}.lock"
+    others = sum(_is_locked(other) for other in folder.glob("*.lock") if other != path)
+    with path.open("a") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)  # a process that starts at this moment may test it: this waits for it
+        try:
+            yield others
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    path.unlink(missing_ok=True)  # its process was killed
+    return False
+
+
+def _registry() -> Path | None:
+    """A folder of this user for the locks of runs; None if none can be made."""
+    with contextlib.suppress(OSError, KeyError):
+        folder = Path(tempfile.gettempdir()) / f"feedline-runs-{getpass.getuser()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder if os.access(folder, os.W_OK) else None
+    return None
+
+
+def _load() -> float:
+    """The load average of the last minute; 0 where there is none."""
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return 0.0

@@ -1,0 +1,39 @@
+"""The compiled kernels for training on a CPU (_kernels.c), where they were built."""
+
+import importlib
+from types import ModuleType
+
+import torch  # first: the kernels use its threads
+
+kernels: ModuleType | None
+try:
+    kernels = importlib.import_module("feedline.model._kernels")
+except ImportError:  # installed where there was no C compiler, or not installed at all
+    kernels = None
+
+
+def usable(x: torch.Tensor) -> bool:
+    """Whether the kernels can work on these activations.
+
+    They are for bfloat16 on a CPU, in channels-last memory, under autocast. torch.compile and export get torch's
+    operations, which they can see into.
+    """
+    return (
+        kernels is not None
+        and x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and type(x) is torch.Tensor
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def buffer(tensor: torch.Tensor | None) -> object:
+    """The memory of contiguous bfloat16 or float32 rows, as the kernels take it."""
+    if tensor is None:
+        return None
+    rows = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
+    return (rows.view(torch.int16) if rows.dtype == torch.bfloat16 else rows).numpy()

@@ -1,0 +1,175 @@
+"""Convolutions as matrix products on a CPU, where that is faster.
+
+oneDNN's convolutions work on one row of an image at a time. In the deep stages of a network for small images a row has
+three to eight pixels, and most of an AMX tile stays empty: the gradient of the weights of a 512-channel layer runs at a
+tenth of the speed of a matrix product of that size. There the windows of all pixels are gathered into a matrix first.
+docs/performance.md has the measurements that the rule below comes from.
+"""
+
+import functools
+import threading
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d
+
+from feedline.model.compiled import buffer, kernels, usable
+
+
+def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A convolution.
+
+    Args:
+        module: the convolution.
+        x: float [B, channels, height, width].
+
+    Returns:
+        Float [B, output channels, height / stride, width / stride], rounded up.
+    """
+    if _is_plain(module) and has_tiles() and usable(x):
+        how = _choose(module, (x.shape[3] - 1) // module.stride[1] + 1)
+        if how.forward or (how.backward and torch.is_grad_enabled()):
+            result: torch.Tensor = _Products.apply(x.to(torch.bfloat16), module.weight, module.stride[0], how)
+            return result
+    output: torch.Tensor = module(x)
+    return output
+
+
+@dataclass(frozen=True)
+class _How:
+    """Which of a convolution's products are faster as matrix products: the output, and the two gradients."""
+
+    forward: bool
+    data: bool
+    weights: bool
+
+    @property
+    def backward(self) -> bool:
+        return self.data or self.weights
+
+
+def _choose(module: nn.Conv2d, width: int) -> _How:
+    """A fixed rule and not a measurement at the start, so that the same run gives the same bits.
+
+    Args:
+        module: as `_is_plain` wants it.
+        width: of the output in pixels.
+    """
+    narrow, strided = width <= 8, module.stride[0] > 1
+    return _How(
+        forward=width <= 4 or (narrow and strided),
+        data=width <= 4 or (narrow and (strided or module.out_channels >= 512)) or module.kernel_size == (1, 1),
+        weights=narrow,
+    )
+
+
+@functools.cache
+def has_tiles() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in tiles (AMX); the rule was measured on such a one."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """3x3, or 1x1 with a stride (without one it is a matrix product already), and nothing unusual."""
+    if type(module) is not nn.Conv2d or module.bias is not None:
+        return False
+    kernel, stride = module.kernel_size[0], module.stride[0]
+    return (
+        module.kernel_size in ((3, 3), (1, 1))
+        and (kernel > 1 or stride > 1)
+        and module.padding == (kernel // 2, kernel // 2)
+        and module.stride == (stride, stride)
+        and module.dilation == (1, 1)
+        and module.groups == 1
+    )
+
+
+class _Products(torch.autograd.Function):
+    """A convolution in bfloat16 whose products are matrix products where `how` says so."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, how: _How) -> torch.Tensor:
+        filters = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
+        ctx.save_for_backward(x, filters)
+        ctx.stride, ctx.how = stride, how
+        pad = weight.shape[2] // 2
+        if not how.forward:
+            return conv2d(x, filters, stride=stride, padding=pad)
+        height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
+        y = torch.mm(_gather(x, weight.shape[2], stride), _matrix(filters).t())
+        return y.view(len(x), height, width, -1).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, filters = ctx.saved_tensors
+        how, stride, kernel = ctx.how, ctx.stride, filters.shape[2]
+        dy = gradients[0].contiguous(memory_format=torch.channels_last)
+        dx = dweight = None
+        if ctx.needs_input_grad[0] and how.data:
+            dx = _scatter(torch.mm(_rows(dy), _matrix(filters), out=_scratch(dy, filters)), x, kernel, stride)
+        if ctx.needs_input_grad[1] and how.weights:
+            product = torch.mm(_rows(dy).t().contiguous(), _gather(x, kernel, stride))
+            dweight = product.view(len(filters), kernel, kernel, -1).permute(0, 3, 1, 2)
+        wanted = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dweight is None, False]
+        if any(wanted):
+            pad = [kernel // 2] * 2
+            rest = torch.ops.aten.convolution_backward(
+                dy, x, filters, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, wanted
+            )
+            dx, dweight = dx if rest[0] is None else rest[0], dweight if rest[1] is None else rest[1]
+        return dx, None if dweight is None else dweight.float(), None, None
+
+
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """[B, channels, height, width] in channels-last memory as [B * height * width, channels]."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _matrix(filters: torch.Tensor) -> torch.Tensor:
+    """[out, in, kernel, kernel] in channels-last memory as [out, kernel * kernel * in]."""
+    return filters.permute(0, 2, 3, 1).reshape(len(filters), -1)
+
+
+def _shape(x: torch.Tensor) -> tuple[int, int, int, int]:
+    """(images, height, width, channels)."""
+    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
+
+
+def _gather(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """The window of each output pixel: [B * height * width, kernel**2 * channels], valid until the next product."""
+    assert kernels is not None
+    images, height, width, channels = _shape(x)
+    pixels = images * ((height - 1) // stride + 1) * ((width - 1) // stride + 1)
+    windows = _memory.take(pixels, kernel * kernel * channels)
+    kernels.gather(buffer(x), buffer(windows), _shape(x), kernel, stride, torch.get_num_threads())
+    return windows
+
+
+def _scatter(windows: torch.Tensor, x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """The reverse: what the windows hold, added up for each pixel of an input like x."""
+    assert kernels is not None
+    result = torch.empty_like(x)
+    kernels.scatter(buffer(windows), buffer(result), _shape(x), kernel, stride, torch.get_num_threads())
+    return result
+
+
+def _scratch(dy: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    return _memory.take(dy.numel() // dy.shape[1], filters.numel() // len(filters))
+
+
+class _Memory(threading.local):
+    """Memory for windows, kept from one product to the next: the system fills new memory with zeros first."""
+
+    def __init__(self) -> None:
+        self._values = torch.empty(0, dtype=torch.bfloat16)
+
+    def take(self, rows: int, columns: int) -> torch.Tensor:
+        """bfloat16 [rows, columns]; ends the use of what was taken before."""
+        if len(self._values) < rows * columns:
+            self._values = torch.empty(rows * columns, dtype=torch.bfloat16)
+        return self._values[: rows * columns].view(rows, columns)
+
+
+_memory = _Memory()
