@@ -107,6 +107,25 @@ def test_a_mixed_run_is_resumed_to_the_bit(config: Make, trainer: Build) -> None
         assert rows == [None, None]
 
 
+def test_boxes_and_edits_fit_the_size_of_each_epoch(config: Make, trainer: Build) -> None:
+    """A box that was drawn for another size would reach outside, or be cut off and miss its share."""
+    c = config(epochs=2, image_size="16@0,24@1", augment=("trivial-augment", "erasing:p=1"), log_every=1, **MIXED)
+    whole = trainer(c, "whole")
+    whole.fit()
+    fit_until(trainer, c, "part", 8)
+    rest = trainer(c, "part", checkpoint.load(whole.out.parent / "part/last.pt"))
+    rest.fit()
+    assert same(weights(rest), weights(whole))
+    images = next(iter(whole.train))[0]
+    boxes = whole.train.plan.batch(1, 0).edits[1].parts["erase"]
+    assert images.shape[2:] == (24, 24)
+    assert 16 < (boxes[:, :2] + boxes[:, 2:]).max() <= 24
+    whole.train.close()
+    mixed = whole.state.mixing.of(1, 0, images)
+    assert mixed is not None
+    assert 16 < (mixed.box[:, :2] + mixed.box[:, 2:]).max() <= 24
+
+
 def test_a_batch_without_pairs_is_refused(config: Make, trainer: Build, dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"^batch_size=15: mixup and cutmix pair the images .* a multiple of 2$"):
         trainer(config(batch_size=15, mixup=0.2))
