@@ -10,7 +10,7 @@ from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import convert_known, keys
 
 HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": "puts flip into, or takes it out of,"}
-TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "run": "run"}
+TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "mix": "mixing", "run": "run"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -199,6 +199,7 @@ def _spec(
         window=augment.window_size(image),
         inside=augment.crop.inside,
         whole_images=augment.whole_images(image),
+        edits=augment.parts,
         batch_size=-(-options.batch_size // options.world_size),
         mean=tuple(options.mean),
         std=tuple(options.std),

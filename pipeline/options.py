@@ -88,9 +88,11 @@ class LoaderOptions:
     eval_size: int | None = key(None, "evaluation: side of the input in pixels (default: the last of training)")
     augment: Sequence[str] = key(
         ("auto-crop", "flip"),
-        "augmentations of train images, comma-separated: pad-crop:4, "
-        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, flip, or auto-crop (pad-crop where images share "
-        "one size, else random-resized-crop)",
+        "augmentations of train images, comma-separated. A crop: pad-crop:4, "
+        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, or auto-crop (pad-crop where images share one "
+        "size, else random-resized-crop). Mirrored: flip, or alternating-flip (in every second epoch). More: "
+        "trivial-augment, rand-augment:n=2:m=9, color-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0, "
+        "erasing:p=0.25:scale=0.02-0.33 (a box is set to the mean)",
     )
     crop_fraction: float | None = key(
         None, "evaluation: side of the centre / the largest that fits (default: 1, or 0.875 where sizes vary)"

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from feedline.pipeline.augment import translate_old_keys
 from feedline.pipeline.options import LoaderOptions, key, require
+from feedline.training.mixing import MixConfig
+from feedline.training.views import Views
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ class RunConfig:
     torch_threads: int | None = key(
         None, "threads in which torch computes on the CPU (default: torch's choice, one per core)"
     )
-    tta: bool = key(False, "evaluate the mean of the logits of each image and its mirror image")
+    tta: bool = key(False, "evaluate the mean of the logits of several views of each image, see --tta-views")
+    tta_views: Views = key(
+        "flip", "for --tta: flip is the image and its mirror image; crops shifts both by a pixel too: six views"
+    )
     eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
     norm_images: int = key(
         0,
@@ -144,6 +149,11 @@ class RunConfig:
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
 
     @property
+    def views(self) -> Views | None:
+        """The views that an evaluation averages; None for the image alone."""
+        return self.tta_views if self.tta else None
+
+    @property
     def save_steps(self) -> int:
         """Steps between checkpoints in mid-epoch; 0 for none."""
         return self.save_every if isinstance(self.save_every, int) else 0
@@ -165,6 +175,7 @@ class Config:
     loader: LoaderOptions
     model: ModelConfig
     optim: OptimConfig
+    mix: MixConfig
     run: RunConfig
 
     def __post_init__(self) -> None:
@@ -200,7 +211,9 @@ class Config:
         return Config.build(self.recipe, {**self.flat(), **translate_old_keys(values, self.loader.augment)})
 
 
-SECTIONS: dict[str, Any] = {"loader": LoaderOptions, "model": ModelConfig, "optim": OptimConfig, "run": RunConfig}
+SECTIONS: dict[str, Any] = {
+    "loader": LoaderOptions, "model": ModelConfig, "optim": OptimConfig, "mix": MixConfig, "run": RunConfig
+}  # fmt: skip
 
 
 def key_fields(section: Any) -> "list[dataclasses.Field[Any]]":

@@ -15,13 +15,13 @@ class EpochCounts:
 
     Attributes:
         loss: mean over the images whose loss was finite (nan if there are none).
-        top1: in percent, over all images.
+        top1: in percent, over all images; None in an epoch with mixed labels, of which an image has two.
         images: number of images trained on.
         first_bad: the first step of the epoch whose loss was not finite, counted from 1; None if there is none.
     """
 
     loss: float
-    top1: float
+    top1: float | None
     images: int
     first_bad: int | None
 
@@ -30,7 +30,7 @@ class Counts:
     """This rank's sums over the current epoch.
 
     Attributes:
-        sums: float64 [4] on the device: loss, hits, images whose loss was finite, images.
+        sums: float64 [4] on the device: loss, hits (nan with mixed labels), images whose loss was finite, images.
         first_bad: float64 scalar on the device: infinity while all losses are finite.
     """
 
@@ -39,11 +39,18 @@ class Counts:
         self.first_bad = torch.full((), math.inf, dtype=torch.float64, device=device)
         self._ranks = ranks
 
-    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, step: int) -> None:
-        """Adds one step: its mean loss, logits [B, classes], labels [B] and its number in the epoch, from 1."""
-        images, finite = len(labels), loss.isfinite()
-        hits = (logits.argmax(1) == labels).sum()
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor | None, step: int) -> None:
+        """Adds one step.
+
+        Args:
+            loss: the mean over its images.
+            logits: [B, classes].
+            labels: int64 [B]; None if they are mixed, so that nothing can be said about hits.
+            step: its number in the epoch, from 1.
+        """
+        images, finite = len(logits), loss.isfinite()
         kept = torch.where(finite, loss, 0.0)
+        hits = torch.full_like(kept, math.nan) if labels is None else (logits.argmax(1) == labels).sum()
         self.sums += torch.stack([kept * images, hits, finite * images, torch.full_like(kept, images)])
         self.first_bad.clamp_(max=torch.where(finite, math.inf, step).to(torch.float64))
 
@@ -57,7 +64,7 @@ class Counts:
         loss, hits, finite, images, bad = [*sums.tolist(), first_bad.item()]
         return EpochCounts(
             loss=loss / finite if finite else math.nan,
-            top1=100 * hits / max(images, 1),
+            top1=None if math.isnan(hits) else 100 * hits / max(images, 1),
             images=round(images),
             first_bad=None if math.isinf(bad) else round(bad),
         )

@@ -10,6 +10,7 @@ from torch.nn import functional
 from feedline.pipeline.loader import Loader
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
+from feedline.training.views import Views, mean_logits
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def evaluate(
     loader: Loader,
     precision: Precision,
     *,
-    tta: bool = False,
+    views: Views | None = None,
     ranks: Ranks = ALONE,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -46,7 +47,7 @@ def evaluate(
         model: images to logits; its train or eval mode is left unchanged.
         loader: a loader of a val part.
         precision: as in training.
-        tta: average the logits of each image and its mirror image.
+        views: average the logits over these views of each image; None for the image alone.
         ranks: the ranks that share the work.
         after_batch: called after every global batch, equally often on all ranks; an exception stops the evaluation.
     """
@@ -60,9 +61,7 @@ def evaluate(
     try:
         for batch, labels in loader:
             with precision.autocast():
-                logits = model(batch)
-                if tta:
-                    logits = (logits + model(batch.flip(3))) / 2
+                logits = mean_logits(model, batch, views)
             logits = logits.float()
             loss += functional.cross_entropy(logits, labels, reduction="sum")
             ranked = logits.topk(min(5, classes), dim=1).indices

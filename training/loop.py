@@ -94,13 +94,14 @@ class Trainer:
         timer = LapTimer(meter)
         for images, labels in self._batches(meter):
             lr = state.lr
-            loss, logits = step(images, labels)
+            mixture = state.mixing.of(position.epoch, position.step, images)
+            loss, logits = step(images, labels, mixture)
             if step.updated:
                 state.schedule.step()
                 if state.average is not None:
                     state.average.update()
             position.step += 1
-            state.counts.add(loss, logits, labels, position.step)
+            state.counts.add(loss, logits, labels if mixture is None else None, position.step)
             reporter.step()
             is_last = position.step == len(self.train)
             if is_last or position.step % self.config.run.log_every == 0:
@@ -145,7 +146,7 @@ class Trainer:
                 self._evaluated_model(),
                 self.val,
                 self.state.step.precision,
-                tta=self.config.run.tta,
+                views=self.config.run.views,
                 ranks=self.ranks,
                 after_batch=self._stop_if_requested,
             )

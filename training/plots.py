@@ -1,5 +1,6 @@
 """The plots that runs and benchmarks write."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,10 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     evaluated_epochs = [row["epoch"] for row in evaluated]
     # The training loss is the one that is minimised: on augmented images and, with label smoothing, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
-        axis.plot(
-            epochs, [row[f"train_{what}"] for row in history], "o-", ms=3, color=BLUE, label="train (as optimised)"
-        )
+        train = [row[f"train_{what}"] for row in history]
+        if any(value is not None for value in train):  # top-1 is None where labels were mixed
+            shown = [math.nan if value is None else value for value in train]
+            axis.plot(epochs, shown, "o-", ms=3, color=BLUE, label="train (as optimised)")
         axis.plot(
             evaluated_epochs, [row[f"val_{what}"] for row in evaluated], "o-", ms=3, color=ORANGE, label=names[what]
         )

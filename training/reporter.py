@@ -80,7 +80,7 @@ class Reporter:
             lr: of the step.
         """
         state = self._state
-        record = {
+        record: dict[str, Any] = {
             "step": state.global_step,
             "epoch": state.epochs,
             "loss": counted.loss,
@@ -93,7 +93,7 @@ class Reporter:
         self._write(record)
         if self._progress is not None:
             self._progress.show(
-                f"loss {record['loss']:.3f}  top-1 {record['top1']:.1f} %  LR {lr:.2e}  "
+                f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  LR {lr:.2e}  "
                 f"{record['images_per_s_last']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
             )
 
@@ -116,8 +116,8 @@ class Reporter:
         row: Record = self._state.position.history[-1]
         self._write({"step": self._state.global_step, **row})
         print(
-            f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f} top-1 "
-            f"{row['train_top1']:5.2f} %  {_val_figures(row)}  {row['images_per_s']:,.0f} images/s  "
+            f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
+            f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {row['images_per_s']:,.0f} images/s  "
             f"stall {100 * row['stall']:.1f} %" + ("  best" if best else ""),
             flush=True,
         )
@@ -175,6 +175,11 @@ class Reporter:
         if self._ranks.is_first:
             write_json(self._out / "summary.json", summary)
         return summary
+
+
+def _shown(name: str, percent: float | None, form: str) -> str:
+    """A part of a line; empty without a value, as training accuracy with mixed labels is."""
+    return "" if percent is None else f"{name} {percent:{form}} %"
 
 
 def _val_figures(row: Record) -> str:

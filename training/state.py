@@ -11,6 +11,7 @@ from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
 from feedline.training.counts import Counts, EpochCounts
 from feedline.training.evaluate import Evaluation
+from feedline.training.mixing import Mixing
 from feedline.training.optim import WeightAverage, make_schedule
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.snapshot import Position, Snapshot
@@ -30,6 +31,7 @@ class TrainState:
         step: does a training step; holds model, optimizer, scaler and precision.
         schedule: of the learning rate.
         average: the moving average of the weights, None if there is none.
+        mixing: says how batches are mixed.
         counts: loss and accuracy of the current epoch.
         position: where the run stands.
         norms: statistics of batch norms that the evaluation just before used instead of those of training; None if
@@ -44,6 +46,7 @@ class TrainState:
         self.step = TrainStep(config, model, train.device, optim.max_lr, ranks)
         self.schedule = make_schedule(optim, self.step.optimizer, len(train))
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
+        self.mixing = Mixing(config.mix, train, optim.epochs)
         self.counts = Counts(train.device, ranks)
         self.position = Position()
         self.norms: dict[str, torch.Tensor] | None = None
@@ -90,7 +93,7 @@ class TrainState:
             "epoch": position.epoch,
             "image_size": self.train.output(position.epoch - 1)[0],
             "train_loss": round(counted.loss, 5),
-            "train_top1": round(counted.top1, 3),
+            "train_top1": None if counted.top1 is None else round(counted.top1, 3),
             "val_loss": None if evaluation is None else round(evaluation.loss, 5),
             "val_top1": None if evaluation is None else round(evaluation.top1, 3),
             "val_top5": None if evaluation is None else round(evaluation.top5, 3),

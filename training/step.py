@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from feedline.model import share_draws
 from feedline.pipeline.image_sizes import ImageSizes
 from feedline.training.config import Config
+from feedline.training.mixing import Mixture
 from feedline.training.optim import make_optimizer
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
@@ -72,19 +73,22 @@ class TrainStep:
 
         self.optimizer.register_step_post_hook(mark_updated)
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Trains on one batch.
 
         Args:
             images: float [B, 3, height, width] on the device.
             labels: int64 [B] on the device.
+            mixture: how images and labels are mixed, if they are.
 
         Returns:
             The loss (a scalar) and the logits [B, classes], both detached.
         """
         with self.precision.autocast():
-            logits = self._forward(images)
-            loss = self.criterion(logits.float(), labels)
+            logits = self._forward(images if mixture is None else mixture.images(images))
+            loss = self._loss(logits.float(), labels, mixture)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         if self.config.clip_grad:
@@ -94,6 +98,12 @@ class TrainStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None) -> torch.Tensor:
+        if mixture is None:
+            loss: torch.Tensor = self.criterion(logits, labels)
+            return loss
+        return mixture.loss(logits, labels, self.config.label_smoothing)
 
 
 def _allow_recompiles(sizes: ImageSizes | None) -> None:

@@ -50,7 +50,7 @@ def run(request: Request) -> int:
         precision = Precision.choose(config.run, device)
         if config.run.norm_images and (resized or config.run.norm_images != snapshot.config.run.norm_images):
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
-        evaluation = evaluate(model, loader, precision, tta=config.run.tta, ranks=ranks)
+        evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
         _report(request.folder(), config, loader, path, evaluation)
     return 0
@@ -108,6 +108,7 @@ def _report(out: Path, config: Config, loader: Loader, path: Path, evaluation: E
         "top5": round(evaluation.top5, 4),
         "loss": round(evaluation.loss, 5),
         "tta": config.run.tta,
+        "tta_views": config.run.views,
         "confused": pairs,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "hardware": hardware(loader.device),

@@ -1,7 +1,8 @@
-"""Lists of augmentations: parsing, and windows and flips for the plan."""
+"""Lists of augmentations: parsing, and windows, flips and edits for the plan."""
 
 import dataclasses
 import re
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline.augment.alternating_flip import AlternatingFlip
 from feedline.pipeline.augment.center import Center
+from feedline.pipeline.augment.color_jitter import ColorJitter
+from feedline.pipeline.augment.erasing import Erasing
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
+from feedline.pipeline.augment.rand_augment import RandAugment
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
-from feedline.pipeline.augment.types import Crop, Size
+from feedline.pipeline.augment.trivial_augment import TrivialAugment
+from feedline.pipeline.augment.types import Crop, Editor, Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.edits import Edit, Part
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,12 @@ class AutoCrop:
 
 NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
 
-Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Flip
-# The order in which lists and help show them.
-AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    kind.name: kind for kind in (AutoCrop, PadCrop, RandomResizedCrop, Center, Flip)
-}
+Mirror = Flip | AlternatingFlip
+Policy = TrivialAugment | RandAugment
+Editing = Policy | ColorJitter | Erasing
+# In the order in which they are done, and in which lists and help show them.
+Augmentation = AutoCrop | PadCrop | RandomResizedCrop | Center | Mirror | Editing
+AUGMENTATIONS: dict[str, type[Augmentation]] = {kind.name: kind for kind in typing.get_args(Augmentation)}
 
 
 @dataclass(frozen=True)
@@ -54,20 +62,31 @@ class Augmentations:
         output: (height, width) of a batch in pixels.
         crop: chooses the windows.
         flip: chooses the images to mirror; None for no flips.
+        editors: change the pixels of windows, in this order.
     """
 
     output: Size
     crop: Crop
-    flip: Flip | None = None
+    flip: Mirror | None = None
+    editors: tuple[Editor, ...] = ()
 
     def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Windows, int32 [B, 4], (y, x, height, width) in pixels, and flips, bool [B]."""
         window = self.crop.windows(draw, self.output)
         return window, np.zeros(len(draw.ids), dtype=bool) if self.flip is None else self.flip.flips(draw)
 
+    def edits(self, draw: Draw) -> tuple[Edit, ...]:
+        """The edits of images, in order."""
+        return tuple(edit for editor in self.editors for edit in editor.edits(draw, self.output))
+
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], ...]:
+        """The parts of each edit."""
+        return tuple(parts for editor in self.editors for parts in editor.parts)
+
     def whole_images(self, image: Size | None) -> bool:
         """Whether every image of this size is taken whole and as it is."""
-        as_it_is = not self.crop.random and self.flip is None
+        as_it_is = not self.crop.random and self.flip is None and not self.editors
         return as_it_is and self.output == image and self.window_size(image) == image
 
     def window_size(self, image: Size | None) -> Size | None:
@@ -85,12 +104,22 @@ def parse(items: Sequence[str]) -> list[Augmentation]:
         InputError: if a name is unknown, an argument cannot be read, or there are two crops or two of a kind.
     """
     parsed = [_parse_item(item.strip()) for item in items]
-    crops = [a.name for a in parsed if not isinstance(a, Flip)]
-    if len(crops) > 1:
-        raise InputError(f"`augment={','.join(items)}`: {crops[0]} and {crops[1]}; one crop at most")
-    if len(parsed) - len(crops) > 1:
-        raise InputError(f"`augment={','.join(items)}`: flip is there twice")
+    groups: dict[str, list[str]] = {}
+    for augmentation in parsed:
+        groups.setdefault(_group(augmentation), []).append(augmentation.name)
+    for group, names in groups.items():
+        if len(names) > 1:
+            raise InputError(f"`augment={','.join(items)}`: {names[0]} and {names[1]}; one {group} at most")
     return parsed
+
+
+def _group(augmentation: Augmentation) -> str:
+    """The group of which a list has one at most."""
+    if isinstance(augmentation, Policy):
+        return "policy"
+    if isinstance(augmentation, Editing):
+        return augmentation.name
+    return "flip" if isinstance(augmentation, Mirror) else "crop"
 
 
 def canonical(items: Sequence[str]) -> tuple[str, ...]:
@@ -125,13 +154,16 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
         InputError: as `parse` does.
     """
     crop: Crop = Center()
-    flip = None
-    for augmentation in parse(items):
-        if isinstance(augmentation, Flip):
+    flip: Mirror | None = None
+    editors: list[Editor] = []
+    for augmentation in parse(canonical(items)):
+        if isinstance(augmentation, Mirror):
             flip = augmentation
+        elif isinstance(augmentation, Editing):
+            editors.append(augmentation)
         else:
             crop = augmentation.resolve(image) if isinstance(augmentation, AutoCrop) else augmentation
-    return Augmentations(output, crop, flip)
+    return Augmentations(output, crop, flip, tuple(editors))
 
 
 def _parse_item(item: str) -> Augmentation:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from feedline.pipeline.augment.augmentations import AutoCrop, canonical, parse
+from feedline.pipeline.augment.augmentations import AutoCrop, Editing, Mirror, canonical, parse
 from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
@@ -29,9 +29,10 @@ def translate_old_keys(values: Mapping[str, Any], before: Sequence[str]) -> dict
         return dict(values)
     if "augment" in values:
         raise InputError(f"`{next(iter(old))}`: `augment` says that already; keep `augment`, as in pad-crop:4,flip")
-    crop = _crop(old, [item for item in before if item != Flip.name])
-    flip = old.get("flip", Flip.name in before)
-    augment = canonical((*crop, Flip.name) if flip else crop)
+    flips, others = ([item for item in before if isinstance(parse([item])[0], kind)] for kind in (Mirror, Editing))
+    crop = _crop(old, [item for item in before if item not in flips and item not in others])
+    flips = (flips or [Flip.name]) if old.get("flip", bool(flips)) else []
+    augment = canonical((*crop, *flips, *others))
     return {**{key: value for key, value in values.items() if key not in OLD_KEYS}, "augment": augment}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.edits import Edit, Part
 
 Size = tuple[int, int]  # (height, width) in pixels
 
@@ -32,3 +33,20 @@ class Crop(Protocol):
 
     def windows(self, draw: Draw, output: Size) -> NDArray[np.int32]:
         """int32 [B, 4], (y, x, height, width) in pixels: a window for each image, for a batch of `output`'s size."""
+
+
+class Editor(Protocol):
+    """Changes the pixels of windows, after these were resized and mirrored.
+
+    Attributes:
+        name: its name in lists.
+        parts: the parts of each of its edits.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def parts(self) -> tuple[tuple[Part, ...], ...]: ...
+
+    def edits(self, draw: Draw, output: Size) -> list[Edit]:
+        """The edits of some images of `output`'s size, in order."""

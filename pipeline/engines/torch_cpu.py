@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.buffers import BufferPool
 from feedline.pipeline.cropper import Cropper, crop_one
+from feedline.pipeline.engines.edits import edited
 from feedline.pipeline.engines.resize import resize
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.engines.workers import WorkerPool, in_order
@@ -33,7 +34,7 @@ class TorchCpuEngine:
         self._output_cropper = Cropper(spec.output, *normalise)
         self._window_cropper = Cropper(spec.window) if spec.window else None
         # Batches that are copied rather than decoded: handing them from thread to thread takes a part of the time.
-        self._quick = not store.encoded and not spec.resize
+        self._quick = not store.encoded and not spec.resize and not spec.edits
         nbytes = spec.batch_size * spec.output[0] * spec.output[1] * 3 * spec.dtype.itemsize
         self._batches_per_task = max(self.TASK_BYTES // nbytes, 1) if self._quick else 1
         self._tasks_ahead = spec.threads + -(-spec.prefetch // self._batches_per_task)
@@ -65,30 +66,31 @@ class TorchCpuEngine:
         return result if pixels is out else result.copy_(torch.from_numpy(pixels))
 
     def _make_batch(self, batch: PlanBatch, out: NDArray[Any]) -> None:
-        if self._window_cropper is None:
-            self._normalise_into(self._crop_each(batch), out)
-        elif self.spec.resize:
-            self._resize_windows_into(batch, self._window_cropper, out)
+        if self.spec.edits or self.spec.resize:
+            self._make_blocks(batch, out)
         elif self.spec.whole_images and self.spec.dtype == torch.uint8:
             self.store.gather(batch.ids, out)
         else:
             self.store.cut(batch, self._output_cropper, out)
 
-    def _resize_windows_into(self, batch: PlanBatch, cropper: Cropper, out: NDArray[Any]) -> None:
-        """Windows of one size, resized, a block of images in one call."""
-        assert self.spec.window is not None
+    def _make_blocks(self, batch: PlanBatch, out: NDArray[Any]) -> None:
+        """Windows that are resized or edited, a block of images after another."""
         for first in range(0, len(batch), self.store.BLOCK):
             part = slice(first, first + self.store.BLOCK)
-            block = PlanBatch(batch.ids[part], batch.window[part], batch.flip[part])
-            windows = np.empty((len(block), *self.spec.window, 3), dtype=np.uint8)
-            self.store.cut(block, cropper, windows)
-            self._normalise_into(resize(torch.from_numpy(windows), self.spec.output).numpy(), out[part])
+            block = batch[part]
+            pixels = edited(self._windows(block), block.edits, self.spec.mean)
+            self._normalise_into(pixels.numpy(), out[part])
 
-    def _crop_each(self, batch: PlanBatch) -> NDArray[np.uint8]:
-        """Windows of all sizes, image by image: uint8 [B, height, width, 3]."""
-        out = torch.empty((len(batch), *self.spec.output, 3), dtype=torch.uint8)
-        crop_each_into(self.store, batch, out)
-        return out.numpy()
+    def _windows(self, batch: PlanBatch) -> torch.Tensor:
+        """Windows, resized and mirrored: uint8 [B, height, width, 3]."""
+        if self._window_cropper is None:
+            out = torch.empty((len(batch), *self.spec.output, 3), dtype=torch.uint8)
+            crop_each_into(self.store, batch, out)
+            return out
+        assert self.spec.window is not None
+        windows = np.empty((len(batch), *self.spec.window, 3), dtype=np.uint8)
+        self.store.cut(batch, self._window_cropper, windows)
+        return resize(torch.from_numpy(windows), self.spec.output)
 
     def _normalise_into(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
         """uint8 [B, height, width, 3] of the output's size; to uint8 it is copied."""

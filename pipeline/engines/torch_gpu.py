@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
+from feedline.pipeline.engines.edits import edited
 from feedline.pipeline.engines.resize import resize
 from feedline.pipeline.engines.torch_cpu import crop_each_into
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
@@ -60,6 +61,7 @@ class TorchGpuEngine:
             pixels = resize(cut_windows(pixels, batch), self.spec.output)
         elif not isinstance(self.store, HostStore):
             pixels = cut_each(pixels, batch, self.spec.output)
+        pixels = edited(pixels, batch.edits, self.spec.mean)
         return pixels if self.spec.dtype == torch.uint8 else self._normalise(pixels)
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:

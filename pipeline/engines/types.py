@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import torch
 
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.plan.edits import Part
 
 EngineName = Literal["dali", "torch"]
 ENGINES: tuple[EngineName, ...] = ("dali", "torch")
@@ -20,7 +21,8 @@ class EngineSpec:
         output: (height, width) of a batch in pixels.
         window: (height, width) of all windows in pixels, None if they vary.
         inside: every window is inside its image.
-        whole_images: every window is the whole image, and nothing is mirrored.
+        whole_images: every window is the whole image, and nothing is mirrored or edited.
+        edits: the parts of each edit of a plan batch.
         batch_size: maximum number of images in a batch of this process.
         mean, std: per channel RGB, in 0..1.
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
@@ -34,6 +36,7 @@ class EngineSpec:
     window: tuple[int, int] | None
     inside: bool
     whole_images: bool
+    edits: tuple[tuple[Part, ...], ...]
     batch_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]

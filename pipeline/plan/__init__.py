@@ -1,5 +1,6 @@
 """Every random choice of the data side, as plain arrays."""
 
+from feedline.pipeline.plan.mixing import Mix, MixBatch
 from feedline.pipeline.plan.plan import Blocks, Plan, PlanBatch
 
-__all__ = ["Blocks", "Plan", "PlanBatch"]
+__all__ = ["Blocks", "Mix", "MixBatch", "Plan", "PlanBatch"]

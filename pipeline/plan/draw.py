@@ -36,6 +36,10 @@ class Draw:
             self._words[stream] = philox(self.ids, seed=self.seed, epoch=self.epoch, stream=stream)
         return self._words[stream]
 
+    def in_epoch(self, epoch: int) -> "Draw":
+        """The same images in another epoch."""
+        return Draw(self.ids, self.sizes, self.seed, epoch)
+
     def subset(self, positions: NDArray[np.int64]) -> "Draw":
         """Some of the images, by their positions, int64 [n]."""
         return Draw(self.ids[positions], self.sizes[positions], self.seed, self.epoch)

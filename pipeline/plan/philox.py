@@ -7,6 +7,7 @@ from feedline.pipeline import compiled
 
 # Each use of the generator has its own stream: the counter is (low id, high id, epoch, stream).
 STREAM_ORDER, STREAM_WINDOW, STREAM_ATTEMPT, STREAM_BLOCK = 0, 1, 2, 1000
+STREAM_ERASE, STREAM_COLOR, STREAM_POLICY, STREAM_MIX = 20, 21, 30, 100
 
 _U32 = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)

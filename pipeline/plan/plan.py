@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
+from feedline.pipeline.plan.edits import Edit
+from feedline.pipeline.plan.mixing import Mix, MixBatch
 from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
 
 
@@ -26,21 +28,30 @@ class PlanBatch:
         ids: int64 [B], image ids.
         window: int32 [B, 4], (y, x, height, width) in pixels; it may reach outside the image.
         flip: bool [B].
+        edits: of their pixels, in order; none where no augmentation asks for one.
     """
 
     ids: NDArray[np.int64]
     window: NDArray[np.int32]
     flip: NDArray[np.bool_]
+    edits: tuple[Edit, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getitem__(self, part: slice) -> "PlanBatch":
+        edits = tuple(edit[part] for edit in self.edits)
+        return PlanBatch(self.ids[part], self.window[part], self.flip[part], edits)
+
 
 class Chooser(Protocol):
-    """Chooses windows and flips; `feedline.pipeline.augment.Augmentations` is the one that loaders use."""
+    """Chooses windows, flips and edits; `feedline.pipeline.augment.Augmentations` is the one that loaders use."""
 
     def choose(self, draw: Draw) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Windows, int32 [B, 4], and flips, bool [B], of some images."""
+
+    def edits(self, draw: Draw) -> tuple[Edit, ...]:
+        """Edits of some images, in order."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Plan:
         ids: int64 [n], the image ids of the part.
         sizes: from image ids to int64 [B, 2], their height and width in pixels.
         batch_size: images in a batch, over all ranks.
-        augment: chooses windows and flips.
+        augment: chooses windows, flips and edits.
         shuffle: a fresh order each epoch, the incomplete last batch dropped. Otherwise list order, every image once.
         blocks: shuffle blocks of neighbours, and images within groups of blocks, instead of all images.
         seed: 64 bits.
@@ -131,6 +142,16 @@ class Plan:
             self._chunk = (epoch, number, self._compute(epoch, number))
         return self._chunk[2][place]
 
+    def mixing(self, mix: Mix, epoch: int, k: int, size: tuple[int, int]) -> MixBatch:
+        """How this rank's images of batch `k` are mixed. The share of each rank must be even.
+
+        Args:
+            mix: what to draw.
+            epoch, k: the batch.
+            size: (height, width) of the images in pixels.
+        """
+        return mix.batch(self._share(k)[::2] // 2, size, seed=self.seed, epoch=epoch)
+
     def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
         """The images of batch `k` of all ranks, in order: int64 [B]."""
         slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
@@ -157,8 +178,9 @@ class Plan:
         if self.shuffle:
             slots = self.order(epoch)(slots)
         ids = np.asarray(self.ids[slots])
-        window, flip = self.augment.choose(Draw(ids, self.sizes(ids), self.seed, epoch))
-        return [PlanBatch(ids[a:b], window[a:b], flip[a:b]) for a, b in pairwise(bounds)]
+        draw = Draw(ids, self.sizes(ids), self.seed, epoch)
+        chunk = PlanBatch(ids, *self.augment.choose(draw), self.augment.edits(draw))
+        return [chunk[a:b] for a, b in pairwise(bounds)]
 
     def _share(self, k: int) -> NDArray[np.int64]:
         """The slots of batch k that are this rank's."""

@@ -89,6 +89,17 @@ def test_any_number_of_ranks_gives_the_same_result(dataset: Dataset, alone: Path
     same_losses(log_of(tmp_path / "run"), log_of(alone / "run"), 1e-5)
 
 
+def test_mixed_batches_are_the_same_on_any_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
+    argv = ["--data", str(dataset.root), *FLAGS, "--mixup", "0.4", "--cutmix", "1", "--mix-prob", "0.8"]
+    processes = [start(ranks, *argv, "--out", str(tmp_path / str(ranks))) for ranks in (0, 2)]
+    for process in processes:
+        finish(process)
+    single, double = (log_of(tmp_path / str(ranks)) for ranks in (0, 2))
+    same_losses(double, single, 1e-5)
+    assert single[0]["loss"] != pytest.approx(log_of(alone / "run")[0]["loss"], rel=1e-3), "something is mixed"
+    assert all(record.get("top1") is None for record in double)
+
+
 def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
     assert [record["step"] for record in log] == [record["step"] for record in other]
     for record, expected in zip(log, other, strict=True):

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from feedline.pipeline.engines.dali.graph import graph
+from feedline.pipeline.engines.dali.graph import graph, input_of
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.plan.edits import Part
 from feedline.pipeline.stores import HostStore, Store
 
 Images: TypeAlias = "list[NDArray[np.uint8]] | torch.Tensor"
@@ -34,9 +35,9 @@ class DaliEngine:
             for batch in batches:
                 images = self.store.read(batch.ids)
                 if self._pipe is None:
-                    self._start(images[:1])
+                    self._start(batch[:1], images[:1])
                 running.append((batch, images))
-                self._feed(images, batch.window, batch.flip)
+                self._feed(batch, images)
                 self._pipe.schedule_run()
                 if len(running) == self.spec.prefetch:
                     yield self._take(running)
@@ -55,12 +56,12 @@ class DaliEngine:
     def close(self) -> None:
         """No-op: DALI's threads belong to its pipeline, which takes long to build and is kept for the next run."""
 
-    def _start(self, one_image: Images) -> None:
+    def _start(self, one: PlanBatch, image: Images) -> None:
         """Builds the pipeline and primes its prefetch queue with dummy batches of one image."""
         self._pipe = graph(
             self.spec,
             encoded=self.store.encoded,
-            on_device=isinstance(one_image, torch.Tensor),
+            on_device=isinstance(image, torch.Tensor),
             batch_size=self.spec.batch_size,
             num_threads=self.spec.threads,
             device_id=self.spec.device.index or 0 if self._gpu else None,
@@ -68,18 +69,22 @@ class DaliEngine:
         )
         self._pipe.build()
         for _ in range(self.spec.prefetch):
-            self._feed(one_image, np.array([[0, 0, 1, 1]], dtype=np.int32), np.zeros(1, dtype=bool))
+            self._feed(one, image)
         self._pipe.schedule_run()
         for _ in range(self.spec.prefetch):
             self._pipe.share_outputs()
             self._pipe.release_outputs()
 
-    def _feed(self, images: Images, window: NDArray[np.int32], flip: NDArray[np.bool_]) -> None:
+    def _feed(self, batch: PlanBatch, images: Images) -> None:
         stream = torch.cuda.current_stream(self.spec.device) if isinstance(images, torch.Tensor) else None
         self._pipe.feed_input("images", images, cuda_stream=stream)
-        self._pipe.feed_input("start", np.ascontiguousarray(window[:, :2]))
-        self._pipe.feed_input("shape", np.ascontiguousarray(window[:, 2:]))
-        self._pipe.feed_input("flip", flip.astype(np.int32))
+        self._pipe.feed_input("start", np.ascontiguousarray(batch.window[:, :2]))
+        self._pipe.feed_input("shape", np.ascontiguousarray(batch.window[:, 2:]))
+        self._pipe.feed_input("flip", batch.flip.astype(np.int32))
+        for number, edit in enumerate(batch.edits):
+            for name, array in edit.parts.items():
+                for part, values in _inputs(name, array).items():
+                    self._pipe.feed_input(input_of(number, part), values)
 
     def _take(self, running: deque[tuple[PlanBatch, Images]]) -> tuple[PlanBatch, torch.Tensor]:
         """Waits for the oldest batch under way."""
@@ -102,3 +107,12 @@ class DaliEngine:
                 except InputError as error:
                     return error
         return None
+
+
+def _inputs(name: Part, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """A part of an edit as the graph takes it in: some of DALI's operations want it in two."""
+    if name == "color":
+        return {"color": np.ascontiguousarray(array[:, :, :3]), "offset": np.ascontiguousarray(array[:, :, 3])}
+    if name == "erase":
+        return {"erase": array[:, :2].astype(np.float32), "size": array[:, 2:].astype(np.float32)}
+    return {name: array}

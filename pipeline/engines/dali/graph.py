@@ -5,14 +5,16 @@ from typing import Any
 import torch
 from nvidia.dali import fn, pipeline_def, types
 
+from feedline.pipeline.engines.edits import levels
 from feedline.pipeline.engines.types import EngineSpec
+from feedline.pipeline.plan.edits import Part
 
 _DTYPES = {torch.float32: types.FLOAT, torch.float16: types.FLOAT16, torch.uint8: types.UINT8}
 
 
 @pipeline_def(enable_conditionals=False)
 def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
-    """Read or decode, slice by the window, resize where its size is not the output's, mirror, normalise.
+    """Read or decode, slice by the window, resize where its size is not the output's, mirror, edit, normalise.
 
     Args:
         spec: the settings of the engine.
@@ -42,6 +44,11 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
         images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
     if spec.resize:
         images = fn.resize(images, size=spec.output, interp_type=types.INTERP_LINEAR, antialias=True)
+    if spec.edits:
+        images, flip = fn.flip(images, horizontal=flip), 0
+        for number, parts in enumerate(spec.edits):
+            for name in parts:
+                images = _edited(images, name, number, gpu, levels(spec.mean))
     mean, std = ((0.0,) * 3, (1 / 255,) * 3) if spec.dtype == torch.uint8 else (spec.mean, spec.std)
     return fn.crop_mirror_normalize(
         images,
@@ -51,3 +58,26 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
         dtype=_DTYPES[spec.dtype],
         output_layout="HWC",
     )
+
+
+def _edited(images: Any, name: Part, number: int, gpu: bool, mean: list[int]) -> Any:
+    """A part of an edit; the engine feeds its array as `input_of(number, name)`."""
+    values = fn.external_source(name=input_of(number, name))
+    if name == "warp":
+        return fn.warp_affine(images, matrix=values, interp_type=types.INTERP_LINEAR, fill_value=0)
+    if name == "color":
+        offset = fn.external_source(name=input_of(number, "offset"))
+        return fn.coord_transform(images, M=values, T=offset, dtype=types.UINT8)
+    if name == "erase":
+        size = fn.external_source(name=input_of(number, "size"))
+        return fn.erase(images, anchor=values, shape=size, axis_names="HW", fill_value=mean)
+    values = values.gpu() if gpu else values
+    if name == "posterize":
+        return images & values
+    inverted = (images >= values) * (255 - 2 * images)  # int32, as all arithmetic with whole constants
+    return fn.cast(images + inverted, dtype=types.UINT8)
+
+
+def input_of(number: int, name: str) -> str:
+    """The graph's input for a part of an edit."""
+    return f"edit {number} {name}"

@@ -10,9 +10,13 @@ from feedline import InputError
 from feedline.pipeline.augment import (
     Augmentations,
     Center,
+    ColorJitter,
+    Erasing,
     Flip,
     PadCrop,
+    RandAugment,
     RandomResizedCrop,
+    TrivialAugment,
     canonical,
     parse,
     resolve_training,
@@ -40,6 +44,13 @@ from tests.pipeline.augment.drawing import draw
         ("center:0.875", Center(0.875)),
         ("center:fraction=0.5", Center(0.5)),
         ("flip", Flip()),
+        ("color-jitter", ColorJitter(0.4, 0.4, 0.4, 0)),
+        ("color-jitter:0.2:hue=0.1", ColorJitter(0.2, hue=0.1)),
+        ("trivial-augment", TrivialAugment()),
+        ("rand-augment", RandAugment(2, 9)),
+        ("rand-augment:m=15", RandAugment(2, 15)),
+        ("erasing", Erasing(0.25, (0.02, 0.33), (0.3, 3.3))),
+        ("erasing:p=0.5:scale=0.1-0.2", Erasing(0.5, (0.1, 0.2))),
     ],
 )
 def test_an_item_is_a_name_and_its_arguments(item: str, wanted: Any) -> None:
@@ -82,7 +93,19 @@ def test_a_list_keeps_its_order_and_may_be_empty() -> None:
         (["flip:0.5"], "`augment=flip:0.5`: flip takes no argument"),
         (["pad-crop", "center"], "`augment=pad-crop,center`: pad-crop and center; one crop at most"),
         (["center", "flip", "center"], "center and center; one crop at most"),
-        (["flip", "flip"], "`augment=flip,flip`: flip is there twice"),
+        (["flip", "flip"], "`augment=flip,flip`: flip and flip; one flip at most"),
+        (["erasing", "color-jitter", "erasing:0.1"], "erasing and erasing; one erasing at most"),
+        (["rand-augment", "trivial-augment"], "rand-augment and trivial-augment; one policy at most"),
+        (["rand-augment:n=0"], "`augment=rand-augment:n=0`: n must be from 1 to 8"),
+        (["rand-augment:m=31"], "m must be from 0 to 30"),
+        (["trivial-augment:9"], "trivial-augment takes no argument"),
+        (["color-jitter:hue=0.6"], "`augment=color-jitter:hue=0.6`: the hue must be from 0 to 0.5"),
+        (["color-jitter:contrast=-1"], "the contrast must be from 0 to 10"),
+        (["color-jitter:nan"], "the brightness must be from 0 to 10"),
+        (["erasing:p=2"], "`augment=erasing:p=2`: p must be from 0 to 1"),
+        (["erasing:scale=0-1"], "the scale must be a range in 0..1"),
+        (["erasing:ratio=2-1"], "the ratio must be a range in 0.01..100"),
+        (["alternating-flip", "flip"], "alternating-flip and flip; one flip at most"),
     ],
 )
 def test_a_wrong_list_is_refused(items: list[str], message: str) -> None:
@@ -93,7 +116,9 @@ def test_a_wrong_list_is_refused(items: list[str], message: str) -> None:
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from(["", "1e999", "-", "0x4", "\u0661"])
 ARGUMENTS = st.builds(str, NUMBERS) | st.builds("{}-{}".format, NUMBERS, NUMBERS) | st.text(max_size=5)
-WORDS = ARGUMENTS | st.builds("{}={}".format, st.sampled_from(["padding", "scale", "ratio", "fraction"]), ARGUMENTS)
+WORDS = ARGUMENTS | st.builds(
+    "{}={}".format, st.sampled_from(["padding", "scale", "ratio", "fraction", "hue", "p", "n", "m"]), ARGUMENTS
+)
 ITEMS = st.builds(
     lambda name, words: ":".join([name, *words]), st.sampled_from([*AUGMENTATIONS, "x"]), st.lists(WORDS, max_size=2)
 )
@@ -101,7 +126,7 @@ ITEMS = st.builds(
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.lists(ITEMS, max_size=2))
-def test_any_list_is_refused_or_gives_windows(items: list[str]) -> None:
+def test_any_list_is_refused_or_gives_windows_and_edits(items: list[str]) -> None:
     try:
         augment = resolve_training(items, (20, 30), (16, 16))
     except InputError:
@@ -109,6 +134,9 @@ def test_any_list_is_refused_or_gives_windows(items: list[str]) -> None:
     asked = draw(5, 20, 30)
     with np.errstate(divide="raise", over="raise", invalid="raise"):
         window, flip = augment.choose(asked)
+        edits = augment.edits(asked)
+    assert tuple(tuple(edit.parts) for edit in edits) == augment.parts
+    assert all(len(array) == 5 and np.isfinite(array).all() for edit in edits for array in edit.parts.values())
     assert window.shape == (5, 4)
     assert flip.shape == (5,)
     assert (window[:, 2:] > 0).all()
@@ -134,6 +162,12 @@ def test_windows_and_flips_come_from_the_items() -> None:
     assert not Augmentations((64, 64), PadCrop(3)).choose(asked)[1].any()
 
 
+def test_edits_are_done_in_one_order_however_they_are_written() -> None:
+    for items in (["erasing", "color-jitter"], ["color-jitter", "erasing"]):
+        assert resolve_training(items, (8, 8), (8, 8)).editors == (ColorJitter(), Erasing())
+    assert resolve_training(["flip"], (8, 8), (8, 8)).edits(draw(5, 8, 8)) == ()
+
+
 @pytest.mark.parametrize(
     ("augment", "image", "whole"),
     [
@@ -143,6 +177,7 @@ def test_windows_and_flips_come_from_the_items() -> None:
         (Augmentations((64, 64), Center(), Flip()), (64, 64), False),
         (Augmentations((64, 64), PadCrop(1)), (64, 64), False),
         (Augmentations((64, 64), RandomResizedCrop()), (64, 64), False),
+        (Augmentations((64, 64), Center(), None, (Erasing(),)), (64, 64), False),
         (Augmentations((64, 64), Center()), (65, 64), False),
         (Augmentations((64, 64), Center()), None, False),
     ],

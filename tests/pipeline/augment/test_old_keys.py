@@ -26,6 +26,11 @@ DEFAULT = ("auto-crop", "flip")
         ({"flip": True}, ("pad-crop:4",), ("pad-crop", "flip")),
         ({"flip": False}, ("flip", "center:0.5"), ("center:0.5",)),
         ({"flip": False}, ("flip",), ()),
+        ({"flip": False}, ("center", "alternating-flip"), ("center",)),
+        ({"crop": "pad"}, ("erasing:p=0.5", "center", "flip"), ("pad-crop", "flip", "erasing:p=0.5")),
+        ({"padding": 2}, ("color-jitter",), ("color-jitter",)),
+        ({"crop": "pad", "flip": True}, ("center", "alternating-flip"), ("pad-crop", "alternating-flip")),
+        ({"padding": 2}, ("auto-crop", "alternating-flip"), ("auto-crop:2", "alternating-flip")),
     ],
 )
 def test_the_old_keys_become_a_list(values: dict[str, Any], before: tuple[str, ...], augment: tuple[str, ...]) -> None:

@@ -62,6 +62,73 @@ def test_engines_agree_on_images_of_all_sizes(varied: Dataset, store: Any, part:
         assert levels.max() < 5
 
 
+EDITS = [
+    ("color-jitter:hue=0.3", "flip"),
+    ("erasing:p=0.7", "flip"),
+    ("color-jitter", "erasing:p=0.5", "pad-crop:8", "alternating-flip"),
+    ("trivial-augment", "pad-crop"),
+    ("rand-augment:n=1:m=20", "flip"),
+]
+
+
+@pytest.mark.parametrize("augment", EDITS, ids="+".join)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+@pytest.mark.parametrize("device", DEVICES)
+def test_engines_edit_alike(dataset: Dataset, augment: tuple[str, ...], dtype: torch.dtype, device: str) -> None:
+    """To a level of 255, in every dtype; and an edited image differs from the plain one."""
+    options: dict[str, Any] = {"store": "raw", "dtype": dtype, "mean": (0.4, 0.5, 0.6), "std": (1, 1, 1)}
+    dali, reference = (
+        epoch(make_loader(dataset, engine=e, device=d, augment=augment, **options), 1)
+        for e, d in (("dali", device), ("torch", "cpu"))
+    )
+    crop = tuple(item for item in augment if "crop" in item or "flip" in item)
+    plain = epoch(make_loader(dataset, engine="torch", augment=crop, **options), 1)
+    scale, changed = 1 if dtype == torch.uint8 else 255, 0
+    for (a, la), (b, lb), (c, _) in zip(dali, reference, plain, strict=True):
+        assert a.dtype == b.dtype == dtype
+        assert la.tolist() == lb.tolist()
+        assert b.is_contiguous(memory_format=torch.channels_last)
+        assert (a.cpu().float() - b.float()).abs().max() * scale < 1.2
+        changed += int((b != c).flatten(1).any(1).sum())
+    assert changed > 40
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("changes", [{}, {"augment": EDITS[0], "image_size": 40}])
+def test_every_store_gives_edited_images(
+    dataset: Dataset, store: Any, engine: Any, device: str, changes: dict[str, Any]
+) -> None:
+    options: dict[str, Any] = {"augment": EDITS[2], "dtype": torch.uint8, "decode": "cpu", **changes}
+    raw = epoch(make_loader(dataset, engine="torch", store="raw", **options), 2)
+    other = epoch(make_loader(dataset, engine=engine, store=store, device=device, **options), 2)
+    for (a, _), (b, _) in zip(raw, other, strict=True):
+        levels = (a.int() - b.cpu().int()).abs()
+        assert levels.max() <= 10, "decoders and resizing differ by 5 at most, and the jitter may double that"
+        assert levels.float().mean() < 0.5
+
+
+def test_engines_do_operations_in_a_row_alike(dataset: Dataset) -> None:
+    """A level of 255 that is rounded differently may be solarized or posterized differently: a few in 10,000."""
+    options: dict[str, Any] = {"store": "raw", "dtype": torch.uint8, "augment": ("rand-augment:n=3:m=15", "flip")}
+    both = [torch.cat([a for a, _ in epoch(make_loader(dataset, engine=e, **options))]) for e in ENGINES]
+    assert ((both[0].int() - both[1].int()).abs() > 2).double().mean() < 5e-4
+
+
+@pytest.mark.parametrize("augment", EDITS, ids="+".join)
+def test_engines_edit_images_of_all_sizes_alike(varied: Dataset, augment: tuple[str, ...]) -> None:
+    augment = ("random-resized-crop", *(item for item in augment if "crop" not in item))
+    options: dict[str, Any] = {
+        "split": "70-30", "store": "jpeg", "batch_size": 5, "image_size": 48, "dtype": torch.uint8, "augment": augment
+    }  # fmt: skip
+    for (a, _), (b, _) in zip(*(epoch(make_loader(varied, engine=e, **options)) for e in ENGINES), strict=True):
+        levels = (a.int() - b.int()).abs().float()
+        assert levels.mean() < 1
+        # Resizing differs by some levels, which solarize and posterize may turn into many.
+        assert levels.max() < 10 or "augment" in augment[1]
+
+
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_only_the_window_of_a_turned_photograph_is_decoded(tmp_path: Path, part: Any) -> None:
     """DALI decodes windows of the upright image, whatever the EXIF orientation."""

@@ -44,7 +44,13 @@ def test_workers_use_one_core_each(dataset: Dataset) -> None:
 def test_with_and_without_kernels_batches_have_the_same_bits(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a run can be resumed on a machine without a C compiler."""
     options: dict[str, Any]
-    for options in ({"store": "raw"}, {"store": "jpeg"}, {"store": "raw", "shuffle": "blocks", "image_size": 40}):
+    edits = {"store": "raw", "augment": ("pad-crop", "flip", "color-jitter", "erasing")}
+    for options in (
+        {"store": "raw"},
+        {"store": "jpeg"},
+        {"store": "raw", "shuffle": "blocks", "image_size": 40},
+        edits,
+    ):
         with monkeypatch.context() as without:
             with_kernels = epoch(make_loader(dataset, engine="torch", **options), 3)
             without.setattr(compiled, "kernels", None)

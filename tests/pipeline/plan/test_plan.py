@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from feedline import InputError
-from feedline.pipeline.augment import Augmentations, Center, Flip, PadCrop
+from feedline.pipeline.augment import Augmentations, Center, ColorJitter, Erasing, Flip, PadCrop
 from feedline.pipeline.plan import Plan
 from tests.pipeline.loading import all_differ
 
@@ -71,6 +71,27 @@ def test_the_order_does_not_depend_on_the_batch_size() -> None:
     a = np.concatenate([small.batch(2, k).ids for k in range(30)])
     b = np.concatenate([large.batch(2, k).ids for k in range(10)])
     assert a.tolist() == b.tolist()
+
+
+def test_edits_depend_on_seed_epoch_and_image_alone() -> None:
+    augment = Augmentations((64, 64), PadCrop(4), Flip(), (ColorJitter(), Erasing(p=0.5)))
+
+    def undergone(epoch: int, **changes: Any) -> dict[int, Any]:
+        plan = make(960, augment=augment, **changes)
+        batches = [plan.batch(epoch, k) for k in range(len(plan))]
+        edits = [(b.edits[0].parts["color"], b.edits[1].parts["erase"]) for b in batches]
+        return {
+            int(image): (colors[i].tolist(), boxes[i].tolist())
+            for batch, (colors, boxes) in zip(batches, edits, strict=True)
+            for i, image in enumerate(batch.ids)
+        }
+
+    base = undergone(4)
+    assert len(base) == 960
+    assert undergone(4, batch_size=96) == base
+    halves = [undergone(4, batch_size=64, rank=rank, world_size=2) for rank in range(2)]
+    assert {**halves[0], **halves[1]} == base
+    assert undergone(5) != base != undergone(4, seed=1)
 
 
 @pytest.mark.parametrize("world_size", [2, 4])

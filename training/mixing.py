@@ -1,0 +1,119 @@
+"""MixUp and CutMix: what a run mixes, and how images and losses are mixed on the device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Loader
+from feedline.pipeline.options import key, require
+from feedline.pipeline.plan import Mix, MixBatch
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Mixing of training images and their labels. Training accuracy is not reported for epochs with mixed labels."""
+
+    mixup: float = key(
+        0.0, "blend pairs of train images and labels (MixUp), with shares from Beta(alpha, alpha), e.g. 0.2; 0 for none"
+    )
+    cutmix: float = key(
+        0.0, "paste a box of another image into each train image (CutMix), with areas from Beta(alpha, alpha), e.g. 1; "
+        "0 for none; with --mixup too each pair takes one of the two at random"
+    )  # fmt: skip
+    mix_prob: float = key(1.0, "share of the pairs that are mixed")
+    mix_until: float = key(1.0, "share of the epochs after which nothing is mixed any more")
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            value = getattr(self, name)
+            require(value == 0 or 0.01 <= value <= 100, name, value, "0, or from 0.01 to 100")
+        for name in ("mix_prob", "mix_until"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+
+
+class Mixing:
+    """Says how the batches of a run are mixed.
+
+    Args:
+        config: what to mix.
+        train: the loader of the train part.
+        epochs: of the run.
+
+    Raises:
+        InputError: if images cannot be paired within the batch of a rank.
+    """
+
+    def __init__(self, config: MixConfig, train: Loader, epochs: int) -> None:
+        on = (config.mixup or config.cutmix) and config.mix_prob
+        self._mix = Mix(config.mixup, config.cutmix, config.mix_prob)
+        self._epochs = config.mix_until * epochs if on else 0.0
+        self._plan, self._device = train.plan, train.device
+        if on and train.batch_size % (2 * self._plan.world_size):
+            raise InputError(
+                f"`batch_size={train.batch_size}`: mixup and cutmix pair the images of a batch; make it a multiple of "
+                f"{2 * self._plan.world_size}"
+            )
+
+    def of(self, epoch: int, k: int, images: torch.Tensor) -> "Mixture | None":
+        """How batch `k` of an epoch is mixed; None in an epoch without mixing, in which no label is mixed.
+
+        Args:
+            epoch: from 0; mixed if it starts in the first `mix_until` of the run.
+            k: the number of the batch.
+            images: [B, 3, height, width], this rank's.
+        """
+        if epoch >= self._epochs:
+            return None
+        size = (images.shape[2], images.shape[3])
+        return Mixture.on(self._device, self._plan.mixing(self._mix, epoch, k, size))
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """How a batch is mixed, on the device; see `MixBatch`.
+
+    Attributes:
+        share, blend: float32 [B].
+        box: int32 [B, 4].
+    """
+
+    share: torch.Tensor
+    blend: torch.Tensor
+    box: torch.Tensor
+
+    @classmethod
+    def on(cls, device: torch.device, batch: MixBatch) -> "Mixture":
+        """Copies to a device; a GPU is not waited for."""
+        return cls(*(_to_device(array, device) for array in (batch.share, batch.blend, batch.box)))
+
+    def images(self, images: torch.Tensor) -> torch.Tensor:
+        """Mixed images: float [B, 3, height, width], in the memory format of `images`."""
+        y, x, height, width = (v[:, None] for v in self.box.unbind(1))
+        rows = torch.arange(images.shape[2], device=images.device)
+        columns = torch.arange(images.shape[3], device=images.device)
+        down, across = (rows >= y) & (rows < y + height), (columns >= x) & (columns < x + width)
+        inside = (down[:, :, None] & across[:, None, :])[:, None]
+        own = self.blend[:, None, None, None].to(images.dtype).masked_fill(inside, 0)
+        return torch.lerp(partners(images), images, own)
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+        """Mean cross entropy to the mixed labels, a scalar: share * CE(own label) + (1 - share) * CE(partner's)."""
+        own, other = (
+            functional.cross_entropy(logits, wanted, label_smoothing=label_smoothing, reduction="none")
+            for wanted in (labels, partners(labels))
+        )
+        return torch.lerp(other, own, self.share).mean()
+
+
+def partners(values: torch.Tensor) -> torch.Tensor:
+    """The other of its pair for each in a batch, [B, ...]: slots 2j and 2j + 1 change places."""
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def _to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
