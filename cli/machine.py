@@ -63,7 +63,8 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
 def registered(folder: Path | None) -> Iterator[int]:
     """Yields how many other processes are registered in a folder, and registers this one until the exit.
 
-    A process holds a lock on a file of its own, which ends with it, however it ends. Ranks register once.
+    A process holds a lock on a file, which ends with it, however it ends. The ranks of a run share a file, so the lock is
+    a shared one.
     """
     if fcntl is None or folder is None:
         yield 0
@@ -72,7 +73,7 @@ def registered(folder: Path | None) -> Iterator[int]:
     others = sum(_is_locked(other) for other in folder.glob("*.lock") if other != path)
     with path.open("a") as file:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)  # a process that starts at this moment may test it: this waits for it
+            fcntl.flock(file, fcntl.LOCK_SH)  # waits for a process that tests the file at this moment
         try:
             yield others
         finally:

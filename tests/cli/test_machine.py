@@ -77,3 +77,9 @@ def test_torch_threads_is_the_number_of_threads_that_torch_uses(dataset: Dataset
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_ranks_of_a_run_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with registered(tmp_path) as first, registered(tmp_path) as second:
+        assert (first, second) == (0, 0)
