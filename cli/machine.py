@@ -63,8 +63,8 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
 def registered(folder: Path | None) -> Iterator[int]:
     """Yields how many other processes are registered in a folder, and registers this one until the exit.
 
-    A process holds a lock on a file, which ends with it, however it ends. The ranks of a run share a file, so the lock is
-    a shared one.
+    A process holds a lock on a file, which ends with it, however it ends. The ranks of a run share a file, and so the
+    lock.
     """
     if fcntl is None or folder is None:
         yield 0

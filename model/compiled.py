@@ -27,7 +27,7 @@ def usable(x: torch.Tensor) -> bool:
         and x.is_contiguous(memory_format=torch.channels_last)
         and type(x) is torch.Tensor
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()  # torch.jit.trace, which torch's ONNX exporters may use
     )
 
 

@@ -66,7 +66,7 @@ def _fused(module: nn.BatchNorm2d, x: torch.Tensor, residual: torch.Tensor | Non
         mean, variance = module.running_mean, module.running_var
     y, second = _Fused.apply(x, residual, module.weight, module.bias, mean, (variance + module.eps).rsqrt(), relu)
     y._second_use = second
-    return y  # type: ignore[no-any-return]
+    return y
 
 
 @torch.no_grad()

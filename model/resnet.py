@@ -17,7 +17,7 @@ class BasicBlock(resnet.BasicBlock):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float [B, channels, height, width] to the same with the block's channels and stride."""
         if not usable(x):
-            return super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x)
         shortcut = second_use(x)
         if self.downsample is not None:
             shortcut = norm(self.downsample[1], conv(self.downsample[0], shortcut), relu=False)

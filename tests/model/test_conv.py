@@ -1,6 +1,7 @@
 """Convolutions as matrix products, against torch's convolutions in float64."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -80,7 +81,8 @@ def test_two_layers_may_share_the_working_memory() -> None:
 
 
 @pytest.mark.parametrize("change", [{"groups": 2}, {"bias": True}, {"dilation": 2, "padding": 2}, {"padding": 0}])
-def test_other_convolutions_are_torchs(change: dict[str, int]) -> None:
-    module = nn.Conv2d(8, 8, 3, **{"padding": 1, "bias": False, **change}).to(memory_format=torch.channels_last)
+def test_other_convolutions_are_torchs(change: dict[str, Any]) -> None:
+    options = {"padding": 1, "bias": False, **change}
+    module = nn.Conv2d(8, 8, 3, **options).to(memory_format=torch.channels_last)
     x = activations(2, 8, 6, 6)
     assert torch.equal(conv(module, x), module(x))

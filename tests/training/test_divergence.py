@@ -29,9 +29,9 @@ def test_a_batch_that_is_not_finite_is_named(config: Make, trainer: Build, monke
     run = trainer(config(log_every=6))
     call, steps = run.state.step.__call__, []
 
-    def poisoned(images: torch.Tensor, labels: torch.Tensor) -> Any:
+    def poisoned(images: torch.Tensor, *rest: Any) -> Any:
         steps.append(1)
-        return call(images * math.nan if len(steps) == 8 else images, labels)
+        return call(images * math.nan if len(steps) == 8 else images, *rest)
 
     monkeypatch.setattr(type(run.state.step), "__call__", lambda _, *batch: poisoned(*batch))
     with pytest.raises(DivergedError, match=r"not finite at step 8 \(epoch 2"):
@@ -46,9 +46,9 @@ def test_a_scaler_skips_steps_until_its_scale_is_below_one(
     run = trainer(c, "one")
     call, bad = type(run.state.step).__call__, {3}
 
-    def poisoned(self: TrainStep, images: torch.Tensor, labels: torch.Tensor) -> Any:
+    def poisoned(self: TrainStep, images: torch.Tensor, *rest: Any) -> Any:
         bad_now = run.state.global_step + 1 in bad
-        return call(self, images * math.nan if bad_now else images, labels)
+        return call(self, images * math.nan if bad_now else images, *rest)
 
     monkeypatch.setattr(type(run.state.step), "__call__", poisoned)
     run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
