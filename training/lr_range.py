@@ -26,7 +26,8 @@ from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
 SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
-RECOMMENDED = "steepest"
+RECOMMENDED = "scaled"
+SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
 BLOW_UP_FACTOR = 1.5  # the test ends when the loss exceeds that of the first steps by this factor
 
 
@@ -36,8 +37,9 @@ class LRRange:
 
     Attributes:
         lr, loss, smoothed: one value per step.
-        suggestions: `minimum` (lowest smoothed loss: the assignment's rule), `steepest` (fastest fall in the decade
-            below that) and `valley` (middle of the longest fall).
+        suggestions: `scaled` (50 times the valley, at most the last rate), `minimum` (lowest smoothed loss: the
+            assignment's rule), `steepest` (fastest fall in the decade below that) and `valley` (middle of the longest
+            fall).
         recommended: the suggestion to use.
         stopped: why the test ended.
     """
@@ -175,7 +177,8 @@ def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]
     first = min(int(np.searchsorted(lrs, lrs[minimum] / 10)), max(minimum - 1, 0))
     slopes = np.gradient(loss)[first : minimum + 1]
     steepest, valley = first + int(slopes.argmin()), _valley(loss[: minimum + 1])
-    return {"minimum": lrs[minimum], "steepest": lrs[steepest], "valley": lrs[valley]}
+    scaled = min(SCALE * lrs[valley], lrs[-1])  # after the last one the loss blew up, or nothing is known
+    return {"scaled": scaled, "minimum": lrs[minimum], "steepest": lrs[steepest], "valley": lrs[valley]}
 
 
 def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:

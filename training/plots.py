@@ -77,13 +77,19 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     low, high = min(result["smoothed"]), result["smoothed"][0]
     fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
     axis.set_ylim(low - 0.15 * fall, high + 0.6 * fall)
-    markers = {"minimum": ("v", ORANGE), "steepest": ("o", GREEN), "valley": ("s", "#d62728")}
+    markers = {
+        "scaled": ("D", "#9467bd"),
+        "minimum": ("v", ORANGE),
+        "steepest": ("o", GREEN),
+        "valley": ("s", "#d62728"),
+    }
     for name, lr in result["suggestions"].items():
         nearest = min(range(len(result["lr"])), key=lambda i: abs(result["lr"][i] - lr))
         marker, colour = markers[name]
         note = "  <- recommended" if name == result["recommended"] else ""
         label = f"{name}: {lr:.3g}{note}"
-        axis.plot(lr, result["smoothed"][nearest], marker, color=colour, ms=9, ls="none", label=label)
+        height = min(result["smoothed"][nearest], high + 0.5 * fall)  # in the picture, where the loss is high too
+        axis.plot(lr, height, marker, color=colour, ms=9, ls="none", label=label)
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axis.legend(frameon=False)
     _save(figure, path)

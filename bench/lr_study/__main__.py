@@ -54,12 +54,11 @@ class Results:
 
 
 def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int) -> None:
-    """Runs the range tests of one epoch, the trainings, and the range tests with all their steps."""
+    """Runs the range tests as --mode lrfind does, the trainings, and range tests with fewer and more steps."""
 
     def sweeps(kind: str) -> None:
         for seed, case in itertools.product(range(sweep_seeds), todo):
-            one_epoch = kind == "epoch"
-            results.get("sweeps", case, f"{kind} {seed}", functools.partial(case.sweep, seed, one_epoch=one_epoch))
+            results.get("sweeps", case, f"{kind} {seed}", functools.partial(case.sweep, seed, kind))
 
     def train(case: Case, seed: int, k: int) -> float:
         result = results.get("trainings", case, f"2^{k} {seed}", functools.partial(case.train, 2.0**k, seed))
@@ -70,6 +69,7 @@ def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int
         found = suggestions(results.content["sweeps"][case.name])
         low, high = statistics.median(found["valley"]), statistics.median(found["minimum"])
         search(functools.partial(train, case, seed), low, high)
+    sweeps("short")
     sweeps("full")
 
 

@@ -24,11 +24,14 @@ CPU = torch.device("cpu")
 WIDTH = 16  # channels of the stem; ResNet18 has 64
 SETS: dict[str, dict[str, Any]] = {
     "tiny-imagenet": {"classes": 20, "epochs": 3},
-    "sample": {"epochs": 8},
+    "sample": {"epochs": 4},
 }
 COMMON: dict[str, Any] = {"split": "70-30", "image_size": 16, "ema": 0.0, "tta": False, "threads": 1, "device": "cpu"}
 OPTIMIZERS: dict[str, dict[str, Any]] = {"sgd": {"weight_decay": 5e-4}, "adam": {"weight_decay": 0.0}}
 BATCH_SIZES = (32, 128)
+# Range tests by their most steps: those of an epoch, as --mode lrfind; short; enough for a factor of 1.069 a step on a
+# small set too. The last two may take several epochs.
+KINDS = {"epoch": None, "short": 60, "full": 10**6}
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,12 @@ class Case:
         classes = config.loader.classes or len(Dataset(self.data).classes)
         return resnet18(classes) if self.width == 64 else narrow_resnet18(classes, self.width)
 
-    def sweep(self, seed: int, *, one_epoch: bool) -> dict[str, Any]:
+    def sweep(self, seed: int, kind: str) -> dict[str, Any]:
         """Runs a range test.
 
         Args:
             seed: of weights, order and crops.
-            one_epoch: at most one epoch of steps, so a larger factor per step; else as many as a factor of 1.069 needs.
+            kind: of `KINDS`.
 
         Returns:
             `lr` and `loss` of each step, `steps` that were planned, and why it `stopped`.
@@ -76,7 +79,7 @@ class Case:
         loader = make_loader(config, Dataset(self.data), "train", CPU)
         batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
         try:
-            sweep = Sweep.plan(len(loader) if one_epoch else 10**6, start=end / 1e5, end=end)
+            sweep = Sweep.plan(KINDS[kind] or len(loader), start=end / 1e5, end=end)
             test = lr_range_test(config, self.model(config), batches, CPU, sweep)
         finally:
             loader.close()
@@ -91,7 +94,7 @@ class Case:
         """
         config = self.config(seed, lr)
         dataset = Dataset(self.data)
-        train, val = (make_loader(config, dataset, part, CPU) for part in ("train", "val"))  # type: ignore[arg-type]
+        train, val = (make_loader(config, dataset, part, CPU) for part in ("train", "val"))
         try:
             state = TrainState(config, self.model(config).train(), train)
             for _ in range(config.optim.epochs):

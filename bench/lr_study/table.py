@@ -1,6 +1,5 @@
 """What the suggestions of the measured curves lead to."""
 
-import functools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,9 @@ import numpy as np
 
 from feedline.training.lr_range import SMOOTHED_OVER, smooth, suggest
 
-FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 21))  # common factors that are tried: 1/16 to 32
-KINDS = {"epoch": "one epoch", "full": "all steps"}
+FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
+RULES = ("minimum", "steepest", "valley")
+TITLES = {"epoch": "one epoch", "short": "60 steps", "full": "174 steps"}
 Points = Sequence[tuple[float, float]]  # (learning rate, top-1 in percent), sorted
 Curves = Mapping[str, Mapping[str, Any]]  # the range tests of a case
 
@@ -22,14 +22,15 @@ def suggestions(curves: Curves, kind: str = "epoch") -> dict[str, list[float]]:
 
     Args:
         curves: the range tests of the case.
-        kind: of the tests: `epoch` or `full`.
+        kind: of the tests: `epoch`, `short` or `full`.
     """
     found: dict[str, list[float]] = {}
     for key, curve in curves.items():
         if key.startswith(kind):
             smoothed = smooth(curve["loss"], curve["steps"] / SMOOTHED_OVER)
-            for rule, rate in suggest(curve["lr"], smoothed).items():
-                found.setdefault(rule, []).append(rate)
+            rates = suggest(curve["lr"], smoothed)
+            for rule in RULES:
+                found.setdefault(rule, []).append(rates[rule])
     return found
 
 
@@ -103,17 +104,16 @@ def judge(content: Mapping[str, Any]) -> dict[str, dict[str, Judged]]:
     """The rules that were measured, by name and kind of range test, in every case with trainings."""
     found: dict[str, dict[str, Judged]] = {}
     for case, trainings in content["trainings"].items():
-        for kind, words in KINDS.items():
+        for kind, words in TITLES.items():
             for rule, rates in suggestions(content["sweeps"][case], kind).items():
                 found.setdefault(f"{rule}, {words}", {})[case] = Judged(rates, points(trainings))
     return found
 
 
 def tables(content: Mapping[str, Any]) -> str:
-    """Markdown: the trainings, each rule in each case, and the rules over all cases."""
+    """Markdown: the trainings, each rule in each case, and the rules over all cases and those of one optimizer."""
     judged = judge(content)
-    parts = [_trainings(content["trainings"]), _cases(judged), _rules(judged)]
-    return "\n\n".join(map(functools.partial(str.join, "\n"), parts))
+    return "\n\n".join("\n".join(t) for t in (_trainings(content["trainings"]), _cases(judged), _rules(judged)))
 
 
 def _header(*columns: str) -> list[str]:
@@ -135,38 +135,36 @@ def _trainings(trainings: Mapping[str, Curves]) -> list[str]:
 
 
 def _cases(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
-    rules = list(judged)
-    lines = _header("case", *rules)
+    lines = _header("case", "rule", "rate (each test)", "training was best at", "top-1 lost")
     for case in next(iter(judged.values()), {}):
-        cells = [
-            f"{judged[rule][case].rate:.2g}; x {judged[rule][case].factor:.2g}; -{judged[rule][case].lost():.1f}"
-            if case in judged[rule]
-            else ""
-            for rule in rules
-        ]
-        lines.append(_row(case, *cells))
+        for rule, by_case in judged.items():
+            if (found := by_case.get(case)) is not None:
+                each = ", ".join(f"{rate:.2g}" for rate in found.rates)
+                factor = f"{found.factor:.2g} times"
+                lines.append(_row(case, rule, f"{found.rate:.2g} ({each})", factor, f"{found.lost():.1f}"))
     return lines
 
 
 def _rules(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
     lines = _header(
-        "rule", "cases", "best factor (spread)", "lost as it is (worst)", "factor", "lost with it", "left out (worst)"
+        "cases", "rule", "training was best at", "lost as it is (worst)", "factor", "lost with it (worst)", "left out"
     )
-    for rule, by_case in judged.items():
-        each = list(by_case.values())
-        factor, held_out = common_factor(each), left_out(each)
-        logs = [math.log2(case.factor) for case in each]
-        spread = f" (x/÷ {2 ** statistics.stdev(logs):.2g})" if len(logs) > 1 else ""
-        lost = [case.lost() for case in each]
-        lines.append(
-            _row(
-                rule,
-                str(len(each)),
-                f"{2 ** statistics.fmean(logs):.2g}{spread}",
-                f"{statistics.fmean(lost):.1f} ({max(lost):.1f})",
-                f"{factor:.2g}",
-                f"{statistics.fmean(case.lost(factor) for case in each):.1f}",
-                f"{statistics.fmean(held_out):.1f} ({max(held_out):.1f})",
-            )
-        )
+    for optimizer in ("", "sgd", "adam"):
+        for rule, by_case in judged.items():
+            chosen = [found for case, found in by_case.items() if optimizer in ("", case.split()[1])]
+            if chosen:
+                lines.append(_row(f"{optimizer or 'all'}, {len(chosen)}", rule, *_figures(chosen)))
     return lines
+
+
+def _figures(judged: Sequence[Judged]) -> list[str]:
+    factor, logs = common_factor(judged), [math.log2(case.factor) for case in judged]
+    spread = f", spread {2 ** statistics.stdev(logs):.2g}" if len(logs) > 1 else ""
+    as_it_is, scaled = ([case.lost(f) for case in judged] for f in (1.0, factor))
+    return [
+        f"{2 ** statistics.fmean(logs):.2g} times{spread}",
+        f"{statistics.fmean(as_it_is):.1f} ({max(as_it_is):.1f})",
+        f"{factor:.2g}",
+        f"{statistics.fmean(scaled):.1f} ({max(scaled):.1f})",
+        f"{statistics.fmean(left_out(judged)):.1f}",
+    ]

@@ -20,9 +20,10 @@ from feedline.training.precision import Precision
 
 END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
 MEANING = {
-    "minimum": "lowest loss (the rule of the assignment); often too high for a long run",
+    "scaled": "50 times the valley; led to the best accuracy (docs/lr-range.md)",
+    "minimum": "lowest loss (the rule of the assignment)",
     "steepest": "fastest fall of the loss in the decade before that",
-    "valley": "middle of its longest fall; the careful choice",
+    "valley": "middle of its longest fall",
 }
 
 

@@ -22,16 +22,16 @@ def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.Captur
     out = capsys.readouterr().out
     (folder,) = Path("runs").glob("lrfind-*")
     result = json.loads((folder / "lr_range.json").read_text())
-    assert set(result["suggestions"]) == {"minimum", "steepest", "valley"}
+    assert set(result["suggestions"]) == {"scaled", "minimum", "steepest", "valley"}
     assert (folder / "lr_range.png").read_bytes()[:4] == b"\x89PNG"
     command = shlex.split(out.splitlines()[-1])
     assert command[:2] == ["python", "train.py"]
     assert "--amp" in command
-    assert float(command[command.index("--max-lr") + 1]) == pytest.approx(result["suggestions"]["steepest"], rel=0.01)
+    assert float(command[command.index("--max-lr") + 1]) == pytest.approx(result["suggestions"]["scaled"], rel=0.01)
 
     assert train(*command[2:], "--out", "runs/first") == 0
     assert train(*command[2:], "--max-lr", "auto", "--out", "runs/second") == 0
-    assert f"steepest of {folder}/lr_range.json" in capsys.readouterr().out
+    assert f"scaled of {folder}/lr_range.json" in capsys.readouterr().out
     lrs = [json.loads(Path(f"runs/{r}/summary.json").read_text())["config"]["max_lr"] for r in ("first", "second")]
     assert lrs[0] == pytest.approx(lrs[1], rel=0.01)
 

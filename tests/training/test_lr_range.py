@@ -106,6 +106,36 @@ def test_suggestions_on_a_known_curve() -> None:
     assert result["valley"] < result["steepest"] < result["minimum"]
 
 
+def fall(start: float, end: float) -> tuple[list[float], list[float]]:
+    """Rates from 1e-5 to 10, and a loss that falls between two exponents and rises before and after."""
+    exponents = np.linspace(-5, 1, 121)
+    loss = np.interp(exponents, [-5, start, end, 1], [2, 3, 1, 9])
+    return (10**exponents).tolist(), loss.tolist()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-4.0, -2.0), (-3.0, -2.0), (-3.5, -1.5)])
+def test_the_scaled_rate_is_50_times_the_middle_of_the_fall(start: float, end: float) -> None:
+    result = suggest(*fall(start, end))
+    assert math.log10(result["valley"]) == pytest.approx((start + end) / 2, abs=0.15)
+    assert result["scaled"] == pytest.approx(50 * result["valley"])
+    assert math.log10(result["minimum"]) == pytest.approx(end), "the assignment's rule is told too"
+
+
+def test_the_scaled_rate_is_at_most_the_last_one() -> None:
+    lrs, loss = fall(-2, 0)
+    assert suggest(lrs, loss)["scaled"] == pytest.approx(5, rel=0.4)
+    assert suggest(lrs[:110], loss[:110])["scaled"] == lrs[109], "the test ended there: the loss blew up after it"
+
+
+def test_the_scaled_rate_is_recommended(dataset: Dataset, config: Callable[..., Config]) -> None:
+    c = config(batch_size=4)
+    loader = make_loader(c, dataset, "train", CPU)
+    result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-6, 2.0, 22))
+    loader.close()
+    assert result.recommended == "scaled"
+    assert result.suggestions == suggest(result.lr, result.smoothed)
+
+
 def test_smoothing_does_not_lag() -> None:
     straight = [float(i) for i in range(40)]
     middle = smooth(straight, 2)[10:30]
