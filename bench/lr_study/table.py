@@ -11,7 +11,7 @@ import numpy as np
 from feedline.training.lr_range import SMOOTHED_OVER, smooth, suggest
 
 FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
-RULES = ("minimum", "steepest", "valley")
+RULES = ("scaled", "minimum", "steepest", "valley")
 TITLES = {"epoch": "one epoch", "short": "60 steps", "full": "174 steps"}
 Points = Sequence[tuple[float, float]]  # (learning rate, top-1 in percent), sorted
 Curves = Mapping[str, Mapping[str, Any]]  # the range tests of a case
@@ -110,10 +110,23 @@ def judge(content: Mapping[str, Any]) -> dict[str, dict[str, Judged]]:
     return found
 
 
+def fixed(trainings: Mapping[str, Curves]) -> dict[str, Judged]:
+    """In each case the mean of the best rates of the optimizer's other cases: what one gets without a test."""
+    best = {case: best_rate(points(results)) for case, results in trainings.items()}
+    found = {}
+    for case, results in trainings.items():
+        others = [rate for name, rate in best.items() if name != case and name.split()[1] == case.split()[1]]
+        if others:
+            found[case] = Judged([statistics.geometric_mean(others)], points(results))
+    return found
+
+
 def tables(content: Mapping[str, Any]) -> str:
     """Markdown: the trainings, each rule in each case, and the rules over all cases and those of one optimizer."""
-    judged = judge(content)
-    return "\n\n".join("\n".join(t) for t in (_trainings(content["trainings"]), _cases(judged), _rules(judged)))
+    judged, trainings = judge(content), content["trainings"]
+    as_the_mode = {rule: by_case for rule, by_case in judged.items() if rule.endswith(TITLES["epoch"])}
+    judged["a fixed rate"] = fixed(trainings)
+    return "\n\n".join("\n".join(table) for table in (_trainings(trainings), _cases(as_the_mode), _rules(judged)))
 
 
 def _header(*columns: str) -> list[str]:
@@ -141,7 +154,9 @@ def _cases(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
             if (found := by_case.get(case)) is not None:
                 each = ", ".join(f"{rate:.2g}" for rate in found.rates)
                 factor = f"{found.factor:.2g} times"
-                lines.append(_row(case, rule, f"{found.rate:.2g} ({each})", factor, f"{found.lost():.1f}"))
+                lines.append(
+                    _row(case, rule.split(",")[0], f"{found.rate:.2g} ({each})", factor, f"{found.lost():.1f}")
+                )
     return lines
 
 
@@ -152,7 +167,7 @@ def _rules(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
     for optimizer in ("", "sgd", "adam"):
         for rule, by_case in judged.items():
             chosen = [found for case, found in by_case.items() if optimizer in ("", case.split()[1])]
-            if chosen:
+            if chosen and (not optimizer or "steps" not in rule):
                 lines.append(_row(f"{optimizer or 'all'}, {len(chosen)}", rule, *_figures(chosen)))
     return lines
 

@@ -104,6 +104,16 @@ def test_a_factor_is_judged_in_the_case_that_it_was_not_chosen_in() -> None:
     assert others == pytest.approx([0, 0, 0])
 
 
+def test_a_fixed_rate_is_judged_in_the_case_that_it_was_not_chosen_in() -> None:
+    def trained(best: int) -> dict[str, dict[str, float]]:
+        return {f"2^{k} 0": {"top1": 80.0 - 5 * abs(k - best)} for k in range(-6, 7)}
+
+    found = table.fixed({"a sgd 32": trained(-2), "b sgd 32": trained(0), "a adam 32": trained(-4)})
+    assert found.keys() == {"a sgd 32", "b sgd 32"}, "one case of an optimizer has no others"
+    assert found["a sgd 32"].rate == pytest.approx(1)
+    assert found["a sgd 32"].lost() == pytest.approx(10)
+
+
 def test_the_best_rate_lies_between_those_of_the_grid() -> None:
     grid = [(2.0**k, 80.0 - (k - 0.3) ** 2) for k in range(-3, 4)]
     assert math.log2(table.best_rate(grid)) == pytest.approx(0.3)
