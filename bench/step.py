@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from feedline.model import compiled, resnet18
 from feedline.pipeline.files import write_json
+from feedline.training.heap import keep_freed_memory
 from feedline.training.meter import hardware, versions
 
 CLASSES = 200
@@ -99,15 +100,18 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--heap", choices=("kept", "default"), default="kept", help="kept: as the trainer sets it up")
     parser.add_argument("--out", type=Path, default=Path("runs/step"))
     args = parser.parse_args()
     if compiled.kernels is None:
         parser.exit(2, "the kernels are not compiled here: install a C compiler, then again: pip install -e .\n")
+    if args.heap == "kept":
+        keep_freed_memory()
     rows: list[Mapping[str, Any]] = []
     for size in map(int, args.sizes.split(",")):
         rows.append(measure(size, args.batch_size, args.rounds, compile=args.compile))
         print(table(rows[-1:]).splitlines()[-1] if len(rows) > 1 else table(rows), flush=True)
-    settings = {"batch_size": args.batch_size, "rounds": args.rounds, "torch_threads": torch.get_num_threads()}
+    settings = {"batch_size": args.batch_size, "rounds": args.rounds, "heap": args.heap}
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(
         args.out / "step.json", {**settings, "rows": rows, "hardware": hardware(torch.device("cpu")), **versions()}

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from feedline.training.config import RunConfig
+from feedline.training.heap import keep_freed_memory
 from feedline.training.ranks import Ranks
 
 logger = logging.getLogger(__name__)
@@ -22,10 +23,12 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def use_torch_threads(run: RunConfig) -> None:
-    """Sets the number of threads in which torch computes; it must come before any loader or model."""
+def set_up_host(run: RunConfig, device: torch.device) -> None:
+    """Sets the number of threads in which torch computes, and the heap of a CPU run; before any loader or model."""
     if run.torch_threads is not None:
         torch.set_num_threads(run.torch_threads)
+    if device.type == "cpu":
+        keep_freed_memory()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
-from feedline.cli.machine import cores_in_use, use_torch_threads
+from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
@@ -26,8 +26,8 @@ from feedline.training.step import TrainStep
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     ranks, config = request.ranks, request.config()
-    use_torch_threads(config.run)
     device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
+    set_up_host(config.run, device)
     auto_store, reason = choose_store(dataset, device)
     store = resolve_store(config.loader.store, dataset, device)
     engine = choose_engine(device) if config.loader.engine == "auto" else config.loader.engine

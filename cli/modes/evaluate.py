@@ -9,7 +9,7 @@ from torch import nn
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown
 from feedline.cli.flags import given_values
-from feedline.cli.machine import use_torch_threads
+from feedline.cli.machine import set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint
 from feedline.pipeline.dataset import ClassInfo, Dataset
@@ -35,8 +35,8 @@ def run(request: Request) -> int:
     path, snapshot = ranks.on_first(lambda: _load(request, dataset))
     snapshot.check_dataset(dataset, path)
     config = _config(snapshot, data, given_values(request.flags))
-    use_torch_threads(config.run)
     device = choose_device(config.run.device, ranks)
+    set_up_host(config.run, device)
     model = make_model(config, dataset, request.network)
     _load_weights(model, snapshot, path)
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format

@@ -6,7 +6,7 @@ from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
 from feedline.cli.flags import as_words
-from feedline.cli.machine import cores_in_use, use_torch_threads
+from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
 from feedline.pipeline.dataset import Dataset
@@ -30,8 +30,8 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, config = request.ranks, request.config()
-    use_torch_threads(config.run)
     device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
+    set_up_host(config.run, device)
     loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
     print_loader(loader, config)
     end = request.end_lr or END_LR[config.optim.optimizer]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader
-from feedline.cli.machine import cores_in_use, use_torch_threads
+from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start
 from feedline.pipeline.dataset import Dataset
@@ -24,8 +24,8 @@ def run(request: Request) -> int:
     config, dataset = start.config, Dataset(start.config.run.data)
     if start.snapshot is not None:
         start.snapshot.check_dataset(dataset, start.out)
-    use_torch_threads(config.run)
     device = choose_device(config.run.device, ranks)
+    set_up_host(config.run, device)
     with memory_errors(config, ranks):
         train = make_loader(config, dataset, "train", device, ranks)
         val = make_loader(config, dataset, "val", device, ranks)
