@@ -29,7 +29,7 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         Float [B, output channels, height / stride, width / stride], rounded up.
     """
     if _is_plain(module) and has_tiles() and usable(x):
-        how = _choose(module, (x.shape[3] - 1) // module.stride[1] + 1)
+        how = choose(module, (x.shape[3] - 1) // module.stride[1] + 1)
         if how.forward or (how.backward and torch.is_grad_enabled()):
             result: torch.Tensor = _Products.apply(x.to(torch.bfloat16), module.weight, module.stride[0], how)
             return result
@@ -38,7 +38,7 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _How:
+class How:
     """Which of a convolution's products are faster as matrix products: the output, and the two gradients."""
 
     forward: bool
@@ -50,7 +50,7 @@ class _How:
         return self.data or self.weights
 
 
-def _choose(module: nn.Conv2d, width: int) -> _How:
+def choose(module: nn.Conv2d, width: int) -> How:
     """A fixed rule and not a measurement at the start, so that the same run gives the same bits.
 
     Args:
@@ -58,7 +58,7 @@ def _choose(module: nn.Conv2d, width: int) -> _How:
         width: of the output in pixels.
     """
     narrow, strided = width <= 8, module.stride[0] > 1
-    return _How(
+    return How(
         forward=width <= 4 or (narrow and strided),
         data=width <= 4 or (narrow and (strided or module.out_channels >= 512)) or module.kernel_size == (1, 1),
         weights=narrow,
@@ -90,36 +90,61 @@ class _Products(torch.autograd.Function):
     """A convolution in bfloat16 whose products are matrix products where `how` says so."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, how: _How) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, how: How) -> torch.Tensor:
         filters = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
         ctx.save_for_backward(x, filters)
         ctx.stride, ctx.how = stride, how
-        pad = weight.shape[2] // 2
-        if not how.forward:
-            return conv2d(x, filters, stride=stride, padding=pad)
-        height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
-        y = torch.mm(_gather(x, weight.shape[2], stride), _matrix(filters).t())
-        return y.view(len(x), height, width, -1).permute(0, 3, 1, 2)
+        return output(x, filters, stride, how)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *gradients_of_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        dy = gradients_of_y[0].contiguous(memory_format=torch.channels_last)
         x, filters = ctx.saved_tensors
-        how, stride, kernel = ctx.how, ctx.stride, filters.shape[2]
-        dy = gradients[0].contiguous(memory_format=torch.channels_last)
-        dx = dweight = None
-        if ctx.needs_input_grad[0] and how.data:
-            dx = _scatter(torch.mm(_rows(dy), _matrix(filters), out=_scratch(dy, filters)), x, kernel, stride)
-        if ctx.needs_input_grad[1] and how.weights:
-            product = torch.mm(_rows(dy).t().contiguous(), _gather(x, kernel, stride))
-            dweight = product.view(len(filters), kernel, kernel, -1).permute(0, 3, 1, 2)
-        wanted = [ctx.needs_input_grad[0] and dx is None, ctx.needs_input_grad[1] and dweight is None, False]
-        if any(wanted):
-            pad = [kernel // 2] * 2
-            rest = torch.ops.aten.convolution_backward(
-                dy, x, filters, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, wanted
-            )
-            dx, dweight = dx if rest[0] is None else rest[0], dweight if rest[1] is None else rest[1]
+        dx, dweight = gradients(dy, x, filters, ctx.stride, ctx.how, ctx.needs_input_grad[:2])
         return dx, None if dweight is None else dweight.float(), None, None
+
+
+def output(x: torch.Tensor, filters: torch.Tensor, stride: int, how: How) -> torch.Tensor:
+    """The convolution's output: bfloat16 [B, out, height, width].
+
+    Args:
+        x: bfloat16 [B, in, height, width] in channels-last memory.
+        filters: bfloat16 [out, in, kernel, kernel] in channels-last memory.
+        stride: in pixels, in both directions.
+        how: which product to use.
+    """
+    kernel = filters.shape[2]
+    if not how.forward:
+        return conv2d(x, filters, stride=stride, padding=kernel // 2)
+    height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
+    y = torch.mm(_gather(x, kernel, stride), _matrix(filters).t())
+    return y.view(len(x), height, width, -1).permute(0, 3, 1, 2)
+
+
+def gradients(
+    dy: torch.Tensor, x: torch.Tensor, filters: torch.Tensor, stride: int, how: How, wanted: tuple[bool, ...]
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The gradients of input and filters, each if wanted, in their shapes and in bfloat16.
+
+    Args:
+        dy: the output's gradient, in channels-last memory.
+        x, filters, stride, how: as `output` takes them.
+        wanted: whether the input's gradient is wanted, and whether the filters' is.
+    """
+    kernel, dx, dfilters = filters.shape[2], None, None
+    if wanted[0] and how.data:
+        dx = _scatter(torch.mm(_rows(dy), _matrix(filters), out=_scratch(dy, filters)), x, kernel, stride)
+    if wanted[1] and how.weights:
+        product = torch.mm(_rows(dy).t().contiguous(), _gather(x, kernel, stride))
+        dfilters = product.view(len(filters), kernel, kernel, -1).permute(0, 3, 1, 2)
+    rest = [wanted[0] and dx is None, wanted[1] and dfilters is None, False]
+    if any(rest):
+        pad = [kernel // 2] * 2
+        others = torch.ops.aten.convolution_backward(
+            dy, x, filters, None, [stride] * 2, pad, [1, 1], False, [0, 0], 1, rest
+        )
+        dx, dfilters = others[0] if rest[0] else dx, others[1] if rest[1] else dfilters
+    return dx, dfilters
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
