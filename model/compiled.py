@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 
 import torch  # first: the kernels use its threads
+from torch import nn
 
 kernels: ModuleType | None
 try:
@@ -20,14 +21,21 @@ def usable(x: torch.Tensor) -> bool:
     """
     return (
         kernels is not None
+        and type(x) is torch.Tensor
         and x.device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
         and x.dim() == 4
         and x.is_contiguous(memory_format=torch.channels_last)
-        and type(x) is torch.Tensor
         and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()  # torch.jit.trace, which torch's ONNX exporters may use
+    )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to see or change what goes through a module, as weight norm and pruning do."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
 
 

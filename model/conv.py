@@ -13,9 +13,10 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
-from feedline.model.compiled import buffer, kernels, usable
+from feedline.model.compiled import buffer, has_hooks, kernels, usable
 
 
 def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -28,7 +29,7 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Returns:
         Float [B, output channels, height / stride, width / stride], rounded up.
     """
-    if _is_plain(module) and has_tiles() and usable(x):
+    if _is_plain(module) and usable(x) and has_tiles():
         how = choose(module, (x.shape[3] - 1) // module.stride[1] + 1)
         if how.forward or (how.backward and torch.is_grad_enabled()):
             result: torch.Tensor = _Products.apply(x.to(torch.bfloat16), module.weight, module.stride[0], how)
@@ -73,7 +74,7 @@ def has_tiles() -> bool:
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """3x3, or 1x1 with a stride (without one it is a matrix product already), and nothing unusual."""
-    if type(module) is not nn.Conv2d or module.bias is not None:
+    if type(module) is not nn.Conv2d or module.bias is not None or has_hooks(module):
         return False
     kernel, stride = module.kernel_size[0], module.stride[0]
     return (
@@ -83,6 +84,7 @@ def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and module.stride == (stride, stride)
         and module.dilation == (1, 1)
         and module.groups == 1
+        and module.padding_mode == "zeros"
     )
 
 
@@ -97,6 +99,7 @@ class _Products(torch.autograd.Function):
         return output(x, filters, stride, how)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients_of_y: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         dy = gradients_of_y[0].contiguous(memory_format=torch.channels_last)
         x, filters = ctx.saved_tensors
@@ -188,12 +191,13 @@ class _Memory(threading.local):
     """Memory for windows, kept from one product to the next: the system fills new memory with zeros first."""
 
     def __init__(self) -> None:
-        self._values = torch.empty(0, dtype=torch.bfloat16)
+        self._values = torch.empty(0, dtype=torch.bfloat16, device="cpu")
 
     def take(self, rows: int, columns: int) -> torch.Tensor:
         """bfloat16 [rows, columns]; ends the use of what was taken before."""
         if len(self._values) < rows * columns:
-            self._values = torch.empty(rows * columns, dtype=torch.bfloat16)
+            with torch.inference_mode(False):  # training will write to it too
+                self._values = torch.empty(rows * columns, dtype=torch.bfloat16, device="cpu")
         return self._values[: rows * columns].view(rows, columns)
 
 

@@ -8,8 +8,9 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
-from feedline.model.compiled import buffer, kernels, usable
+from feedline.model.compiled import buffer, has_hooks, kernels, usable
 
 
 def norm(
@@ -38,12 +39,14 @@ def _fusible(module: nn.Module, x: torch.Tensor, residual: torch.Tensor | None) 
     """Whether the kernels can do it: a plain BatchNorm2d, in training or without gradients."""
     return (
         type(module) is nn.BatchNorm2d
+        and not has_hooks(module)
+        and usable(x)
+        and x.numel() > x.shape[1]  # torch refuses statistics of one value
         and module.affine
         and module.track_running_stats
         and module.weight.dtype == torch.float32
         and (module.training or not torch.is_grad_enabled())
         and x.dtype == torch.bfloat16
-        and usable(x)
         and (residual is None or (residual.dtype == x.dtype and residual.shape == x.shape and usable(residual)))
     )
 
@@ -51,9 +54,11 @@ def _fusible(module: nn.Module, x: torch.Tensor, residual: torch.Tensor | None) 
 def second_use(x: torch.Tensor) -> torch.Tensor:
     """The same activations for a second use.
 
-    If they came from `norm`, the two gradients are added in its backward pass instead of in one of their own.
+    If they came from `norm`, the two gradients are added in its backward pass instead of in one of their own. Where
+    somebody wants to see their gradient, it must be the whole one.
     """
-    second: torch.Tensor = getattr(x, "_second_use", x)
+    watched = x.retains_grad or x._backward_hooks
+    second: torch.Tensor = x if watched else getattr(x, "_second_use", x)
     return second
 
 
@@ -76,7 +81,7 @@ def _statistics(module: nn.BatchNorm2d, x: torch.Tensor) -> tuple[torch.Tensor, 
     assert module.num_batches_tracked is not None
     assert module.running_mean is not None
     assert module.running_var is not None
-    mean, variance = torch.empty(2, module.num_features).unbind()
+    mean, variance = torch.empty(2, module.num_features, dtype=torch.float32, device=x.device).unbind()
     kernels.norm_stats(buffer(x), buffer(mean), buffer(variance), torch.get_num_threads())
     count = x.numel() // x.shape[1]
     module.num_batches_tracked += 1
@@ -113,6 +118,7 @@ class _Fused(torch.autograd.Function):
         return y, y.detach()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         """Ioffe and Szegedy, "Batch normalization", 2015: the gradient of the norm is affine in dy and x."""
         assert kernels is not None
@@ -121,7 +127,7 @@ class _Fused(torch.autograd.Function):
         # Without a residual the input says what passed the ReLU: one array less to read.
         output = y if dy2 is not None or ctx.has_residual else None
         known = (buffer(dy), buffer(dy2), buffer(output), buffer(x), buffer(scale), buffer(shift), ctx.relu)
-        sum_g, sum_gx = torch.empty(2, len(mean)).unbind()
+        sum_g, sum_gx = torch.empty_like(mean), torch.empty_like(mean)
         threads = torch.get_num_threads()
         kernels.norm_sums(*known, buffer(mean), buffer(sum_g), buffer(sum_gx), threads)
         count = x.numel() // len(mean)

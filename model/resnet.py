@@ -5,7 +5,7 @@ from torch import nn
 from torchvision.models import resnet
 
 from feedline.model import options
-from feedline.model.compiled import usable
+from feedline.model.compiled import has_hooks, usable
 from feedline.model.conv import conv
 from feedline.model.drop_path import DropPathBlock
 from feedline.model.norm import norm, second_use
@@ -16,7 +16,7 @@ class BasicBlock(resnet.BasicBlock):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float [B, channels, height, width] to the same with the block's channels and stride."""
-        if not usable(x):
+        if not usable(x) or not self._is_usual():
             return super().forward(x)
         shortcut = second_use(x)
         if self.downsample is not None:
@@ -24,17 +24,30 @@ class BasicBlock(resnet.BasicBlock):
         y = norm(self.bn1, conv(self.conv1, x))
         return norm(self.bn2, conv(self.conv2, y), shortcut)
 
+    def _is_usual(self) -> bool:
+        """Whether activation and shortcut are as torchvision builds them."""
+        shortcut = self.downsample
+        return _is_relu(self.relu) and (
+            shortcut is None or (type(shortcut) is nn.Sequential and len(shortcut) == 2 and not has_hooks(shortcut))
+        )
+
 
 class ResNet(resnet.ResNet):
     """torchvision's network, the same way."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float [B, 3, height, width] to logits [B, classes]."""
+        if not usable(x) or not _is_relu(self.relu):
+            return super().forward(x)
         x = self.maxpool(norm(self.bn1, conv(self.conv1, x)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
         logits: torch.Tensor = self.fc(self.avgpool(x).flatten(1))
         return logits
+
+
+def _is_relu(module: nn.Module) -> bool:
+    return type(module) is nn.ReLU and not has_hooks(module)
 
 
 def resnet18(

@@ -10,7 +10,7 @@ from feedline.pipeline.augment import Augmentations, Center, resolve_training
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
-from feedline.pipeline.engines.types import EngineSpec
+from feedline.pipeline.engines.types import Engine, EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
@@ -70,6 +70,7 @@ class Loader:
             rank=options.rank,
             world_size=options.world_size,
         )
+        self._engine: Engine | None = None
         self._equip(self.output(0))
         self._epoch, self._first = 0, 0
         self._output: Size | None = None
@@ -119,7 +120,8 @@ class Loader:
         epoch, first, self._first = self._epoch, self._first, 0
         output, self._output = self._output, None
         self._resize(output or self.output(epoch))
-        batches = self._batches(epoch, first)
+        assert self._engine is not None
+        batches = self._batches(self._engine, epoch, first)
         source = self._source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
         try:
             for _ in range(first, len(self)):
@@ -132,14 +134,17 @@ class Loader:
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end, and all threads. The loader may be used again."""
         self.end_loop()
-        self._engine.close()
+        if self._engine is not None:
+            self._engine.close()
 
     def _resize(self, output: Size) -> None:
         """Changes the size of the output. Of the engine before, no thread and no memory is left."""
-        if output != self.spec.output:
+        if self._engine is not None and output == self.spec.output:
+            return
+        if self._engine is not None:
             self._engine.close()
-            del self._engine  # before there is another one: both might not fit
-            self._equip(output)
+            self._engine = None  # before there is another one: both might not fit
+        self._equip(output)
 
     def _equip(self, output: Size) -> None:
         """Builds what depends on the size of the output."""
@@ -154,9 +159,9 @@ class Loader:
             self._source.close()
             self._source = None
 
-    def _batches(self, epoch: int, first: int) -> Generator[Batch, None, None]:
+    def _batches(self, engine: Engine, epoch: int, first: int) -> Generator[Batch, None, None]:
         """The epoch's batches, as the engine makes them."""
-        batches = self._engine.run(read_ahead(self.plan, self._store, epoch, first))
+        batches = engine.run(read_ahead(self.plan, self._store, epoch, first))
         try:
             for planned, images in batches:
                 yield images, self._labels(planned)

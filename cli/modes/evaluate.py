@@ -1,5 +1,6 @@
 """--mode eval: a checkpoint on a split."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def run(request: Request) -> int:
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     model = make_model(config, dataset, request.network)
-    _load_weights(model, snapshot, path)
+    _load_weights(model, snapshot if config.run.norm_images else dataclasses.replace(snapshot, norms=None), path)
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
     with memory_errors(config, ranks):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
@@ -48,7 +49,8 @@ def run(request: Request) -> int:
         if resized:
             print(f"evaluated at {shown(loader.output(0))}, in training at {shown(snapshot.image_size)}", flush=True)
         precision = Precision.choose(config.run, device)
-        if config.run.norm_images and (resized or config.run.norm_images != snapshot.config.run.norm_images):
+        changed = resized or config.run.norm_images != snapshot.config.run.norm_images or snapshot.norms is None
+        if config.run.norm_images and changed:
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:

@@ -103,7 +103,7 @@ def test_results_of_tests_are_counted(tmp_path: Path) -> None:
 
 def test_progress_to_the_target_of_a_recipe() -> None:
     targets = runs.targets()
-    assert {"assignment", "cpu", "default", "fast", "strong", "best"} == set(targets)
+    assert {"assignment", "cpu", "cpu-best", "default", "fast", "strong", "best"} == set(targets)
     assert targets["assignment"] == read_recipe("assignment")["target"] == 49.22
     rows = [
         {"epoch": e, "val_top1": top1, "seconds": 10.0 * e, "images_per_s": 5.0, "stall": 0.0}

@@ -90,7 +90,7 @@ def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], datase
     [
         (["--data", "nowhere"], "no dataset at nowhere (there is no dataset.json); build it with: python convert"),
         (["--split", "60-40"], "--split 60-40:"),
-        (["--recipe", "mine"], "--recipe mine: no such recipe; there are assignment, best, cpu, default"),
+        (["--recipe", "mine"], "--recipe mine: no such recipe; there are assignment, best, cpu, cpu-best, default"),
         (["--classes", "5"], "--classes 5:"),
         (["--max-lr", "auto"], "--max-lr auto: no LR range test for this dataset"),
         (["--batch-size", "4096"], "--batch-size 4096: only 96 images"),

@@ -45,5 +45,5 @@ def test_a_wrong_recipe_is_one_clear_line(tmp_path: Path, text: str, message: st
 
 
 def test_an_unknown_recipe_lists_the_recipes() -> None:
-    with pytest.raises(InputError, match="no such recipe; there are assignment, best, cpu, default"):
+    with pytest.raises(InputError, match="no such recipe; there are assignment, best, cpu, cpu-best, default"):
         read_recipe("nothing")

@@ -172,3 +172,11 @@ def test_what_the_kernels_cannot_do_torch_does(kind: str, monkeypatch: pytest.Mo
     y = norm(module, x, x)
     monkeypatch.setattr(compiled, "kernels", None)
     assert torch.equal(y, torch.relu(module(x) + x))
+
+
+def test_a_gradient_that_is_asked_for_is_the_whole_one() -> None:
+    y = norm(make_norm(8), activations(2, 8, 4, 4).requires_grad_())
+    y.retain_grad()
+    (y.float().sum() + 2 * second_use(y).float().sum()).backward()
+    assert y.grad is not None
+    assert (y.grad == 3).all()

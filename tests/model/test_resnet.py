@@ -2,8 +2,10 @@ import copy
 
 import pytest
 import torch
+import torch.fx
+from torch import nn
 
-from feedline.model import compiled, layer_table, resnet18
+from feedline.model import compiled, conv, layer_table, resnet18
 from feedline.model.summary import layers
 from tests.model.conftest import needs_kernels, relative_error
 
@@ -83,3 +85,62 @@ def test_hooks_run_with_kernels_too() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         model(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
     assert seen == [(2, 64, 32, 32), (2, 256, 8, 8)]
+
+
+def build(change: str) -> nn.Module:
+    model = resnet18(5).to(memory_format=torch.channels_last)
+    block = model.layer2[0]
+    if change == "activations":
+        model.relu, block.relu = nn.GELU(), nn.GELU()
+    elif change == "shortcut":
+        block.downsample = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(64, 128, 1, bias=False), nn.BatchNorm2d(128))
+    elif change == "padding":
+        model.layer4[1].conv1.padding_mode = "circular"
+        model.layer4[1].conv1._reversed_padding_repeated_twice = [1, 1, 1, 1]
+    elif change == "hooks":
+        for module in (model.conv1, block.conv2, block.bn1, model.layer4[1].conv2, block.downsample):
+            module.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return model
+
+
+@needs_kernels
+@pytest.mark.parametrize("change", ["activations", "shortcut", "padding", "hooks"])
+def test_what_somebody_changes_in_it_has_its_effect(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    monkeypatch.setattr(conv, "has_tiles", lambda: True)
+    torch.manual_seed(0)
+    model = build(change)
+    batch = torch.randn(8, 3, 32, 32).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        changed = model(batch).float()
+        monkeypatch.setattr(compiled, "kernels", None)
+        wanted = model(batch).float()
+    assert relative_error(changed, wanted) < 0.03
+
+
+@needs_kernels
+def test_a_second_derivative_is_refused_and_not_dropped() -> None:
+    model = resnet18(5).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(torch.randn(4, 3, 32, 32).to(memory_format=torch.channels_last)).float().square().sum()
+    (gradient,) = torch.autograd.grad(loss, [model.conv1.weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@needs_kernels
+def test_training_after_inference_mode() -> None:
+    model, batch = resnet18(5), torch.randn(4, 3, 64, 64).to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            model(batch)
+        model(batch).sum().backward()
+    assert model.layer4[0].conv1.weight.grad is not None
+
+
+def test_torch_can_look_into_it() -> None:
+    model, batch = resnet18(5).eval(), torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(torch.fx.symbolic_trace(model)(batch), model(batch))
+    whole = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole(batch.to(memory_format=torch.channels_last))
