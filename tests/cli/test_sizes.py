@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from feedline import Dataset
 from feedline.training import checkpoint
@@ -72,6 +73,9 @@ def test_epochs_without_evaluation_are_told(dataset: Dataset, capsys: pytest.Cap
     assert line == "train.py: --eval-every -1: must be at least 0"
 
 
+KEEP = ["--norm-images", "0"]
+
+
 def test_eval_takes_norm_statistics_again_where_they_do_not_hold(
     dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,11 +83,29 @@ def test_eval_takes_norm_statistics_again_where_they_do_not_hold(
     assert run("train", dataset, "--norm-images", "24", "--out", "runs/a") == 0
     best = json.loads(Path("runs/a/summary.json").read_text())["best"]
     losses = []
-    for flags in ([], ["--eval-size", "24"], ["--eval-size", "24", "--norm-images", "0"], ["--norm-images", "48"]):
+    for flags in (
+        [],
+        ["--eval-size", "24"],
+        ["--eval-size", "24", "--norm-images", "0"],
+        ["--norm-images", "48"],
+        KEEP,
+    ):
         capsys.readouterr()
         assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", *flags, "--out", "runs/e") == 0
         told = "norm statistics of" in capsys.readouterr().out
         assert told == (flags in (["--eval-size", "24"], ["--norm-images", "48"]))
         losses.append(json.loads(Path("runs/e/eval.json").read_text())["loss"])
     assert losses[0] == pytest.approx(best["val_loss"], abs=1e-4)
-    assert len(set(losses)) == 4
+    assert len(set(losses)) == 5
+
+
+def test_eval_takes_norm_statistics_where_a_checkpoint_has_none(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that was saved between evaluations."""
+    assert run("train", dataset, "--norm-images", "24", "--out", "runs/a") == 0
+    content = torch.load("runs/a/last.pt", weights_only=True)
+    torch.save({**content, "norms": None}, "runs/a/between.pt")
+    capsys.readouterr()
+    assert run("eval", dataset, "--checkpoint", "runs/a/between.pt", "--out", "runs/e") == 0
+    assert "norm statistics of 24 train images" in capsys.readouterr().out
