@@ -5,6 +5,7 @@ import getpass
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def cores_in_use(device: torch.device, ranks: Ranks) -> Iterator[None]:
     """Warns on stderr if the cores of a CPU run are in use, and lets runs that start meanwhile know of this one."""
     with registered(_registry()) as others:
         if device.type == "cpu" and ranks.is_first:
-            load, cores = _load(), os.cpu_count() or 1
+            load, cores = 0.0 if ranks.is_distributed else used_by_others(), os.cpu_count() or 1
             if warning := busy_warning(load, cores, torch.get_num_threads() * ranks.local_size, others):
                 logger.warning(warning)
         yield
@@ -46,7 +47,7 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
     """What to say before a run whose threads do not find a core each; None if they do.
 
     Args:
-        load: the system's load average of the last minute, before this run.
+        load: cores that other programs use.
         cores: of the machine.
         threads: torch threads of this run, in all its ranks.
         others: runs of this program that live.
@@ -54,10 +55,10 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
     busy = load >= cores / 4 or others > 0
     if not busy or threads + max(load, others) <= cores:
         return None
-    run = f" and {others} other run{'s' if others > 1 else ''} of this program" if others else ""
+    run = f", {others} other run{'s' if others > 1 else ''} of this program" if others else ""
     return (
-        f"warning: this run has {threads} torch thread(s), and the machine has a load of {load:.1f}{run} on {cores} "
-        "core(s). Threads that wait for each other are slow: on two cores two programs with two threads each get a "
+        f"warning: this run has {threads} torch thread(s), and other programs use {load:.1f} of {cores} core(s){run}. "
+        "Threads that wait for each other are slow: on two cores two programs with two threads each get a "
         "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
     )
 
@@ -104,8 +105,20 @@ def _registry() -> Path | None:
     return None
 
 
-def _load() -> float:
-    """The load average of the last minute; 0 where there is none."""
-    with contextlib.suppress(OSError, AttributeError):
-        return os.getloadavg()[0]
+def used_by_others(seconds: float = 0.25) -> float:
+    """Cores that other programs use, measured over a moment; 0 where the system does not tell as Linux does.
+
+    The load average would still count a program that ended a minute ago, as the one that the user has just run.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        start = _busy_seconds(), time.process_time(), time.perf_counter()
+        time.sleep(seconds)
+        busy, own, wall = _busy_seconds() - start[0], time.process_time() - start[1], time.perf_counter() - start[2]
+        return max(busy - own, 0) / wall
     return 0.0
+
+
+def _busy_seconds() -> float:
+    """Seconds in which cores were in use, of all cores, since the system's start: proc(5)."""
+    user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")

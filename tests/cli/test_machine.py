@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from feedline import Dataset
-from feedline.cli.machine import busy_warning, registered
+from feedline.cli.machine import busy_warning, registered, used_by_others
 from tests.cli.commands import run
 
 
@@ -31,7 +31,7 @@ def test_a_run_warns_when_its_threads_do_not_find_a_core_each(
     warning = busy_warning(load, cores, threads, others)
     assert (warning is not None) == warns
     if warning is not None:
-        assert f"a load of {load:.1f}" in warning
+        assert f"other programs use {load:.1f} of" in warning
         assert "--torch-threads" in warning
         assert ("other run" in warning) == (others > 0)
         assert len(warning.splitlines()) == 1
@@ -83,3 +83,14 @@ def test_the_ranks_of_a_run_do_not_wait_for_each_other(tmp_path: Path, monkeypat
     monkeypatch.setenv("RANK", "0")
     with registered(tmp_path) as first, registered(tmp_path) as second:
         assert (first, second) == (0, 0)
+
+
+def test_it_sees_what_other_programs_use() -> None:
+    """A process that computes without a pause; the machine may be busy with others."""
+    with subprocess.Popen([sys.executable, "-c", "print('started', flush=True)\nwhile True: pass"], stdout=-1) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert used_by_others(1.0) > 0.2
+        finally:
+            other.kill()
