@@ -98,12 +98,6 @@ class OptimConfig:
             wanted = f"at least 0 and at most 1 - {self.warmup:g}, the share of the rise"
             require(0 <= self.cooldown <= 1 - self.warmup, "cooldown", self.cooldown, wanted)
             require(not self.cycle_momentum, "cycle_momentum", self.cycle_momentum, "off with a trapezoid")
-        require(
-            not (self.cycle_momentum and self.optimizer == "muon"),
-            "cycle_momentum",
-            self.cycle_momentum,
-            "off with muon, whose filters have a momentum of their own",
-        )
 
     @property
     def warmup(self) -> float:
