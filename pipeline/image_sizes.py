@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from feedline.pipeline.errors import InputError
 
-SMALLEST = 8
+SMALLEST, LARGEST = 8, 8192
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class ImageSizes:
             raise _error(value, f"a side for the first epoch too, as {sides[0]}@0")
         if any(later <= earlier for earlier, later in pairwise(epochs)):
             raise _error(value, "in the order of the epochs, one side for each")
-        if min(sides) < SMALLEST:
-            raise _error(value, f"at least {SMALLEST}")
+        if min(sides) < SMALLEST or max(sides) > LARGEST:
+            raise _error(value, f"at least {SMALLEST} and at most {LARGEST}")
         return cls(tuple(s for k, s in enumerate(found) if k == 0 or s[1] != found[k - 1][1]))
 
     def at(self, epoch: int) -> int:

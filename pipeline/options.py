@@ -18,7 +18,7 @@ from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.types import EngineName
 from feedline.pipeline.errors import InputError
-from feedline.pipeline.image_sizes import SMALLEST, ImageSizes
+from feedline.pipeline.image_sizes import LARGEST, SMALLEST, ImageSizes
 from feedline.pipeline.kinds import checked
 from feedline.pipeline.stores import StoreName
 
@@ -114,7 +114,10 @@ class LoaderOptions:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         require(
-            self.eval_size is None or self.eval_size >= SMALLEST, "eval_size", self.eval_size, f"at least {SMALLEST}"
+            self.eval_size is None or SMALLEST <= self.eval_size <= LARGEST,
+            "eval_size",
+            self.eval_size,
+            f"at least {SMALLEST} and at most {LARGEST}",
         )
         ok = self.crop_fraction is None or 0 < self.crop_fraction <= 1
         require(ok, "crop_fraction", self.crop_fraction, "above 0 and at most 1")

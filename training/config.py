@@ -5,6 +5,7 @@ and `label-smoothing` in TOML. A flag overrides the recipe, the recipe overrides
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class OptimConfig:
     cycle_momentum: bool = key(False, "onecycle: momentum falls to 0.85 at the peak and rises to 0.95 again")
 
     def __post_init__(self) -> None:
-        require(self.max_lr == "auto" or self.max_lr > 0, "max_lr", self.max_lr, "auto or above 0")
+        require(self.max_lr == "auto" or 0 < self.max_lr < math.inf, "max_lr", self.max_lr, "auto or above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         require(self.muon_sgd_ratio > 0, "muon_sgd_ratio", self.muon_sgd_ratio, "above 0")
         require(0 <= self.muon_momentum < 1, "muon_momentum", self.muon_momentum, "in [0, 1)")
@@ -139,8 +140,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
-        ok = self.torch_threads is None or self.torch_threads >= 1
-        require(ok, "torch_threads", self.torch_threads, "at least 1")
+        ok = self.torch_threads is None or 1 <= self.torch_threads <= 1024
+        require(ok, "torch_threads", self.torch_threads, "at least 1 and at most 1024")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
         require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
         require(self.norm_images >= 0, "norm_images", self.norm_images, "at least 0")

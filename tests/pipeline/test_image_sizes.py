@@ -45,6 +45,7 @@ def test_options_keep_the_shortest_form(value: Any, kept: Any) -> None:
         ("7@0,32@4", "at least 8"),
         (-32, "a whole number of pixels"),
         (0, "at least 8"),
+        ("16@0,9000@1", "at least 8 and at most 8192"),
     ],
 )
 def test_another_schedule_is_refused(value: Any, message: str) -> None:
