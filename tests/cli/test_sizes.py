@@ -60,7 +60,7 @@ def test_wrong_sizes_are_refused_in_one_line(dataset: Dataset, capsys: pytest.Ca
     data = ["--mode", "train", "--data", str(dataset.root), "--recipe", "demo"]
     line = refused(capsys, *data, "--image-size", "24@2")
     assert line == "train.py: --image-size 24@2: must be a side for the first epoch too, as 24@0"
-    assert refused(capsys, *data, "--eval-size", "4") == "train.py: --eval-size 4: must be at least 8"
+    assert refused(capsys, *data, "--eval-size", "4") == "train.py: --eval-size 4: must be at least 8 and at most 8192"
     run("train", dataset, "--out", "runs/a")
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--eval-size", "32")
     assert "--eval-size 32: the run was started with None" in line
