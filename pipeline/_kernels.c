@@ -1,5 +1,6 @@
-/* The inner loops of loading, run without the GIL: cutting windows of images into a batch (pipeline/cropper.py), and
-   the plan's random numbers (pipeline/plan/philox.py, permutation.py).
+/* The inner loops of loading, run without the GIL: cutting windows of images into a batch (pipeline/cropper.py), decoding
+   a block of JPEGs (pipeline/dataset/turbojpeg.py), and the plan's random numbers (pipeline/plan/philox.py,
+   permutation.py).
 
    Those files document what is computed. Without a compiler they compute the same bits with numpy and torch.
 */
@@ -324,6 +325,70 @@ static PyObject *permute(PyObject *self, PyObject *args)
     return result;
 }
 
+/* libturbojpeg's functions, whose addresses pipeline/dataset/turbojpeg.py finds. Its interface has been the same since
+   libjpeg-turbo 1.4; the header is not needed to call it. */
+typedef struct {
+    void *(*init)(void);
+    int (*header)(void *, const unsigned char *, unsigned long, int *, int *, int *, int *);
+    int (*decompress)(void *, const unsigned char *, unsigned long, unsigned char *, int, int, int, int, int);
+    int (*destroy)(void *);
+} TurboJpeg;
+
+enum { TURBO_RGB = 0, TURBO_NO_REALLOC = 1024 };
+
+/* Decodes images one behind the other into `out`, uint8 [count, height, width, 3], until one fails or has another size.
+   Returns how many were decoded. */
+static Py_ssize_t decode_all(const TurboJpeg *turbo, const uint64_t *addresses, const uint32_t *lengths, Py_ssize_t count,
+                             uint8_t *out, int height, int width)
+{
+    Py_ssize_t done = 0;
+    void *decoder = turbo->init();
+    for (; decoder && done < count; done++) {
+        const unsigned char *data = (const unsigned char *)(uintptr_t)addresses[done];
+        const unsigned long length = lengths[done];
+        int w, h, sampling, colours;
+        if (turbo->header(decoder, data, length, &w, &h, &sampling, &colours) || w != width || h != height ||
+            turbo->decompress(decoder, data, length, out, width, 3 * width, height, TURBO_RGB, TURBO_NO_REALLOC))
+            break;
+        out += 3 * (size_t)width * height;
+    }
+    if (decoder)
+        turbo->destroy(decoder);
+    return done;
+}
+
+static PyObject *decode(PyObject *self, PyObject *args)
+{
+    unsigned long long init, header, decompress, destroy;
+    Py_buffer addresses, lengths, out;
+    int height, width;
+    PyObject *result = NULL;
+
+    if (!PyArg_ParseTuple(args, "(KKKK)y*y*w*(ii)", &init, &header, &decompress, &destroy, &addresses, &lengths, &out,
+                          &height, &width))
+        return NULL;
+    const Py_ssize_t count = addresses.len / 8;
+    if (height < 1 || width < 1 || lengths.len != 4 * count || out.len / 3 / height / width != count)
+        PyErr_SetString(PyExc_ValueError, "decode: array lengths do not fit together");
+    else {
+        const TurboJpeg turbo = {(void *(*)(void))(uintptr_t)init,
+                                 (int (*)(void *, const unsigned char *, unsigned long, int *, int *, int *,
+                                          int *))(uintptr_t)header,
+                                 (int (*)(void *, const unsigned char *, unsigned long, unsigned char *, int, int, int, int,
+                                          int))(uintptr_t)decompress,
+                                 (int (*)(void *))(uintptr_t)destroy};
+        Py_ssize_t done;
+        Py_BEGIN_ALLOW_THREADS
+        done = decode_all(&turbo, addresses.buf, lengths.buf, count, out.buf, height, width);
+        Py_END_ALLOW_THREADS
+        result = PyLong_FromSsize_t(done);
+    }
+    PyBuffer_Release(&addresses);
+    PyBuffer_Release(&lengths);
+    PyBuffer_Release(&out);
+    return result;
+}
+
 /* The length of an open file in bytes. Unlike os.fstat it does not release the GIL: while other threads wait for the
    GIL, getting it back takes far longer than the call itself. */
 static PyObject *file_size(PyObject *self, PyObject *args)
@@ -344,6 +409,8 @@ static PyMethodDef methods[] = {
      "See pipeline.cropper.Cropper."},
     {"permute", permute, METH_VARARGS,
      "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
+    {"decode", decode, METH_VARARGS,
+     "decode(functions, addresses, lengths, out, (height, width))\n\nSee pipeline.dataset.turbojpeg.decode_at."},
     {"file_size", file_size, METH_VARARGS,
      "file_size(descriptor)\n\nSee pipeline.dataset.mapping.MappedFiles.check_lengths."},
     {"philox", philox, METH_VARARGS, "philox(ids, words, k0, k1, epoch, stream)\n\nSee pipeline.plan.philox.philox."},

@@ -40,6 +40,7 @@ class Pack:
         self._index = load_array(folder / "index.npy", PACK_INDEX, count)
         self.files = MappedFiles(sorted(folder.glob("*.bin")))
         self._lengths = np.array([len(data) for data in self.files.arrays], dtype=np.uint64)
+        self._starts = np.array([data.ctypes.data for data in self.files.arrays], dtype=np.uint64)
         self._images: list[NDArray[np.uint8]] | None = None
 
     def sizes(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -60,6 +61,15 @@ class Pack:
             files[f][o : o + n]
             for f, o, n in zip(rows["file"].tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
         ]
+
+    def addresses(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Where the bytes of images lie in memory, uint64 [B], and how many they are, uint32 [B].
+
+        Raises:
+            InputError: if the index points outside the data.
+        """
+        rows = self._rows(ids)
+        return self._starts[rows["file"]] + rows["offset"], np.ascontiguousarray(rows["length"])
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Decoded images: read-only views into the map, uint8 [height, width, 3] each.

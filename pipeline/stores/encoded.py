@@ -5,7 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.pipeline.dataset import Dataset, Pack
+from feedline.pipeline.dataset import Dataset, Pack, turbojpeg
 from feedline.pipeline.dataset.decode import DecodeError, decode, decode_plain
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError
@@ -80,7 +80,19 @@ class JpegStore(_EncodedStore):
     def __init__(self, dataset: Dataset) -> None:
         pack = dataset.pack("jpeg")
         super().__init__(dataset, pack)
-        self._encoded = pack.encoded
+        self._encoded, self._addresses = pack.encoded, pack.addresses
+        self._turbo = turbojpeg.functions()
+
+    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        if self._turbo is None or not self._plain[ids].all():
+            super().gather(ids, out)
+            return
+        addresses, lengths = self._addresses(ids)
+        done = turbojpeg.decode_at(self._turbo, addresses, lengths, out)
+        while done < len(ids):  # what simplejpeg says of the image that failed is what counts
+            super().gather(ids[done : done + 1], out[done : done + 1])
+            done += 1
+            done += turbojpeg.decode_at(self._turbo, addresses[done:], lengths[done:], out[done:])
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         return self._encoded(ids)
