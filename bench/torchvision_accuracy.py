@@ -31,7 +31,7 @@ class ListedImages(TorchDataset[tuple[torch.Tensor, int]]):
     """The images of a part of a split, opened as torchvision's ImageFolder does."""
 
     def __init__(self, loader: Loader, transform: Any) -> None:
-        data, ids = loader.dataset, loader.plan.ids.tolist()
+        data, ids = loader.folder, loader.plan.ids.tolist()
         self.samples = [(data.root / data.path(i), int(data.labels[i])) for i in ids]
         self.transform = transform
 
@@ -102,7 +102,7 @@ def run(request: Request) -> int:
     config = request.config()
     device, dataset, out = choose_device(config.run.device), Dataset(config.run.data), Path(request.folder())
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
-    augment = resolve_training(config.loader.augment, train.dataset.image_size, train.spec.output)
+    augment = resolve_training(config.loader.augment, train.folder.image_size, train.spec.output)
     if not isinstance(augment.crop, PadCrop) or augment.flip is None or train.spec.resize:
         raise InputError("this comparison supports only pad-crop and flip, at the original image size")
     twin = TorchvisionLoader.like(train, augment.crop.padding, config.run.seed)

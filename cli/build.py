@@ -86,7 +86,7 @@ def print_loader(loader: Loader, config: Config) -> None:
     """Prints what a loader feeds, and how."""
     precision = Precision.choose(config.run, loader.device).name
     print(
-        f"{loader.dataset.name} {loader.split}, {loader.images:,} images, {_sizes(loader)}, batches of "
+        f"{loader.folder.name} {loader.split}, {loader.images:,} images, {_sizes(loader)}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
         f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
         flush=True,

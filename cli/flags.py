@@ -21,9 +21,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help = field.metadata["help"].replace("%", "%%") + _shown(defaults[field.name])
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         kinds, words = alternatives(hint)
-        if kinds == [bool]:
+        if kinds == [bool] and not words:
             options["action"] = argparse.BooleanOptionalAction
-        elif words and not kinds:
+        elif words and kinds in ([], [bool]):
             options["choices"] = words
         else:
             options["metavar"] = field.name.upper()

@@ -2,23 +2,30 @@
 
 import os
 from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from feedline.pipeline.augment import Augmentations, Center, resolve_training
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
-from feedline.pipeline.engines.types import Engine, EngineSpec
+from feedline.pipeline.engines.types import Engine
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
+from feedline.pipeline.part import Part, choose_ids, choose_weights, require_rows
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
+from feedline.pipeline.position import Position, restored, saved, stream
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
+from feedline.pipeline.resolve import augmentations, engine_spec, resolve_device
+from feedline.pipeline.sampler import EpochSampler
 from feedline.pipeline.stores import open_store, resolve_store
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+_Planned = tuple[PlanBatch, tuple[torch.Tensor, ...]]
 
 
 class Loader:
@@ -28,10 +35,16 @@ class Loader:
     the device. Train parts come in a fresh order each epoch with the incomplete last batch dropped; val parts come in
     list order, every image once. `len(loader)` is the number of batches, the same every epoch; `batches` counts
     those of all ranks, one more where the last val batch is too short for this rank to have a share of it.
+    Options change what a batch is: see `views`, `with_ids`, `targets` and `transform`.
 
-    A loop over the loader runs the epoch that `set_epoch` chose; without it, the one after the last finished. A loop
-    may be left at any batch; the loader can be used again at once. Where `image_size` is a schedule, train batches have
-    the size of their epoch (see `output`); the engine of the size before is closed when a loop starts with another.
+    Each loop over the loader is a new epoch: `iter(loader)` starts the epoch that `set_epoch` chose, else the one after
+    the last that was started, be it finished or not. One loop runs at a time: a second one ends the first. Where
+    `image_size` is a schedule, train batches have the size of their epoch (see `output`); the engine of the size before
+    is closed when a loop starts with another.
+
+    `state_dict` says behind which batch the loop stands, whatever was made ahead; `load_state_dict` lets the next loop
+    go on there. Loaders can be pickled: they travel as dataset folder, options and state. A loader may be used in a
+    process that was forked; a loop that was begun before cannot go on there, and DALI's engine cannot be used there.
 
     Args:
         dataset: a dataset folder, or its path.
@@ -39,9 +52,12 @@ class Loader:
 
     Attributes:
         options: as given.
+        folder: the dataset folder.
+        dataset: the part, as torchvision's ImageFolder looks: its length, `classes`, `targets`, one image by index.
         images: in the part.
         classes: labels run from 0 to below this.
         plan: which image, window and flip every slot of an epoch has.
+        planned: the plan of the batch that the loop was given last; None before the first.
         spec: the settings of the engine, for the size of the last loop (before the first: of epoch 0).
 
     Raises:
@@ -50,31 +66,45 @@ class Loader:
 
     @takes_options(LoaderOptions)
     def __init__(self, dataset: Source, options: LoaderOptions) -> None:
-        dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
-        self.dataset, self.options = dataset, options
+        self.folder = folder = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        self.options = options
         self.split, self.part, self.batch_size = options.split, options.part, options.batch_size
-        self.device = _device(options.device)
-        self.store_name = resolve_store(options.store, dataset, self.device)
+        self.device = resolve_device(options.device)
+        self.store_name = resolve_store(options.store, folder, self.device)
         self.engine_name = choose_engine(self.device) if options.engine == "auto" else options.engine
-        ids = dataset.ids(options.split, options.part, options.classes)
-        self.images, self.classes = len(ids), options.classes or len(dataset.classes)
-        self._store = open_store(self.store_name, dataset, self.device)
+        ids = choose_ids(folder, options)
+        if options.targets is not None:
+            require_rows("targets", options.targets, folder)
+        self.images, self.classes = len(ids), options.classes or len(folder.classes)
+        self.dataset = Part(folder, ids, self.classes)
+        self._store = open_store(self.store_name, folder, self.device)
         self.plan = Plan(
             ids,
             self._store.sizes,
             batch_size=options.batch_size,
-            augment=_augmentations(options, self._store.size, self.output(0)),
-            shuffle=options.part == "train",
+            augment=augmentations(options, self._store.size, self.output(0)),
+            shuffle=options.part == "train" and options.shuffle != "no",
             blocks=Blocks(options.shuffle_block, options.shuffle_group) if options.shuffle == "blocks" else None,
+            weights=choose_weights(folder, ids, options),
+            views=options.views,
             seed=options.seed,
             rank=options.rank,
             world_size=options.world_size,
         )
         self._engine: Engine | None = None
         self._equip(self.output(0))
-        self._epoch, self._first = 0, 0
+        self._next = Position()  # where the next loop starts
+        self._at: Position | None = None  # where the loop under way stands, or the last one if it was left early
         self._output: Size | None = None
-        self._source: Direct[Batch] | Prefetcher[Batch] | None = None
+        self._source: Direct[_Planned] | Prefetcher[_Planned] | None = None
+        self.planned: PlanBatch | None = None
+
+    def __repr__(self) -> str:
+        share = "" if self.options.world_size == 1 else f" (rank {self.options.rank} of {self.options.world_size})"
+        return (
+            f"Loader({str(self.folder.root)!r}: {self.part} of {self.split}, {self.images:,} images in {len(self):,} "
+            f"batches of {self.batch_size}{share}; store {self.store_name}, engine {self.engine_name}, {self.device})"
+        )
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -83,6 +113,31 @@ class Loader:
     def batches(self) -> int:
         """Batches in an epoch, over all ranks."""
         return self.plan.batches
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """Has `set_epoch`, as the sampler of a DataLoader."""
+        return EpochSampler(self)
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether an epoch leaves out its incomplete last batch."""
+        return self.plan.shuffle
+
+    @property
+    def num_workers(self) -> int:
+        """Worker threads on the host; there are no worker processes."""
+        return self.spec.threads
+
+    @property
+    def pin_memory(self) -> bool:
+        """False: batches are on the device already."""
+        return False
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch of the next loop, counted from 0."""
+        return self._next.epoch
 
     def output(self, epoch: int) -> Size:
         """(height, width) in pixels of the batches of an epoch."""
@@ -102,40 +157,91 @@ class Loader:
         """The size of the images, or 224 where it varies."""
         return self._store.size or (224, 224)
 
-    def set_epoch(self, epoch: int, first: int = 0, *, output: Size | None = None) -> None:
+    def set_epoch(self, epoch: int, first: int | None = None, *, output: Size | None = None) -> None:
         """Chooses the epoch that the next loop runs.
 
         Args:
             epoch: counted from 0.
-            first: the first batch (to resume in mid-epoch).
+            first: the first batch (to resume in mid-epoch). If it is left out the loop runs the whole epoch, or the
+                rest of it where `load_state_dict` said so.
             output: (height, width) of that loop's batches in pixels, instead of the epoch's; order, windows and flips
                 stay the same.
         """
-        if not 0 <= first <= len(self):
+        if epoch < 0 or epoch >= 2**32:
+            raise InputError(f"`epoch={epoch}`: must be at least 0 and below 2^32")
+        if first is not None and not 0 <= first <= len(self):
             raise IndexError(f"batch {first}: an epoch has {len(self)}")
-        self._epoch, self._first, self._output = epoch, first, output
+        self._next, self._output = self._next.choose(epoch, first), output
+        if self._source is None:
+            self._at = None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loop stands: behind the batch that it was given last, whatever was made ahead.
+
+        Between loops it is the start of the next one; after a loop that was left early, the place where it was left.
+        The same on every rank. Values are numbers, texts, lists and dicts.
+        """
+        return saved(self._at or self._next, self.batch_size, self._stream)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Lets the next loop go on where the state was taken: it gives the rest of that epoch, and those after it all.
+
+        The number of ranks, store, engine, device and threads may be others. So may the batch size, if the state stands
+        between two of its batches. A loop under way ends.
+
+        Raises:
+            InputError: if the state does not fit this loader; it stays where it is.
+        """
+        self._next = restored(state, self.batch_size, self.batches, self._stream)
+        self._output = self._at = None
         self.end_loop()
-        epoch, first, self._first = self._epoch, self._first, 0
-        output, self._output = self._output, None
-        self._resize(output or self.output(epoch))
+
+    @property
+    def _stream(self) -> dict[str, Any]:
+        return stream(self.options, self.folder.fingerprint, self.images)
+
+    def __iter__(self) -> Iterator[Any]:
+        start, output = self._next, self._output or self.output(self._next.epoch)
+        self._next, self._output = Position(start.epoch + 1), None
+        self._at = Position(start.epoch, start.batch)
+        return self._loop(self._at, output)
+
+    def _loop(self, at: Position, output: Size) -> Iterator[Any]:
+        """One loop; it moves `at`."""
+        self.end_loop()
+        self._resize(output)
         assert self._engine is not None
-        batches = self._batches(self._engine, epoch, first)
+        batches = self._batches(self._engine, at.epoch, at.batch)
         source = self._source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
+        self._at, process, transform = at, os.getpid(), self.options.transform
         try:
-            for _ in range(first, len(self)):
-                yield source.take()
-            if self._epoch == epoch:
-                self._epoch += 1
+            for _ in range(at.batch, len(self)):
+                if os.getpid() != process:
+                    raise RuntimeError("this loop was begun in another process: begin one here, with iter(loader)")
+                self.planned, batch = source.take()
+                at.batch += 1
+                yield batch if transform is None else transform(*batch)
+            if self._at is at:
+                self._at = None
         finally:
             source.close()
+            if self._source is source:
+                self._source = None
 
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end, and all threads. The loader may be used again."""
         self.end_loop()
         if self._engine is not None:
             self._engine.close()
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (os.fspath(self.folder.root), vars(self.options), self.state_dict())
 
     def _resize(self, output: Size) -> None:
         """Changes the size of the output. Of the engine before, no thread and no memory is left."""
@@ -148,9 +254,9 @@ class Loader:
 
     def _equip(self, output: Size) -> None:
         """Builds what depends on the size of the output."""
-        augment = _augmentations(self.options, self._store.size, output)
+        augment = augmentations(self.options, self._store.size, output)
         self.plan.use(augment)
-        self.spec = _spec(self.options, augment, self._store.size, self.device)
+        self.spec = engine_spec(self.options, augment, self._store.size, self.device)
         self._engine = make_engine(self.engine_name, self._store, self.spec)
 
     def end_loop(self) -> None:
@@ -159,58 +265,29 @@ class Loader:
             self._source.close()
             self._source = None
 
-    def _batches(self, engine: Engine, epoch: int, first: int) -> Generator[Batch, None, None]:
+    def _batches(self, engine: Engine, epoch: int, first: int) -> Generator[_Planned, None, None]:
         """The epoch's batches, as the engine makes them."""
+        views, with_ids = self.spec.views, self.options.with_ids
         batches = engine.run(read_ahead(self.plan, self._store, epoch, first))
         try:
             for planned, images in batches:
-                yield images, self._labels(planned)
+                images = images if views == 1 else images.unflatten(0, (views, len(planned)))
+                more = (self._on_device(planned.ids.copy()),) if with_ids else ()
+                yield planned, (images, self._on_device(self._targets(planned.ids)), *more)
         finally:
             batches.close()
 
-    def _labels(self, batch: PlanBatch) -> torch.Tensor:
-        labels = torch.from_numpy(self.dataset.labels.take(batch.ids).astype(np.int64))
-        if self.device.type == "cuda":
-            return labels.pin_memory().to(self.device, non_blocking=True)
-        return labels
+    def _targets(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        targets: Any = self.options.targets
+        return self.folder.labels.take(ids).astype(np.int64) if targets is None else targets[ids]
+
+    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
 
-def _device(name: str | torch.device) -> torch.device:
-    """Raises InputError if it is no CPU or GPU of this machine."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"`device={name}`: torch finds no CUDA GPU here; use `device=cpu`, or check the driver")
-    return device
-
-
-def _augmentations(options: LoaderOptions, image: Size | None, output: Size) -> Augmentations:
-    """What is done to images whose size is `image`, (height, width) in pixels; None if it varies."""
-    if options.part == "train":
-        return resolve_training(options.augment, image, output)
-    # The whole of images of one size, and the usual 7/8 of the largest centre of others.
-    return Augmentations(output, Center(options.crop_fraction or (0.875 if image is None else 1.0)))
-
-
-def _spec(
-    options: LoaderOptions, augment: Augmentations, image: tuple[int, int] | None, device: torch.device
-) -> EngineSpec:
-    return EngineSpec(
-        output=augment.output,
-        window=augment.window_size(image),
-        inside=augment.crop.inside,
-        whole_images=augment.whole_images(image),
-        edits=augment.parts,
-        batch_size=-(-options.batch_size // options.world_size),
-        mean=tuple(options.mean),
-        std=tuple(options.std),
-        dtype=options.dtype,
-        device=device,
-        threads=options.threads or os.cpu_count() or 1,
-        decode=options.decode,
-        prefetch=options.prefetch,
-    )
+def _rebuild(root: str, options: dict[str, Any], state: dict[str, Any]) -> Loader:
+    """A loader that was pickled."""
+    loader = Loader(root, **options)
+    loader.load_state_dict(state)
+    return loader

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias
 
 import torch
 
+from feedline.pipeline.arrays import ArrayOption, as_ids, as_targets, as_weights
 from feedline.pipeline.augment import canonical
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
@@ -35,6 +36,29 @@ def key(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def array() -> Any:
+    """An option for Python only: an array, a tensor or a list, None if there is none."""
+    return dataclasses.field(default=None, compare=False)
+
+
+ARRAYS: dict[str, Callable[[str, Any], Any]] = {"subset": as_ids, "weights": as_weights, "targets": as_targets}
+# What arguments of torch's DataLoader are called here, or why they are not needed.
+OF_DATALOADER = {
+    "num_workers": "say `threads`: the loader works in threads, which need no processes",
+    "pin_memory": "leave it out: batches arrive on `device`",
+    "drop_last": "leave it out: train drops the incomplete last batch, val does not",
+    "sampler": "say `subset`, `weights` or `shuffle`",
+    "batch_sampler": "say `subset`, `weights` or `shuffle`",
+    "collate_fn": "say `transform`, which gets the finished batch",
+    "prefetch_factor": "say `prefetch`: batches made ahead",
+    "persistent_workers": "leave it out: threads are kept between epochs",
+    "generator": "say `seed`: order, windows and flips are a function of it",
+    "worker_init_fn": "leave it out: there are no worker processes",
+    "multiprocessing_context": "leave it out: there are no worker processes",
+    "timeout": "leave it out: there are no worker processes",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
     """The options of a loader.
@@ -43,6 +67,17 @@ class LoaderOptions:
         split: e.g. `70-30` or `official`.
         part: `train` (augmented, shuffled) or `val`.
         classes: only the first N classes (all if None).
+        fraction: only this share of the images of each class, for quick tries: the same images in every run.
+        subset: only these images of the part, by id; val keeps their order.
+        weights: for train: how likely each image is, one number for each image id of the dataset: an epoch draws as
+            many images as the part has, with replacement. `balanced` makes all classes equally likely.
+        targets: what the loader gives as labels: one row for each image id of the dataset, of any shape. Floating point
+            comes as torch's default dtype, booleans and whole numbers as they are.
+        with_ids: batches are `(images, labels, ids)`; ids are int64 [B].
+        views: for train: windows of each image, decoded once; with more than one `images` are [views, B, 3, height,
+            width].
+        transform: called in the loop with the finished batch, as `transform(images, labels)`; what it returns is the
+            batch. Its random choices are not the plan's.
         batch_size: images in a batch, over all ranks.
         store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
@@ -57,8 +92,9 @@ class LoaderOptions:
             `feedline.pipeline.augment`.
         crop_fraction: for val: side of the centre window / the largest that fits (1 where all images share one size,
             else 0.875, if None).
-        shuffle: for train: `full`, or `blocks` (for storage where random reads are slow: blocks of neighbours in random
-            order, images mixed within groups of blocks).
+        shuffle: for train: `full`; `blocks` (for storage where random reads are slow: blocks of neighbours in random
+            order, images mixed within groups of blocks); or `no` (list order, the last batch short). True and False
+            stand for `full` and `no`. Val is never shuffled.
         shuffle_block: neighbours in a block, for `blocks`.
         shuffle_group: blocks in a group, for `blocks`.
         mean, std: per channel RGB, in 0..1 (ImageNet's by default).
@@ -73,6 +109,13 @@ class LoaderOptions:
     split: str = key("70-30", "the split: 70-30 or official")
     part: Literal["train", "val"] = "train"
     classes: int | None = key(None, "use only the first N classes, for quick tries")
+    fraction: float = key(1.0, "use only this share of the images of each class, for quick tries")
+    subset: ArrayOption | None = array()
+    weights: ArrayOption | Literal["balanced"] | None = array()
+    targets: ArrayOption | None = array()
+    with_ids: bool = False
+    views: int = 1
+    transform: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
     store: Literal["auto"] | StoreName = key("auto", "where images are read from")
     engine: Literal["auto"] | EngineName = key("auto", "what makes the batches")
     device: str | torch.device = "cpu"
@@ -97,7 +140,9 @@ class LoaderOptions:
     crop_fraction: float | None = key(
         None, "evaluation: side of the centre / the largest that fits (default: 1, or 0.875 where sizes vary)"
     )
-    shuffle: Literal["full", "blocks"] = key("full", "blocks mixes neighbours less and reads slow storage in long runs")
+    shuffle: Literal["full", "blocks", "no"] | bool = key(
+        "full", "blocks mixes neighbours less and reads slow storage in long runs; no: list order"
+    )
     shuffle_block: int = key(256, "neighbours in a block, for --shuffle blocks")
     shuffle_group: int = key(64, "blocks mixed with each other, for --shuffle blocks")
     mean: Sequence[float] = key(IMAGENET_MEAN, "R,G,B subtracted, in 0..1")
@@ -108,8 +153,16 @@ class LoaderOptions:
     world_size: int = 1
 
     def __post_init__(self) -> None:
+        if isinstance(self.shuffle, bool):
+            self._set("shuffle", "full" if self.shuffle else "no")
         for name, hint in typing.get_type_hints(LoaderOptions).items():
-            object.__setattr__(self, name, checked(name, hint, getattr(self, name)))  # before anybody sees it
+            if name not in (*ARRAYS, "transform"):
+                self._set(name, checked(name, hint, getattr(self, name)))  # before anybody sees it
+        for name, convert in ARRAYS.items():
+            value = getattr(self, name)
+            if value is not None and not (name == "weights" and isinstance(value, str)):
+                self._set(name, convert(name, value))
+        self._check_data()
         for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
@@ -127,8 +180,26 @@ class LoaderOptions:
         require(self.dtype in DTYPES, "dtype", self.dtype, "torch.float32, torch.float16 or torch.uint8")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         require(0 <= self.rank < self.world_size, "rank", self.rank, f"below the {self.world_size} rank(s)")
-        object.__setattr__(self, "augment", canonical(self.augment))
-        object.__setattr__(self, "image_size", None if self.sizes is None else self.sizes.value)
+        self._set("augment", canonical(self.augment))
+        self._set("image_size", None if self.sizes is None else self.sizes.value)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_data(self) -> None:
+        """Raises InputError if what chooses images and targets cannot be used."""
+        require(0 < self.fraction <= 1, "fraction", self.fraction, "above 0 and at most 1")
+        if isinstance(self.weights, str):
+            require(self.weights == "balanced", "weights", self.weights, "`balanced`, or a number for each image")
+        if self.weights is not None:
+            require(self.part == "train", "part", self.part, "train with `weights`")
+            require(self.shuffle == "full", "shuffle", self.shuffle, "full with `weights`")
+        require(1 <= self.views <= 64, "views", self.views, "at least 1 and at most 64")
+        require(
+            self.views == 1 or self.part == "train", "views", self.views, "1 for val, whose windows are all the same"
+        )
+        ok = self.transform is None or callable(self.transform)
+        require(ok, "transform", self.transform, "a function of images and labels")
 
     @property
     def sizes(self) -> ImageSizes | None:
@@ -176,6 +247,8 @@ def _refuse_unknown(names: Any) -> None:
     for name in names:
         if name in OLD_KEYS:
             raise InputError(f"`{name}`: say `augment` instead, as augment=['pad-crop:4', 'flip']")
+        if name in OF_DATALOADER:
+            raise InputError(f"{name}: {OF_DATALOADER[name]}")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise InputError(f"{name}: no such option" + (f"; did you mean {near[0]}?" if near else ""))

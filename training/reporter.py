@@ -131,7 +131,7 @@ class Reporter:
         position, data = self._state.position, self._train
         if self._ranks.is_first and position.history:
             write_csv(self._out / "metrics.csv", position.history)
-            title = f"{data.dataset.name}, {data.split}, {data.images:,} train images: recipe {self._recipe}"
+            title = f"{data.folder.name}, {data.split}, {data.images:,} train images: recipe {self._recipe}"
             plots.curves(self._out / "curves.png", position.history, position.lrs, title)
 
     @property
@@ -168,7 +168,7 @@ class Reporter:
             "memory": peak_memory(train.device),
             "hardware": hardware(train.device),
             "versions": versions(),
-            "dataset": {"name": train.dataset.name, "fingerprint": train.dataset.fingerprint},
+            "dataset": {"name": train.folder.name, "fingerprint": train.folder.fingerprint},
             "recipe": self._recipe,
             "config": state.config.flat(),
         }

@@ -113,7 +113,7 @@ class TrainState:
             val_top1: of the evaluation just before.
         """
         sums, _ = self.counts.over_all_ranks()
-        dataset = self.train.dataset
+        dataset = self.train.folder
         return Snapshot(
             fingerprint=dataset.fingerprint,
             classes=[c.folder for c in dataset.classes[: self.train.classes]],

@@ -96,7 +96,7 @@ def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:
 
 def _report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation) -> None:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most."""
-    dataset = loader.dataset
+    dataset = loader.folder
     classes, accuracy = dataset.classes[: config.loader.classes], per_class(evaluation)
     pairs = _confused(classes, evaluation)
     out.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,10 @@ class Dataset:
     def __repr__(self) -> str:
         packs = ", ".join(self.packs) or "none"
         return f"Dataset({str(self.root)!r}: {self.count} images, {len(self.classes)} classes, packs: {packs})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled dataset is opened again where it is loaded."""
+        return Dataset, (self.root,)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:

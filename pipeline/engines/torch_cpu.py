@@ -35,10 +35,11 @@ class TorchCpuEngine:
         self._window_cropper = Cropper(spec.window) if spec.window else None
         # Batches that are copied rather than decoded: handing them from thread to thread takes a part of the time.
         self._quick = not store.encoded and not spec.resize and not spec.edits
-        nbytes = spec.batch_size * spec.output[0] * spec.output[1] * 3 * spec.dtype.itemsize
+        rows = spec.batch_size * spec.views
+        nbytes = rows * spec.output[0] * spec.output[1] * 3 * spec.dtype.itemsize
         self._batches_per_task = max(self.TASK_BYTES // nbytes, 1) if self._quick else 1
         self._tasks_ahead = spec.threads + -(-spec.prefetch // self._batches_per_task)
-        shape = (self._batches_per_task * spec.batch_size, *spec.output, 3)
+        shape = (self._batches_per_task * rows, *spec.output, 3)
         self._buffers = BufferPool(shape, spec.dtype, 2 * self._tasks_ahead)
         self._workers = WorkerPool(self, spec.threads)
 
@@ -55,40 +56,42 @@ class TorchCpuEngine:
 
     def _make(self, group: list[PlanBatch]) -> torch.Tensor:
         """Runs in a worker: the batches of a task, one behind the other, [B, height, width, 3]."""
-        out = self._buffers.take(sum(map(len, group)))
+        out = self._buffers.take(sum(batch.rows for batch in group))
         # float16, which the kernel does not write, is converted at the end.
         pixels = np.empty(out.shape, dtype=np.float32) if out.dtype == np.float16 else out
         first = 0
         for batch in group:
-            self._make_batch(batch, pixels[first : first + len(batch)] if len(group) > 1 else pixels)
-            first += len(batch)
+            self._make_batch(batch, pixels[first : first + batch.rows] if len(group) > 1 else pixels)
+            first += batch.rows
         result = torch.from_numpy(out)
         return result if pixels is out else result.copy_(torch.from_numpy(pixels))
 
     def _make_batch(self, batch: PlanBatch, out: NDArray[Any]) -> None:
         if self.spec.edits or self.spec.resize:
             self._make_blocks(batch, out)
-        elif self.spec.whole_images and self.spec.dtype == torch.uint8:
+        elif self.spec.whole_images and self.spec.dtype == torch.uint8 and self.spec.views == 1:
             self.store.gather(batch.ids, out)
         else:
             self.store.cut(batch, self._output_cropper, out)
 
     def _make_blocks(self, batch: PlanBatch, out: NDArray[Any]) -> None:
         """Windows that are resized or edited, a block of images after another."""
+        views = out.reshape(batch.views, len(batch), *out.shape[1:])
         for first in range(0, len(batch), self.store.BLOCK):
             part = slice(first, first + self.store.BLOCK)
             block = batch[part]
             pixels = edited(self._windows(block), block.edits, self.spec.mean)
-            self._normalise_into(pixels.numpy(), out[part])
+            for view, rows in zip(pixels.split(len(block)), views, strict=True):
+                self._normalise_into(view.numpy(), rows[part])
 
     def _windows(self, batch: PlanBatch) -> torch.Tensor:
-        """Windows, resized and mirrored: uint8 [B, height, width, 3]."""
+        """Windows, resized and mirrored: uint8 [V * B, height, width, 3]."""
         if self._window_cropper is None:
-            out = torch.empty((len(batch), *self.spec.output, 3), dtype=torch.uint8)
+            out = torch.empty((batch.rows, *self.spec.output, 3), dtype=torch.uint8)
             crop_each_into(self.store, batch, out)
             return out
         assert self.spec.window is not None
-        windows = np.empty((len(batch), *self.spec.window, 3), dtype=np.uint8)
+        windows = np.empty((batch.rows, *self.spec.window, 3), dtype=np.uint8)
         self.store.cut(batch, self._window_cropper, windows)
         return resize(torch.from_numpy(windows), self.spec.output)
 
@@ -100,13 +103,15 @@ class TorchCpuEngine:
 
 
 def crop_each_into(store: HostStore, batch: PlanBatch, out: torch.Tensor) -> None:
-    """Windows of all sizes, image by image, resized and mirrored, into `out`: uint8 [B, height, width, 3]."""
-    images = zip(store.pixels(batch.ids), batch.window.tolist(), batch.flip.tolist(), out, strict=True)
-    for image, window, flip, slot in images:
-        pixels = resize(torch.from_numpy(crop_one(image, window))[None], (slot.shape[0], slot.shape[1]))[0]
-        slot.copy_(pixels.flip(1) if flip else pixels)
+    """Windows of all sizes, image by image, resized and mirrored, into `out`: uint8 [V * B, height, width, 3]."""
+    windows, flips, images = batch.window.tolist(), batch.flip.tolist(), len(batch)
+    for number, image in enumerate(store.pixels(batch.ids)):
+        for row in range(number, batch.rows, images):
+            slot = out[row]
+            pixels = resize(torch.from_numpy(crop_one(image, windows[row]))[None], (slot.shape[0], slot.shape[1]))[0]
+            slot.copy_(pixels.flip(1) if flips[row] else pixels)
 
 
 def _split(group: list[PlanBatch], pixels: torch.Tensor) -> Iterator[torch.Tensor]:
     """The batches of a task."""
-    return iter((pixels,) if len(group) == 1 else pixels.split([len(batch) for batch in group]))
+    return iter((pixels,) if len(group) == 1 else pixels.split([batch.rows for batch in group]))

@@ -39,7 +39,7 @@ class TorchGpuEngine:
         self._workers.close()
 
     def _read(self, batch: PlanBatch) -> torch.Tensor:
-        """Runs in a worker: uint8 [B, H, W, 3], whole images of one size, or windows where sizes vary.
+        """Runs in a worker: uint8 [B, H, W, 3], whole images of one size, or [V * B, ...] windows where sizes vary.
 
         On the GPU, or in pinned memory on its way there.
         """
@@ -47,7 +47,8 @@ class TorchGpuEngine:
             return self.store.read(batch.ids)
         size = self.store.size if self.spec.window else self.spec.output
         assert size is not None
-        out = torch.empty((len(batch), *size, 3), dtype=torch.uint8, pin_memory=True)
+        images = len(batch) if self.spec.window else batch.rows
+        out = torch.empty((images, *size, 3), dtype=torch.uint8, pin_memory=True)
         if self.spec.window:
             self.store.gather(batch.ids, out.numpy())
         else:
@@ -55,7 +56,7 @@ class TorchGpuEngine:
         return out
 
     def _finish(self, batch: PlanBatch, pixels: torch.Tensor) -> torch.Tensor:
-        """The batch [B, height, width, 3] on the device."""
+        """The batch [V * B, height, width, 3] on the device."""
         pixels = pixels.to(self.spec.device, non_blocking=True)
         if self.spec.window is not None:
             pixels = resize(cut_windows(pixels, batch), self.spec.output)
@@ -70,7 +71,7 @@ class TorchGpuEngine:
 
 
 def cut_windows(images: torch.Tensor, batch: PlanBatch) -> torch.Tensor:
-    """Windows of one size, mirrored, by one gather on the device: uint8 [B, H, W, 3] to [B, height, width, 3]."""
+    """Windows of one size, mirrored, by one gather on the device: uint8 [B, H, W, 3] to [V * B, height, width, 3]."""
     # A copy: one window for all images is a read-only array, at which torch warns.
     window = torch.from_numpy(batch.window.copy()).to(images.device, non_blocking=True).long()
     flip = torch.from_numpy(batch.flip).to(images.device, non_blocking=True)
@@ -82,13 +83,14 @@ def cut_windows(images: torch.Tensor, batch: PlanBatch) -> torch.Tensor:
     inside_columns = (columns >= 0) & (columns < images.shape[2])
     inside = inside_rows[:, :, None] & inside_columns[:, None, :]
     rows, columns = rows.clamp(0, images.shape[1] - 1), columns.clamp(0, images.shape[2] - 1)
-    which = torch.arange(len(images), device=images.device)[:, None, None]
+    which = torch.arange(len(images), device=images.device).repeat(batch.views)[:, None, None]
     return images[which, rows[:, :, None], columns[:, None, :]] * inside[..., None]
 
 
 def cut_each(images: torch.Tensor, batch: PlanBatch, output: tuple[int, int]) -> torch.Tensor:
-    """Windows of all sizes, inside their images, resized and mirrored: uint8 [B, H, W, 3] to [B, *output, 3]."""
-    windows = zip(images, batch.window.tolist(), batch.flip.tolist(), strict=True)
+    """Windows of all sizes, inside their images, resized and mirrored: uint8 [B, H, W, 3] to [V * B, *output, 3]."""
+    rows = (image for _ in range(batch.views) for image in images)
+    windows = zip(rows, batch.window.tolist(), batch.flip.tolist(), strict=True)
     cut = [
         resize((image.flip(1) if flip else image)[None, y : y + h, _columns(image, x, w, flip)], output)
         for image, (y, x, h, w), flip in windows

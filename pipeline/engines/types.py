@@ -24,6 +24,7 @@ class EngineSpec:
         whole_images: every window is the whole image, and nothing is mirrored or edited.
         edits: the parts of each edit of a plan batch.
         batch_size: maximum number of images in a batch of this process.
+        views: windows of each image.
         mean, std: per channel RGB, in 0..1.
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
         device: where batches go.
@@ -38,6 +39,7 @@ class EngineSpec:
     whole_images: bool
     edits: tuple[tuple[Part, ...], ...]
     batch_size: int
+    views: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dtype: torch.dtype
@@ -67,8 +69,8 @@ class Engine(Protocol):
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
         """Yields each plan batch with its images.
 
-        Images are [B, 3, height, width] in channels-last memory, on the device, normalised unless uint8. The generator
-        may be closed at any batch and the engine run again.
+        Images are [V * B, 3, height, width] in channels-last memory, one for each row of the plan batch, on the device,
+        normalised unless uint8. The generator may be closed at any batch and the engine run again.
 
         Raises:
             InputError: if an image cannot be read or decoded.

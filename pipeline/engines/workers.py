@@ -1,6 +1,7 @@
 """Threads that do tasks for a loop that takes the results in order."""
 
 import atexit
+import os
 import threading
 import time
 import weakref
@@ -138,9 +139,13 @@ class WorkerPool:
         self._owner = weakref.ref(owner)
         self._workers: Workers | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
+        self._process = os.getpid()
 
     def start(self) -> Workers:
-        """The running workers."""
+        """The running workers. A forked process, which has none of the threads, gets its own."""
+        if self._process != os.getpid():
+            self.close()
+            self._process = os.getpid()
         if self._workers is None:
             self._workers = Workers(self._threads, self._torch_threads)
             owner = self._owner()

@@ -8,6 +8,8 @@ from feedline.pipeline import compiled
 # Each use of the generator has its own stream: the counter is (low id, high id, epoch, stream).
 STREAM_ORDER, STREAM_WINDOW, STREAM_ATTEMPT, STREAM_BLOCK = 0, 1, 2, 1000
 STREAM_ERASE, STREAM_COLOR, STREAM_POLICY, STREAM_MIX = 20, 21, 30, 100
+STREAM_SAMPLE, STREAM_FRACTION = 200, 201
+VIEW = 1 << 16  # added to the stream of a choice about an image for each view after the first
 
 _U32 = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)

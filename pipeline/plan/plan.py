@@ -8,40 +8,20 @@ Window and flip of an image are a function of (seed, epoch, image id) only; the 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.plan.batch import PlanBatch, join_views
 from feedline.pipeline.plan.draw import Draw
 from feedline.pipeline.plan.edits import Edit
 from feedline.pipeline.plan.mixing import Mix, MixBatch
 from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
+from feedline.pipeline.plan.weighted import WeightedOrder
 
-
-@dataclass(frozen=True, slots=True)
-class PlanBatch:
-    """The images of a batch, with their windows and flips.
-
-    Attributes:
-        ids: int64 [B], image ids.
-        window: int32 [B, 4], (y, x, height, width) in pixels; it may reach outside the image.
-        flip: bool [B].
-        edits: of their pixels, in order; none where no augmentation asks for one.
-    """
-
-    ids: NDArray[np.int64]
-    window: NDArray[np.int32]
-    flip: NDArray[np.bool_]
-    edits: tuple[Edit, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, part: slice) -> "PlanBatch":
-        edits = tuple(edit[part] for edit in self.edits)
-        return PlanBatch(self.ids[part], self.window[part], self.flip[part], edits)
+Order: TypeAlias = Permutation | BlockPermutation | WeightedOrder
 
 
 class Chooser(Protocol):
@@ -77,6 +57,9 @@ class Plan:
         augment: chooses windows, flips and edits.
         shuffle: a fresh order each epoch, the incomplete last batch dropped. Otherwise list order, every image once.
         blocks: shuffle blocks of neighbours, and images within groups of blocks, instead of all images.
+        weights: float64 [n], of the images: an epoch holds n of them, drawn with replacement. Their windows and flips
+            are then a function of (seed, epoch, slot).
+        views: windows of each image.
         seed: 64 bits.
         rank, world_size: this process's share of each batch.
 
@@ -95,6 +78,8 @@ class Plan:
         augment: Chooser,
         shuffle: bool,
         blocks: Blocks | None = None,
+        weights: NDArray[np.float64] | None = None,
+        views: int = 1,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -110,8 +95,9 @@ class Plan:
         self.ids, self.sizes, self.augment = ids, sizes, augment
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
-        self.blocks = blocks if shuffle else None
-        self._order: tuple[int, Permutation | BlockPermutation] | None = None
+        self.blocks, self.views = blocks if shuffle else None, views
+        self._cumulative = np.cumsum(weights) if shuffle and weights is not None else None
+        self._order: tuple[int, Order] | None = None
         self._batches_per_chunk = max(self.CHUNK * world_size // batch_size, 1)
         self._chunk: tuple[int, int, list[PlanBatch]] | None = None
 
@@ -123,7 +109,7 @@ class Plan:
 
     def __len__(self) -> int:
         """Batches in an epoch with a share for this rank: all except a last one that is too short."""
-        return self.batches - (self.batches > 0 and not len(self._share(self.batches - 1)))
+        return self.batches - (self.batches > 0 and not len(self.slots(self.batches - 1)))
 
     def use(self, augment: Chooser) -> None:
         """Lets something else choose windows and flips from now on. The order of an epoch stays the same."""
@@ -150,21 +136,23 @@ class Plan:
             epoch, k: the batch.
             size: (height, width) of the images in pixels.
         """
-        return mix.batch(self._share(k)[::2] // 2, size, seed=self.seed, epoch=epoch)
+        return mix.batch(self.slots(k)[::2] // 2, size, seed=self.seed, epoch=epoch)
 
     def global_ids(self, epoch: int, k: int) -> NDArray[np.int64]:
         """The images of batch `k` of all ranks, in order: int64 [B]."""
         slots = np.arange(k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids)), dtype=np.int64)
         return np.asarray(self.ids[self.order(epoch)(slots) if self.shuffle else slots])
 
-    def order(self, epoch: int) -> Permutation | BlockPermutation:
+    def order(self, epoch: int) -> Order:
         """The order of a shuffled epoch: from slots, int64 [k], to positions in `ids`."""
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, self._new_order(epoch)
         return self._order[1]
 
-    def _new_order(self, epoch: int) -> Permutation | BlockPermutation:
+    def _new_order(self, epoch: int) -> Order:
         n, blocks = len(self.ids), self.blocks
+        if self._cumulative is not None:
+            return WeightedOrder(self._cumulative, seed=self.seed, epoch=epoch)
         if blocks is None:
             return Permutation(n, seed=self.seed, epoch=epoch)
         return BlockPermutation(n, block=blocks.images, group=blocks.group, seed=self.seed, epoch=epoch)
@@ -172,18 +160,17 @@ class Plan:
     def _compute(self, epoch: int, number: int) -> list[PlanBatch]:
         """The batches of a chunk."""
         first = number * self._batches_per_chunk
-        shares = [self._share(k) for k in range(first, min(first + self._batches_per_chunk, len(self)))]
+        shares = [self.slots(k) for k in range(first, min(first + self._batches_per_chunk, len(self)))]
         bounds = np.cumsum([0, *map(len, shares)]).tolist()
         slots = np.concatenate(shares)
-        if self.shuffle:
-            slots = self.order(epoch)(slots)
-        ids = np.asarray(self.ids[slots])
-        draw = Draw(ids, self.sizes(ids), self.seed, epoch)
-        chunk = PlanBatch(ids, *self.augment.choose(draw), self.augment.edits(draw))
-        return [chunk[a:b] for a, b in pairwise(bounds)]
+        ids = np.asarray(self.ids[self.order(epoch)(slots) if self.shuffle else slots])
+        drawn, sizes = ids if self._cumulative is None else slots, self.sizes(ids)
+        draws = [Draw(drawn, sizes, self.seed, epoch, view) for view in range(self.views)]
+        views = [PlanBatch(ids, *self.augment.choose(draw), self.augment.edits(draw)) for draw in draws]
+        return [join_views([view[a:b] for view in views]) for a, b in pairwise(bounds)]
 
-    def _share(self, k: int) -> NDArray[np.int64]:
-        """The slots of batch k that are this rank's."""
+    def slots(self, k: int) -> NDArray[np.int64]:
+        """The slots of batch `k` that are this rank's: int64 [B]. An epoch's slots count its images, over all ranks."""
         start, stop = k * self.batch_size, min((k + 1) * self.batch_size, len(self.ids))
         bounds = [start + (stop - start) * r // self.world_size for r in (self.rank, self.rank + 1)]
         return np.arange(*bounds, dtype=np.int64)

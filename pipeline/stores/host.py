@@ -65,15 +65,17 @@ class HostStore(ABC):
         """
 
     def cut(self, batch: PlanBatch, cropper: Cropper, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
-        """Windows of images of one size, through a cropper, into `out`: [B, window height, window width, 3].
+        """Windows of images of one size, through a cropper, into `out`: [V * B, window height, window width, 3].
 
         Raises:
             InputError: as `pixels`.
         """
         for first in range(0, len(batch), self.BLOCK):
-            part = slice(first, first + self.BLOCK)
-            ids = batch.ids[part]
-            cropper(self._decode_block(ids), np.arange(len(ids)), batch.window[part], batch.flip[part], out[part])
+            stop = min(first + self.BLOCK, len(batch))
+            images, numbers = self._decode_block(batch.ids[first:stop]), np.arange(stop - first)
+            for start in range(0, batch.rows, len(batch)):  # each view
+                rows = slice(start + first, start + stop)
+                cropper(images, numbers, batch.window[rows], batch.flip[rows], out[rows])
 
     def will_need(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> None:
         """Runs of neighbours, images firsts[i] to lasts[i], will be read soon."""

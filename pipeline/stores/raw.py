@@ -38,4 +38,4 @@ class RawStore(HostStore):
             super().cut(batch, cropper, out)
             return
         self._raw.files.check_lengths()
-        cropper(self._array, batch.ids, batch.window, batch.flip, out)
+        cropper(self._array, batch.row_ids, batch.window, batch.flip, out)

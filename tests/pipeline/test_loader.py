@@ -161,17 +161,6 @@ def test_an_epoch_has_no_batch_after_its_last(dataset: Dataset) -> None:
             loader.set_epoch(0, first=first)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_unfinished_epoch_is_repeated(dataset: Dataset, engine: Any) -> None:
-    loader = make_loader(dataset, engine=engine)
-    next(iter(loader))
-    labels = [labels.tolist() for _, labels in loader]
-    assert labels == [labels.tolist() for _, labels in epoch(loader, 0)]
-    loader.close()
-    loader.set_epoch(0)
-    assert [labels.tolist() for _, labels in loader] == labels, "a closed loader may be used again"
-
-
 def test_the_next_epoch_may_be_chosen_in_a_loop(dataset: Dataset) -> None:
     loader = make_loader(dataset, engine="torch")
     for _ in loader:

@@ -101,7 +101,6 @@ def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes
         ({"threads": 1.5}, "`threads=1.5`: must be a whole number"),
         ({"image_size": (32, 32)}, "`image_size=32,32`: must be a whole number"),
         ({"crop_fraction": "0.5"}, "`crop_fraction=0.5`: must be a number"),
-        ({"shuffle": False}, "`shuffle=False`: must be full or blocks"),
         ({"decode": "foo"}, "`decode=foo`: must be cpu or mixed"),
         ({"mean": 0.5}, "`mean=0.5`: must be a list of numbers"),
         ({"mean": ("a", "b", "c")}, "`mean=a,b,c`: must be a list of numbers"),

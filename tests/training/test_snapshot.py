@@ -50,6 +50,6 @@ def test_keys_that_an_old_checkpoint_lacks_get_defaults(state: TrainState) -> No
 
 
 def test_a_checkpoint_of_another_dataset_is_refused(state: TrainState, varied: Dataset) -> None:
-    state.snapshot().check_dataset(state.train.dataset, Path("last.pt"))
+    state.snapshot().check_dataset(state.train.folder, Path("last.pt"))
     with pytest.raises(InputError, match=r"last.pt: was trained on another dataset \(4 classes"):
         state.snapshot().check_dataset(varied, Path("last.pt"))

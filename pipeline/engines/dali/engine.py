@@ -1,5 +1,6 @@
 """Feeds the graph and takes its batches."""
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -27,10 +28,16 @@ class DaliEngine:
         self.store, self.spec = store, spec
         self._gpu = spec.device.type == "cuda"
         self._pipe: Any = None
+        self._process = os.getpid()
 
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
         # The pipeline reads its inputs in place (no_copy): they are kept here until their batch has come out.
         running: deque[tuple[PlanBatch, Images]] = deque()
+        if self._process != os.getpid():
+            raise InputError(
+                "`engine=dali`: this loader was made before the process was forked, and DALI does not work in the "
+                "child; make the loader in the child, start processes with spawn, or use `engine=torch`"
+            )
         try:
             for batch in batches:
                 images = self.store.read(batch.ids)
@@ -50,7 +57,7 @@ class DaliEngine:
             raise culprit or error from error
         finally:
             # Left in mid-epoch: the batches under way must come out before the pipeline can be used again.
-            while running:
+            while running and self._process == os.getpid():
                 self._take(running)
 
     def close(self) -> None:
@@ -78,22 +85,23 @@ class DaliEngine:
     def _feed(self, batch: PlanBatch, images: Images) -> None:
         stream = torch.cuda.current_stream(self.spec.device) if isinstance(images, torch.Tensor) else None
         self._pipe.feed_input("images", images, cuda_stream=stream)
-        self._pipe.feed_input("start", np.ascontiguousarray(batch.window[:, :2]))
-        self._pipe.feed_input("shape", np.ascontiguousarray(batch.window[:, 2:]))
-        self._pipe.feed_input("flip", batch.flip.astype(np.int32))
-        for number, edit in enumerate(batch.edits):
-            for name, array in edit.parts.items():
-                for part, values in _inputs(name, array).items():
-                    self._pipe.feed_input(input_of(number, part), values)
+        for view, rows in enumerate(batch.each_view()):
+            self._pipe.feed_input(input_of("start", view), np.ascontiguousarray(rows.window[:, :2]))
+            self._pipe.feed_input(input_of("shape", view), np.ascontiguousarray(rows.window[:, 2:]))
+            self._pipe.feed_input(input_of("flip", view), rows.flip.astype(np.int32))
+            for number, edit in enumerate(rows.edits):
+                for name, array in edit.parts.items():
+                    for part, values in _inputs(name, array).items():
+                        self._pipe.feed_input(input_of(part, view, number), values)
 
     def _take(self, running: deque[tuple[PlanBatch, Images]]) -> tuple[PlanBatch, torch.Tensor]:
         """Waits for the oldest batch under way."""
         stream = torch.cuda.current_stream(self.spec.device) if self._gpu else None
-        (output,) = self._pipe.share_outputs(cuda_stream=stream)
+        outputs = self._pipe.share_outputs(cuda_stream=stream)
         # On the CPU the tensor owns its share of DALI's buffer (the dynamic executor counts references). On the GPU a
         # copy, 10 us at 2 TB/s, hands the memory to torch's allocator and so to its stream rules.
-        shared = torch.utils.dlpack.from_dlpack(output.as_tensor())
-        pixels = shared.clone() if self._gpu else shared
+        shared = [torch.utils.dlpack.from_dlpack(output.as_tensor()) for output in outputs]
+        pixels = torch.cat(shared) if self._gpu or len(shared) > 1 else shared[0]
         self._pipe.release_outputs()
         batch, _ = running.popleft()
         return batch, pixels.permute(0, 3, 1, 2)

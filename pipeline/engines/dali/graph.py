@@ -22,33 +22,40 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
         on_device: the images are already in the GPU's memory.
     """
     gpu = spec.device.type == "cuda"
-    # Decoding what is cut away would cost more than the rest.
-    decode_window = encoded and spec.resize and spec.inside
     images = fn.external_source(
         name="images", device="gpu" if on_device else "cpu", no_copy=True, layout=None if encoded else "HWC"
     )
-    start = fn.external_source(name="start")
-    shape = fn.external_source(name="shape")
-    flip = fn.external_source(name="flip")
-    if encoded:
-        # Fancy upsampling is libjpeg-turbo's (and so Pillow's and torchvision's) way of enlarging the chroma planes.
-        options = {"output_type": types.RGB, "jpeg_fancy_upsampling": True}
-        options["device"] = "mixed" if gpu and spec.decode == "mixed" else "cpu"
-        if decode_window:
-            images = fn.decoders.image_slice(images, start=start, shape=shape, axes=(0, 1), **options)
-        else:
-            images = fn.decoders.image(images, **options)
-    if gpu and not on_device:
+    # Decoding what is cut away would cost more than the rest; of several windows it is decoded once.
+    decode_window = encoded and spec.resize and spec.inside and spec.views == 1
+    # Fancy upsampling is libjpeg-turbo's (and so Pillow's and torchvision's) way of enlarging the chroma planes.
+    decoding = {"output_type": types.RGB, "jpeg_fancy_upsampling": True}
+    decoding["device"] = "mixed" if gpu and spec.decode == "mixed" else "cpu"
+    if encoded and not decode_window:
+        images = fn.decoders.image(images, **decoding)
+    if gpu and not on_device and not decode_window:
         images = images.gpu()
-    if not decode_window:
-        images = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
+    outputs = []
+    for view in range(spec.views):
+        start, shape = (fn.external_source(name=input_of(name, view)) for name in ("start", "shape"))
+        if decode_window:
+            window = fn.decoders.image_slice(images, start=start, shape=shape, axes=(0, 1), **decoding)
+            window = window.gpu() if gpu else window
+        else:
+            window = fn.slice(images, start=start, shape=shape, axes=(0, 1), out_of_bounds_policy="pad", fill_values=0)
+        outputs.append(_finished(window, spec, view))
+    return tuple(outputs)
+
+
+def _finished(images: Any, spec: EngineSpec, view: int) -> Any:
+    """Windows resized, mirrored, edited and normalised."""
+    flip = fn.external_source(name=input_of("flip", view))
     if spec.resize:
         images = fn.resize(images, size=spec.output, interp_type=types.INTERP_LINEAR, antialias=True)
     if spec.edits:
         images, flip = fn.flip(images, horizontal=flip), 0
         for number, parts in enumerate(spec.edits):
             for name in parts:
-                images = _edited(images, name, number, gpu, levels(spec.mean))
+                images = _edited(images, name, view, number, spec)
     mean, std = ((0.0,) * 3, (1 / 255,) * 3) if spec.dtype == torch.uint8 else (spec.mean, spec.std)
     return fn.crop_mirror_normalize(
         images,
@@ -60,24 +67,24 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
     )
 
 
-def _edited(images: Any, name: Part, number: int, gpu: bool, mean: list[int]) -> Any:
-    """A part of an edit; the engine feeds its array as `input_of(number, name)`."""
-    values = fn.external_source(name=input_of(number, name))
+def _edited(images: Any, name: Part, view: int, number: int, spec: EngineSpec) -> Any:
+    """A part of an edit; the engine feeds its array as `input_of(name, view, number)`."""
+    values = fn.external_source(name=input_of(name, view, number))
     if name == "warp":
         return fn.warp_affine(images, matrix=values, interp_type=types.INTERP_LINEAR, fill_value=0)
     if name == "color":
-        offset = fn.external_source(name=input_of(number, "offset"))
+        offset = fn.external_source(name=input_of("offset", view, number))
         return fn.coord_transform(images, M=values, T=offset, dtype=types.UINT8)
     if name == "erase":
-        size = fn.external_source(name=input_of(number, "size"))
-        return fn.erase(images, anchor=values, shape=size, axis_names="HW", fill_value=mean)
-    values = values.gpu() if gpu else values
+        size = fn.external_source(name=input_of("size", view, number))
+        return fn.erase(images, anchor=values, shape=size, axis_names="HW", fill_value=levels(spec.mean))
+    values = values.gpu() if spec.device.type == "cuda" else values
     if name == "posterize":
         return images & values
     inverted = (images >= values) * (255 - 2 * images)  # int32, as all arithmetic with whole constants
     return fn.cast(images + inverted, dtype=types.UINT8)
 
 
-def input_of(number: int, name: str) -> str:
-    """The graph's input for a part of an edit."""
-    return f"edit {number} {name}"
+def input_of(name: str, view: int, edit: int | None = None) -> str:
+    """The graph's input for an array of a view, or for a part of one of its edits."""
+    return f"{name} of view {view}" + ("" if edit is None else f", edit {edit}")

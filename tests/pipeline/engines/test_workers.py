@@ -161,7 +161,7 @@ def quick(dataset: Dataset, threads: int) -> Loader:
 def loop(loader: Loader) -> None:
     for epoch in range(2):
         seen = [labels.tolist() for _, labels in loader]
-        assert seen == [loader.dataset.labels[loader.plan.batch(epoch, k).ids].tolist() for k in range(len(loader))]
+        assert seen == [loader.folder.labels[loader.plan.batch(epoch, k).ids].tolist() for k in range(len(loader))]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -1,0 +1,113 @@
+"""One part of a split: which images, and a view of it as torchvision's datasets look."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.pipeline.options import LoaderOptions
+from feedline.pipeline.plan.philox import STREAM_FRACTION, philox
+
+
+class Part:
+    """The images of one part of a split, in list order: `loader.dataset`.
+
+    It can be indexed as torchvision's ImageFolder without transforms, and has the same attributes.
+
+    Args:
+        folder: the dataset folder.
+        ids: int64 [n], its images.
+        classes: number of classes.
+
+    Attributes:
+        folder: the dataset folder.
+        ids: int64 [n], image ids; `folder.path(id)` says where an image lies.
+        classes: names, in label order: words where the source has them, else folders.
+        class_to_idx: labels by folder.
+    """
+
+    def __init__(self, folder: Dataset, ids: NDArray[np.int64], classes: int) -> None:
+        self.folder, self.ids = folder, ids
+        self.classes = [c.words or c.folder for c in folder.classes[:classes]]
+        self.class_to_idx = {c.folder: label for label, c in enumerate(folder.classes[:classes])}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Decodes an image: the picture and its label. Meant for looking at some; a loop is the loader's business."""
+        image = int(self.ids[range(len(self))[index]])
+        with Image.open(self.folder.root / self.folder.path(image)) as picture:
+            return picture.convert("RGB"), int(self.folder.labels[image])
+
+    @cached_property
+    def targets(self) -> list[int]:
+        """The label of each image."""
+        return list(map(int, self.folder.labels[self.ids]))
+
+    @cached_property
+    def samples(self) -> list[tuple[str, int]]:
+        """(path, label) of each image."""
+        paths = (str(self.folder.root / self.folder.path(image)) for image in self.ids.tolist())
+        return list(zip(paths, self.targets, strict=True))
+
+
+def choose_ids(folder: Dataset, options: LoaderOptions) -> NDArray[np.int64]:
+    """The images that a loader's options choose, in list order; those of `subset` in its order.
+
+    Raises:
+        InputError: if there is no such split or class, or an image of `subset` is not in the part.
+    """
+    ids = folder.ids(options.split, options.part, options.classes)
+    if options.fraction < 1:
+        ids = ids[_fraction(ids, folder.labels[ids], options.fraction)]
+    subset: Any = options.subset  # an array by now
+    if subset is None:
+        return ids
+    strangers = subset[~np.isin(subset, ids)]
+    if len(strangers):
+        of = f"part {options.part} of split {options.split}"
+        raise InputError(f"`subset`: image {strangers[0]} is not in {of}; its image ids are `loader.dataset.ids`")
+    return np.asarray(subset)
+
+
+def _fraction(ids: NDArray[np.int64], labels: NDArray[np.int32], fraction: float) -> NDArray[np.bool_]:
+    """A share of the images of each class, at least one: bool [n]. A smaller share is part of a larger one."""
+    word = philox(np.asarray(ids), seed=0, epoch=0, stream=STREAM_FRACTION)[0]
+    order = np.lexsort((word, labels))
+    counts = np.bincount(labels)
+    place = np.arange(len(ids)) - np.repeat(np.cumsum(counts) - counts, counts)  # in its class, by its word
+    keep = np.empty(len(ids), dtype=bool)
+    keep[order] = place < np.maximum(np.rint(fraction * counts), 1)[labels[order]]
+    return keep
+
+
+def choose_weights(folder: Dataset, ids: NDArray[np.int64], options: LoaderOptions) -> NDArray[np.float64] | None:
+    """The weight of each image of a part, float64 [n]; None if each comes once.
+
+    Raises:
+        InputError: if `weights` does not fit the dataset, or no image of the part has one.
+    """
+    if options.weights is None:
+        return None
+    if isinstance(options.weights, str):
+        labels = folder.labels[ids]
+        return (1 / np.maximum(np.bincount(labels), 1))[labels]
+    require_rows("weights", options.weights, folder)
+    weights = np.asarray(options.weights)[ids]
+    if not weights.sum() > 0:
+        raise InputError("`weights`: no image of this part has a weight above 0")
+    return weights
+
+
+def require_rows(name: str, array: Any, folder: Dataset) -> None:
+    """Raises InputError if an array has not one row for each image of the dataset."""
+    if len(array) != folder.count:
+        raise InputError(
+            f"`{name}`: {len(array)} rows, but {folder.root} has {folder.count} images; row i is for image id i, "
+            "whatever its part"
+        )

@@ -1,0 +1,201 @@
+"""A loader answers as a DataLoader does."""
+
+import copy
+import gc
+import itertools
+import multiprocessing
+import os
+import pickle
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from feedline import Dataset, InputError, Loader
+from tests.pipeline.loading import ENGINES, all_differ, make_loader
+
+
+def labels_of(loader: Loader, batches: int = 99) -> list[list[int]]:
+    return [labels.tolist() for _, labels in itertools.islice(loader, batches)]
+
+
+def epochs(loader: Loader, count: int = 3) -> list[list[list[int]]]:
+    """The labels of the next epochs, whole."""
+    return [labels_of(loader) for _ in range(count)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_each_loop_is_a_new_epoch_however_the_one_before_ended(dataset: Dataset, engine: Any) -> None:
+    wanted = epochs(make_loader(dataset, engine=engine), 6)
+    loader = make_loader(dataset, engine=engine)
+    seen = [[labels.tolist() for _, (_, labels) in zip(range(len(loader)), loader, strict=False)]]  # zipped
+    for k, (_, labels) in enumerate(loader):  # left early
+        seen.append([labels.tolist()])
+        if k == 0:
+            break
+    seen.append(labels_of(loader, 3))  # limited
+    iterator = iter(loader)  # counted
+    seen.append([next(iterator)[1].tolist() for _ in range(len(loader))])
+    next(iter(loader))  # looked at
+    seen.append(labels_of(loader))
+    for epoch, got in zip((0, 1, 2, 3, 5), seen, strict=True):
+        assert got == wanted[epoch][: len(got)]
+    assert all_differ(wanted)
+
+
+def test_an_iterator_that_was_never_started_is_an_epoch_too(dataset: Dataset) -> None:
+    wanted = epochs(make_loader(dataset))
+    loader = make_loader(dataset)
+    iter(loader)
+    assert labels_of(loader) == wanted[1]
+
+
+def test_set_epoch_of_loader_and_sampler(dataset: Dataset) -> None:
+    wanted = epochs(make_loader(dataset), 6)
+    loader = make_loader(dataset)
+    loader.set_epoch(4)
+    assert labels_of(loader) == wanted[4]
+    loader.sampler.set_epoch(2)
+    assert [labels_of(loader) for _ in range(2)] == wanted[2:4]
+    with pytest.raises(InputError, match="epoch=-1"):
+        loader.set_epoch(-1)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_sampler_says_the_order_of_the_next_epoch(dataset: Dataset, rank: int) -> None:
+    loader = make_loader(dataset, rank=rank, world_size=2)
+    for epoch in (3, 4):
+        loader.set_epoch(epoch)
+        order = list(loader.sampler)
+        assert len(order) == len(loader.sampler) == 40
+        assert [loader.dataset.targets[i] for i in order] == [y for labels in labels_of(loader) for y in labels]
+
+
+def test_what_wrappers_ask(dataset: Dataset) -> None:
+    train, val = make_loader(dataset), make_loader(dataset, part="val")
+    assert (len(train), len(val), train.batch_size, train.num_workers) == (4, 2, 20, 2)
+    assert (train.drop_last, val.drop_last, train.pin_memory) == (True, False, False)
+    assert (len(train.dataset), len(val.dataset)) == (96, 32)
+
+
+def test_the_part_looks_like_an_image_folder(dataset: Dataset) -> None:
+    loader = make_loader(dataset, part="val", classes=3, dtype=torch.uint8)
+    part = loader.dataset
+    assert len(part) == len(part.targets) == len(part.samples) == 24
+    assert len(part.classes) == len(part.class_to_idx) == 3
+    pixels, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    assert part.targets == labels.tolist()
+    picture, label = part[-1]
+    assert picture.size == (64, 64)
+    assert (label, label) == (part.targets[-1], labels[-1])
+    assert part.samples[-1] == (str(dataset.root / dataset.path(int(part.ids[-1]))), label)
+    drawn = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(64, 64, 3)
+    assert (drawn.int() - pixels[-1].permute(1, 2, 0)).abs().max() <= 1
+    with pytest.raises(IndexError):
+        part[24]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_with_leaves_no_thread(dataset: Dataset, engine: Any) -> None:
+    before = set(threading.enumerate())
+    with make_loader(dataset, engine=engine) as loader:
+        next(iter(loader))
+    assert not set(threading.enumerate()) - before
+    assert len(labels_of(loader)) == 4, "it may be used again"
+    loader.close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loader_that_is_dropped_in_mid_epoch_leaves_no_thread(dataset: Dataset, engine: Any) -> None:
+    before = set(threading.enumerate())
+    loader = make_loader(dataset, engine=engine)
+    iterator = iter(loader)
+    next(iterator)
+    del loader, iterator
+    gc.collect()
+    assert not set(threading.enumerate()) - before
+
+
+def test_a_pickled_loader_goes_on(dataset: Dataset) -> None:
+    wanted = epochs(make_loader(dataset, with_ids=False, classes=3))
+    loader = make_loader(dataset, classes=3)
+    labels_of(loader, 2)
+    for twin in (pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)):
+        assert labels_of(twin) == wanted[0][2:]
+        assert labels_of(twin) == wanted[1]
+    assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint
+
+
+def in_a_process(loader: Loader, answers: Any) -> None:
+    answers.put(labels_of(loader))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_in_another_process(dataset: Dataset, method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    wanted = epochs(make_loader(dataset))
+    loader = make_loader(dataset)
+    assert labels_of(loader) == wanted[0], "its threads are running when the process is forked"
+    answers = context.Queue()
+    child = context.Process(target=in_a_process, args=(loader, answers))
+    child.start()
+    assert answers.get(timeout=120) == wanted[1]
+    child.join()
+    assert child.exitcode == 0
+    assert labels_of(loader) == wanted[1], "here nothing has changed"
+
+
+def in_a_fork(action: Any) -> str:
+    """What an action returns, or the message of what it raises, in a child of this process."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer = str(action())
+        except Exception as error:
+            answer = str(error)
+        os.write(write, answer.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def test_a_loop_cannot_go_on_in_a_fork(dataset: Dataset) -> None:
+    iterator = iter(make_loader(dataset))
+    next(iterator)
+    assert "begun in another process" in in_a_fork(lambda: next(iterator))
+    assert len(list(iterator)) == 3
+
+
+def test_dali_says_that_it_cannot_be_forked(dataset: Dataset) -> None:
+    loader = make_loader(dataset, engine="dali")
+    list(loader)
+    assert "make the loader in the child" in in_a_fork(lambda: len(list(loader)))
+    assert len(list(loader)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("num_workers", "say threads"),
+        ("collate_fn", "say transform"),
+        ("drop_last", "leave it out"),
+        ("sampler", "subset"),
+    ],
+)
+def test_arguments_of_a_dataloader_are_answered(dataset: Dataset, name: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: .*{hint}"):
+        make_loader(dataset, **{name: 2})
+
+
+def test_shuffle_as_a_dataloader_takes_it(dataset: Dataset) -> None:
+    assert labels_of(make_loader(dataset, shuffle=True)) == labels_of(make_loader(dataset))
+    for off in (False, "no"):
+        loader = make_loader(dataset, shuffle=off)
+        assert (len(loader), loader.drop_last) == (5, False)
+        assert [y for labels in labels_of(loader) for y in labels] == loader.dataset.targets
+    assert labels_of(make_loader(dataset, part="val", shuffle=False)) == labels_of(make_loader(dataset, part="val"))
