@@ -83,7 +83,7 @@ class Loader:
             self._store.sizes,
             batch_size=options.batch_size,
             augment=augmentations(options, self._store.size, self.output(0)),
-            shuffle=options.part == "train" and options.shuffle != "no",
+            shuffle=options.part == "train" and options.shuffle is not False,
             blocks=Blocks(options.shuffle_block, options.shuffle_group) if options.shuffle == "blocks" else None,
             weights=choose_weights(folder, ids, options),
             views=options.views,

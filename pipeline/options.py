@@ -92,9 +92,9 @@ class LoaderOptions:
             `feedline.pipeline.augment`.
         crop_fraction: for val: side of the centre window / the largest that fits (1 where all images share one size,
             else 0.875, if None).
-        shuffle: for train: `full`; `blocks` (for storage where random reads are slow: blocks of neighbours in random
-            order, images mixed within groups of blocks); or `no` (list order, the last batch short). True and False
-            stand for `full` and `no`. Val is never shuffled.
+        shuffle: for train: `full` or True; `blocks` (for storage where random reads are slow: blocks of neighbours in
+            random order, images mixed within groups of blocks); or False (list order, every image once, the last batch
+            short). Val is never shuffled.
         shuffle_block: neighbours in a block, for `blocks`.
         shuffle_group: blocks in a group, for `blocks`.
         mean, std: per channel RGB, in 0..1 (ImageNet's by default).
@@ -140,8 +140,8 @@ class LoaderOptions:
     crop_fraction: float | None = key(
         None, "evaluation: side of the centre / the largest that fits (default: 1, or 0.875 where sizes vary)"
     )
-    shuffle: Literal["full", "blocks", "no"] | bool = key(
-        "full", "blocks mixes neighbours less and reads slow storage in long runs; no: list order"
+    shuffle: Literal["full", "blocks"] | bool = key(
+        "full", "blocks mixes neighbours less and reads slow storage in long runs"
     )
     shuffle_block: int = key(256, "neighbours in a block, for --shuffle blocks")
     shuffle_group: int = key(64, "blocks mixed with each other, for --shuffle blocks")
@@ -153,8 +153,8 @@ class LoaderOptions:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.shuffle, bool):
-            self._set("shuffle", "full" if self.shuffle else "no")
+        if self.shuffle is True:
+            self._set("shuffle", "full")
         for name, hint in typing.get_type_hints(LoaderOptions).items():
             if name not in (*ARRAYS, "transform"):
                 self._set(name, checked(name, hint, getattr(self, name)))  # before anybody sees it

@@ -180,7 +180,8 @@ class Config:
     run: RunConfig
 
     def __post_init__(self) -> None:
-        sizes, epochs = self.loader.sizes, self.optim.epochs
+        shuffle, sizes, epochs = self.loader.shuffle, self.loader.sizes, self.optim.epochs
+        require(shuffle is not False, "shuffle", shuffle, "full or blocks where a network is trained")
         ok = sizes is None or sizes.starts[-1][0] < epochs
         require(ok, "image_size", self.loader.image_size, f"sides for epochs below the run's {epochs}")
 

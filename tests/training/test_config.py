@@ -17,6 +17,12 @@ def test_a_wrong_value_names_its_argument() -> None:
     assert caught.value.message.startswith("`epochs=0`")
 
 
+def test_training_is_shuffled() -> None:
+    assert Config.build("x", {"shuffle": True}).loader.shuffle == "full"
+    with pytest.raises(InputError, match=r"^shuffle=False: must be full or blocks"):
+        Config.build("x", {"shuffle": False})
+
+
 @pytest.mark.parametrize(
     ("save_every", "steps", "minutes"), [(0, 0, 0), (20, 20, 0), ("10m", 0, 10), ("0.5m", 0, 0.5), (".5m", 0, 0.5)]
 )
