@@ -86,7 +86,7 @@ def _run(options: Options, *, force: bool) -> int:
     try:
         remove_leftovers(options.out)
         check_replaceable(options.out)
-        if not force and (dataset := find_complete(options)):
+        if not force and (dataset := find_complete(options.out, options.identity())):
             print(f"{options.out}: complete already ({dataset.count:,} images); nothing to do. --force builds it again")
             return 0
         started = time.perf_counter()

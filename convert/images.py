@@ -46,7 +46,7 @@ class ImageResult:
     Attributes:
         height, width: pixels, after the EXIF orientation is applied.
         gray, plain: as in `Decoded`.
-        digest: of the file's bytes.
+        digest: of the file's bytes; of the pixels if the file was made from them.
         pack_size: height and width in packs, in pixels; `max_size` limits them.
         encoded: the file for the jpeg pack; empty if there is none.
         pixels: uint8 RGB rows for the raw pack; empty if there is none.
@@ -106,7 +106,7 @@ def convert_images(job: Job) -> JobResult:
                 width=pixels.shape[1],
                 gray=gray,
                 plain=plain,
-                digest=hashlib.blake2b(data, digest_size=16).digest(),
+                digest=_digest(data, pixels, item),
                 pack_size=(packed.shape[0], packed.shape[1]),
                 encoded=encoded if "jpeg" in job.packs else b"",
                 pixels=packed.tobytes() if "raw" in job.packs else b"",
@@ -123,6 +123,14 @@ def _read(tree: Tree, item: Item) -> bytes:
     if len(data) != item.size:
         raise InputError(f"{item.name}: was changed while it was read; convert the source when it is complete")
     return data
+
+
+def _digest(data: bytes, pixels: NDArray[np.uint8], item: Item) -> bytes:
+    total = hashlib.blake2b(digest_size=16)
+    if item.made:
+        total.update(b"pixels %d %d " % pixels.shape[:2])
+    total.update(pixels.tobytes() if item.made else data)
+    return total.digest()
 
 
 def _limit(data: bytes, pixels: NDArray[np.uint8], max_size: int | None) -> tuple[bytes, NDArray[np.uint8]]:

@@ -39,6 +39,12 @@ class Options:
     max_size: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("seed", "workers", "max_size"):
+            value = getattr(self, name)
+            if not (type(value) is int or (name == "max_size" and value is None)):
+                raise InputError(f"`{name}={value!r}`: must be a whole number")
+        if not isinstance(self.val_fraction, (int, float)):
+            raise InputError(f"`val_fraction={self.val_fraction!r}`: must be a number")
         for kind in self.packs:
             if kind not in PACK_KINDS:
                 raise InputError(f"`packs={kind}`: choose from {', '.join(PACK_KINDS)}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from feedline.pipeline.errors import WorkerKilledError
 
@@ -18,9 +18,11 @@ ResultT = TypeVar("ResultT")
 
 JOBS_AHEAD = 3  # per worker: keeps all busy while memory holds the results of few jobs
 
+_shared: Any = None  # in a worker: see `run_in_order`
+
 
 def run_in_order(
-    function: Callable[[JobT], ResultT], jobs: Iterable[JobT], workers: int
+    function: Callable[[JobT], ResultT], jobs: Iterable[JobT], workers: int, shared: Any = None
 ) -> Generator[ResultT, None, None]:
     """Yields the result of every job, in the order of the jobs. Closing the generator cancels what has not started.
 
@@ -28,6 +30,7 @@ def run_in_order(
         function: what to do; importable by its name, as for pickle.
         jobs: its arguments.
         workers: processes; 1 runs the jobs in this one.
+        shared: what `shared()` returns in a worker. It reaches each once, forked with it or pickled.
 
     Raises:
         WorkerKilledError: if a worker was killed from outside.
@@ -36,7 +39,7 @@ def run_in_order(
     if workers == 1:
         yield from map(function, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(shared,)) as pool:
         remaining = iter(jobs)
         futures = [pool.submit(function, job) for job in islice(remaining, JOBS_AHEAD * workers)]
         try:
@@ -51,8 +54,15 @@ def run_in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def shared() -> Any:
+    """In a worker: what `run_in_order` was given for all jobs."""
+    return _shared
+
+
+def _start_worker(shared: Any) -> None:
     """Leaves Ctrl-C to the parent, and ends the worker when its parent ends, however that happens."""
+    global _shared
+    _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()

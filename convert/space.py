@@ -22,7 +22,16 @@ def check_space(listing: Listing, out: Path, packs: Sequence[str], max_size: int
     Raises:
         InputError: if it has not.
     """
-    free, needed = shutil.disk_usage(out.parent).free, bytes_needed(listing, packs, max_size)
+    require_space(bytes_needed(listing, packs, max_size), out)
+
+
+def require_space(needed: int, out: Path) -> None:
+    """Checks that the disk has `needed` bytes for the dataset folder `out`.
+
+    Raises:
+        InputError: if it has not.
+    """
+    free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise InputError(
             f"{out}: needs about {_size(needed)}, and {_size(free)} are free there; free some space, choose another "
@@ -51,6 +60,11 @@ def _pixels(listing: Listing, item: Item, max_size: int | None) -> int:
             width, height = Image.open(io.BytesIO(listing.tree.read(item.name))).size
     except Exception:  # whatever is wrong is reported when the image is converted
         return 0
+    return packed_pixels(height, width, max_size)
+
+
+def packed_pixels(height: int, width: int, max_size: int | None) -> int:
+    """Pixels in a raw pack of an image of this size."""
     scale = min(1.0, (max_size or min(width, height)) / min(width, height))
     return round(width * scale) * round(height * scale)
 

@@ -71,10 +71,10 @@ def stratified(labels: Sequence[int], digests: Sequence[bytes], *, val_fraction:
 
 
 def _quotas(labels: Sequence[int], val_fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images of each class for val and for train, int64 [classes] each."""
+    """Images of each class for val and for train, int64 [classes] each. A class may have no image at all."""
     per_class = np.bincount(labels)
     val = np.rint(per_class * val_fraction).astype(int)
-    if too_small := np.flatnonzero((val == 0) | (val == per_class)).tolist():
+    if too_small := np.flatnonzero((per_class > 0) & ((val == 0) | (val == per_class))).tolist():
         label = too_small[0]
         raise InputError(
             f"`val_fraction={val_fraction}`: class {label} has {per_class[label]} images, too few for both sides"

@@ -26,6 +26,7 @@ class Item:
         part: `train` or `val`, as the source has it.
         label: index into the listing's classes.
         size: bytes, as the tree lists it.
+        made: the file was made from pixels, so its bytes depend on the version of Pillow; its pixels identify it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Item:
     part: str
     label: int
     size: int
+    made: bool = False
 
 
 @dataclass(frozen=True)
