@@ -113,7 +113,7 @@ class Labels:
             return class_infos(self.names), {label: label for label in range(len(self.names))}
         if only := sorted((t for t, parts in self._parts.items() if parts == {"val"}), key=str):
             raise InputError(f"`dataset`: val has the target {only[0]!r}, which train lacks")
-        ordered: list[Any] = sorted(self._numbers)  # type: ignore[type-var]  # all ints, or all texts
+        ordered: list[Any] = sorted(self._numbers)  # all ints, or all texts
         if isinstance(ordered[0], int) and ordered != list(range(len(ordered))):
             raise InputError(
                 f"`dataset`: its targets are {len(ordered)} numbers from {ordered[0]} to {ordered[-1]}, not 0 to "

@@ -140,7 +140,7 @@ def undecoded(dataset: Any, column: Any) -> Any:
     Any other dataset is returned as it is, as is one with a transform or format of the user.
     """
     features = getattr(dataset, "features", None)
-    feature = features.get(column) if isinstance(features, Mapping) else None
+    feature: Any = features.get(column) if isinstance(features, Mapping) else None
     if type(feature).__name__ != "Image" or not getattr(feature, "decode", False) or getattr(feature, "mode", None):
         return dataset
     if not hasattr(dataset, "cast_column") or dataset.format["type"] is not None:

@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -132,7 +132,8 @@ def test_the_loader_gives_the_pixels_of_the_dataset(tmp_path: Path, store: Any) 
         "val": Pairs(lambda i: PilImage.fromarray(pixels(i, (24, 24), seed=1)), target=lambda i: i // 10),
     }
     dataset = from_dataset(parts, tmp_path / "out", workers=1)
-    for part, seed in (("train", 0), ("val", 1)):
+    sides: list[tuple[Literal["train", "val"], int]] = [("train", 0), ("val", 1)]
+    for part, seed in sides:
         with_labels = parts[part]
         loader = Loader(
             dataset, split="official", part=part, batch_size=5, store=store, dtype=torch.uint8, augment=(), threads=1
@@ -297,7 +298,8 @@ def test_image_folder_of_torchvision(tmp_path: Path, photos: Path, varied: Datas
 
 
 def test_subsets_and_tensors(tmp_path: Path) -> None:
-    subset = from_dataset(Subset(Named(), range(10, 20)), tmp_path / "subset", workers=1)
+    named: Any = Named()
+    subset = from_dataset(Subset(named, range(10, 20)), tmp_path / "subset", workers=1)
     assert [c.words for c in subset.classes] == ["zebra", "ant / fly"]
     assert np.array_equal(stored(subset, 0), pixels(10))
     tensors = TensorDataset(torch.stack([as_float(i) for i in range(10)]), torch.arange(10) % 2)
