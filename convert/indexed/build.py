@@ -69,7 +69,7 @@ def from_dataset(
     the bytes of an image file. Floats from 0 to 1 are taken if they are whole levels of 255, as ToTensor gives: then
     they convert exactly. Files are kept byte for byte. Pixels are saved as PNG, because JPEG would change them; at the
     fastest level that compresses, because every image is compressed here and decoded by whoever reads it. The split
-    and the fingerprint depend on pixels, not on how they are compressed.
+    and the fingerprint depend on pixels, not on how Pillow compresses them.
 
     A target is a class: an int, a str, or a scalar of numpy or torch. Class names are those of `classes`, else those
     that the dataset declares (`dataset.classes`, or the names of a Hugging Face ClassLabel), else the targets' texts.

@@ -1,8 +1,7 @@
 """Images as datasets hand them out: each becomes the bytes of a file, or pixels."""
 
-import struct
+import io
 import sys
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,26 +78,10 @@ def as_file(content: Content) -> tuple[bytes, str, bool]:
         if kept := _suffix(content):
             return content, kept, False
         content = decode(content).pixels
-    return _png(content), ".png", True
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG of uint8 pixels [height, width] or [height, width, 3]: each row as differences to the pixel on the left.
-
-    Half the time of Pillow's fastest (64x64: 228 us against 421), which tries every filter for 2 % smaller files.
-    """
-    height, width = pixels.shape[:2]
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    rows = np.empty((height, 1 + width * channels), dtype=np.uint8)
-    rows[:, 0] = 1  # the filter "Sub"
-    flat = pixels.reshape(height, -1)
-    rows[:, 1 : 1 + channels] = flat[:, :channels]
-    np.subtract(flat[:, channels:], flat[:, :-channels], out=rows[:, 1 + channels :])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    file = io.BytesIO()
+    # Lossless. Level 1 takes half the time of the default, for files a few percent larger.
+    Image.fromarray(content).save(file, "PNG", compress_level=1)
+    return file.getvalue(), ".png", True
 
 
 def describe(value: Any) -> str:

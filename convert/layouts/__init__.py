@@ -26,7 +26,7 @@ class Item:
         part: `train` or `val`, as the source has it.
         label: index into the listing's classes.
         size: bytes, as the tree lists it.
-        made: the file was made from pixels, so its bytes depend on the version of zlib; its pixels identify it.
+        made: the file was made from pixels, so its bytes depend on the version of Pillow; its pixels identify it.
     """
 
     name: str

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -359,8 +358,12 @@ def test_the_split_does_not_depend_on_how_pixels_are_compressed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = from_dataset(Pairs(), tmp_path / "first", workers=1)
-    compress = zlib.compress
-    monkeypatch.setattr(zlib, "compress", lambda data, _: compress(data, 9))
+    save = PilImage.Image.save
+
+    def save_otherwise(self: PilImage.Image, file: Any, kind: str, **options: Any) -> None:
+        save(self, file, kind, **{**options, "compress_level": 9})
+
+    monkeypatch.setattr(PilImage.Image, "save", save_otherwise)
     other = from_dataset(Pairs(), tmp_path / "other", workers=1)
     assert (other.root / other.path(0)).read_bytes() != (first.root / first.path(0)).read_bytes()
     assert other.fingerprint == first.fingerprint
