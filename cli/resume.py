@@ -23,6 +23,7 @@ FREE_ON_RESUME = {
     "torch_threads",
     "device",
     "log_every",
+    "certify",
     "save_every",
     "target",
 }

@@ -135,6 +135,11 @@ class RunConfig:
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
     log_every: int = key(20, "steps between log lines; training waits for the device only there")
+    certify: Literal["stream", "pixels"] = key(
+        "stream",
+        "what log.jsonl has a hash of for each step, for feedline compare: stream is the images and all that is done "
+        "to them; pixels also the batches as they came out, with their labels",
+    )
     save_every: int | str = key(0, "checkpoints in mid-epoch: every N steps, or minutes as 10m; 0 for none")
     sync_bn: bool = key(True, "with several ranks: batch norm over the batches of all, as one process would do it")
 

@@ -13,6 +13,7 @@ from feedline.training.config import Config
 from feedline.training.divergence import check_finite
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.meter import LapTimer, StallMeter
+from feedline.training.mixing import Mixture
 from feedline.training.norms import statistics, with_new_statistics
 from feedline.training.ranks import ALONE, Agreement, Ranks
 from feedline.training.reporter import Record, Reporter
@@ -29,8 +30,8 @@ class Trainer:
         config: the whole configuration; `max_lr` a number.
         model: float [B, 3, height, width] to logits; moved to the device here.
         train, val: loaders.
-        out: the run folder; log.jsonl, metrics.csv, curves.png, summary.json, last.pt, previous.pt and best.pt appear
-            in it. Only rank 0 writes.
+        out: the run folder; run.json, log.jsonl, metrics.csv, curves.png, summary.json, last.pt, previous.pt and
+            best.pt appear in it. Only rank 0 writes.
         resume: the checkpoint to continue from.
         ranks: the processes that train this model.
         clock: returns seconds; says when `save_every` minutes are over.
@@ -94,7 +95,9 @@ class Trainer:
         timer = LapTimer(meter)
         for images, labels in self._batches(meter):
             lr = state.lr
-            mixture = state.mixing.of(position.epoch, position.step, images)
+            mix = state.mixing.of(position.epoch, position.step, images)
+            state.certificate.add(position.step, images, labels, mix)
+            mixture = None if mix is None else Mixture.on(self.train.device, mix)
             loss, logits = step(images, labels, mixture)
             if step.updated:
                 state.schedule.step()
@@ -121,7 +124,7 @@ class Trainer:
         counted = self.state.counts.read()
         check_finite(self.state, counted, lr, self._divergence)
         self.state.position.lrs.append((self.state.epochs, lr))
-        reporter.log(counted, lr)
+        reporter.log(counted, lr, self.state.certificate.read())
 
     @property
     def _divergence(self) -> Path | None:

@@ -51,14 +51,14 @@ class Mixing:
         on = (config.mixup or config.cutmix) and config.mix_prob
         self._mix = Mix(config.mixup, config.cutmix, config.mix_prob)
         self._epochs = config.mix_until * epochs if on else 0.0
-        self._plan, self._device = train.plan, train.device
+        self._plan = train.plan
         if on and train.batch_size % (2 * self._plan.world_size):
             raise InputError(
                 f"`batch_size={train.batch_size}`: mixup and cutmix pair the images of a batch; make it a multiple of "
                 f"{2 * self._plan.world_size}"
             )
 
-    def of(self, epoch: int, k: int, images: torch.Tensor) -> "Mixture | None":
+    def of(self, epoch: int, k: int, images: torch.Tensor) -> MixBatch | None:
         """How batch `k` of an epoch is mixed; None in an epoch without mixing, in which no label is mixed.
 
         Args:
@@ -68,8 +68,7 @@ class Mixing:
         """
         if epoch >= self._epochs:
             return None
-        size = (images.shape[2], images.shape[3])
-        return Mixture.on(self._device, self._plan.mixing(self._mix, epoch, k, size))
+        return self._plan.mixing(self._mix, epoch, k, (images.shape[2], images.shape[3]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ class Mixture:
     @classmethod
     def on(cls, device: torch.device, batch: MixBatch) -> "Mixture":
         """Copies to a device; a GPU is not waited for."""
-        return cls(*(_to_device(array, device) for array in (batch.share, batch.blend, batch.box)))
+        return cls(*(to_device(array, device) for array in (batch.share, batch.blend, batch.box)))
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """Mixed images: float [B, 3, height, width], in the memory format of `images`."""
@@ -114,6 +113,6 @@ def partners(values: torch.Tensor) -> torch.Tensor:
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
-def _to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

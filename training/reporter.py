@@ -1,4 +1,4 @@
-"""The reports of a run: lines on the console, log.jsonl, metrics.csv, curves.png and summary.json."""
+"""The reports of a run: lines on the console, run.json, log.jsonl, metrics.csv, curves.png and summary.json."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
+from feedline.pipeline.plan.certificate import VERSION
 from feedline.training import plots
 from feedline.training.counts import EpochCounts
 from feedline.training.meter import hardware, peak_memory, versions
@@ -35,6 +36,9 @@ class Reporter:
         self._ranks, self._on_record = ranks, on_record
         keep = self._is_older() if state.global_step else None
         self._log = Log(out / "log.jsonl", keep, write=ranks.is_first)
+        if ranks.is_first:
+            steps = len(self._train) * state.config.optim.epochs
+            write_json(out / "run.json", {"certificate": VERSION, "steps": steps, **self._about()})
         self._progress: Progress | None = None
         self._logged = self._images_and_seconds()  # at the last log line
         self.write_history()  # the run may have been interrupted between the last checkpoint and this
@@ -68,7 +72,7 @@ class Reporter:
             self._progress.close()
             self._progress = None
 
-    def log(self, counted: EpochCounts, lr: float) -> None:
+    def log(self, counted: EpochCounts, lr: float, certificates: Mapping[str, list[str]]) -> None:
         """Logs a step.
 
         `images_per_s` is the mean of training since the start, over all sessions and with the compile time;
@@ -78,6 +82,7 @@ class Reporter:
         Args:
             counted: the current epoch so far.
             lr: of the step.
+            certificates: of the steps since the last log line, by name.
         """
         state = self._state
         record: dict[str, Any] = {
@@ -89,6 +94,7 @@ class Reporter:
             "images_per_s": state.images_per_s,
             "images_per_s_last": self._speed_of_last_steps(),
             "stall": state.position.stall,
+            **certificates,
         }
         self._write(record)
         if self._progress is not None:
@@ -161,20 +167,27 @@ class Reporter:
             "images_per_s": round(state.images_per_s, 1),
             "stall": round(position.stall, 4),
             "seconds": {"train": round(position.train_seconds, 1), "eval": round(position.eval_seconds, 1)},
+            "memory": peak_memory(train.device),
+            **self._about(),
+        }
+        if self._ranks.is_first:
+            write_json(self._out / "summary.json", summary)
+        return summary
+
+    def _about(self) -> dict[str, Any]:
+        """What is known of a run when it starts."""
+        state, train = self._state, self._train
+        return {
             "precision": state.step.precision.name,
             "ranks": self._ranks.world_size,
             "store": train.store_name,
             "engine": train.engine_name,
-            "memory": peak_memory(train.device),
             "hardware": hardware(train.device),
             "versions": versions(),
             "dataset": {"name": train.folder.name, "fingerprint": train.folder.fingerprint},
             "recipe": self._recipe,
             "config": state.config.flat(),
         }
-        if self._ranks.is_first:
-            write_json(self._out / "summary.json", summary)
-        return summary
 
 
 def _shown(name: str, percent: float | None, form: str) -> str:

@@ -31,6 +31,7 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
     "schedule": (dict,),
     "scaler": (dict,),
     "sums": (torch.Tensor,),
+    "certificates": (dict,),
     "position": (dict,),
     "rng": (torch.Tensor,),
     "rng_cuda": (list,),
@@ -100,6 +101,7 @@ class Snapshot:
             `average`; None if there are none.
         optimizer, schedule, scaler: their state dicts.
         sums: float64 [4]: what the current epoch counted, over all ranks (see `Counts`).
+        certificates: int64 [steps] by name: of the steps since the last log line, over all ranks (see `Certificate`).
         position: where the run stands.
         rng, rng_cuda: states of torch's generators.
         val_top1: in percent; None unless saved right after an evaluation.
@@ -119,6 +121,7 @@ class Snapshot:
     position: Position
     rng: torch.Tensor
     rng_cuda: list[torch.Tensor]
+    certificates: dict[str, torch.Tensor] = field(default_factory=dict)
     val_top1: float | None = None
     norms: dict[str, torch.Tensor] | None = None
 
@@ -151,7 +154,7 @@ class Snapshot:
             raise InputError("not a checkpoint of this program")
         if content.get("version") != VERSION:
             raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
-        entries = _checked({"norms": None, **content}, _ENTRIES)  # older ones lack it
+        entries = _checked({"norms": None, "certificates": {}, **content}, _ENTRIES)  # older ones lack these
         recipe, config = entries.pop("recipe"), entries.pop("config")
         position = _checked(entries.pop("position"), _POSITION, "position.")
         try:

@@ -8,6 +8,7 @@ from torch import nn
 
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.loader import Loader
+from feedline.training.certificate import Certificate
 from feedline.training.config import Config
 from feedline.training.counts import Counts, EpochCounts
 from feedline.training.evaluate import Evaluation
@@ -33,6 +34,7 @@ class TrainState:
         average: the moving average of the weights, None if there is none.
         mixing: says how batches are mixed.
         counts: loss and accuracy of the current epoch.
+        certificate: of the steps since the last log line.
         position: where the run stands.
         norms: statistics of batch norms that the evaluation just before used instead of those of training; None if
             there are none, or training went on.
@@ -48,6 +50,7 @@ class TrainState:
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
         self.mixing = Mixing(config.mix, train, optim.epochs)
         self.counts = Counts(train.device, ranks)
+        self.certificate = Certificate(train, ranks, pixels=config.run.certify == "pixels")
         self.position = Position()
         self.norms: dict[str, torch.Tensor] | None = None
 
@@ -126,6 +129,7 @@ class TrainState:
             schedule=self.schedule.state_dict(),
             scaler=self.step.scaler.state_dict(),
             sums=sums,
+            certificates=self.certificate.over_all_ranks(),
             position=self.position.copy(),
             rng=torch.get_rng_state(),
             rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
@@ -159,6 +163,7 @@ class TrainState:
             self.average.model.load_state_dict(snapshot.average)
             self.average.updates = snapshot.average_updates
         self.counts.restore(snapshot.sums)
+        self.certificate.restore(snapshot.certificates)
         self.position = snapshot.position.copy()
         torch.set_rng_state(snapshot.rng)
         if self.train.device.type == "cuda" and len(snapshot.rng_cuda) == torch.cuda.device_count():

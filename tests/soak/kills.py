@@ -25,7 +25,9 @@ FLAGS = [
     "--epochs", "2", "--ema", "0.9", "--log-every", "1", "--save-every", "2",
 ]  # fmt: skip
 KILLS_PER_RUN = 30  # then the run is left to finish: on a busy machine it otherwise never would
-UNTIMED = ("step", "epoch", "loss", "top1", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5")
+UNTIMED = (
+    "step", "epoch", "stream", "loss", "top1", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"
+)  # fmt: skip
 
 
 def _train(argv: list[str], folder: str, small: bool) -> None:

@@ -20,7 +20,7 @@ def test_a_run_writes_all_its_files(config: Make, trainer: Build, dataset: Datas
     run = trainer(config(epochs=2, tta=True))
     result = run.fit()
     assert sorted(p.name for p in run.out.iterdir()) == [
-        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "previous.pt", "summary.json"
+        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "previous.pt", "run.json", "summary.json"
     ]  # fmt: skip
     summary = json.loads((run.out / "summary.json").read_text())
     assert summary["best"]["val_top1"] == result["best"]["val_top1"] >= summary["last"]["val_top1"]
@@ -34,6 +34,22 @@ def test_a_run_writes_all_its_files(config: Make, trainer: Build, dataset: Datas
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert [r["step"] for r in log_of(run.out)] == [2, 4, 6, 6, 8, 10, 12, 12]
     assert (run.out / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_run_says_from_its_start_how_it_is_set_up(config: Make, trainer: Build, dataset: Dataset) -> None:
+    """run.json is there before the first record; a resumed run writes what it is set up with."""
+
+    def kill(_: Mapping[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    run = trainer(config(epochs=2, store="raw"), on_record=kill)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit()
+    about = json.loads((run.out / "run.json").read_text())
+    assert about["steps"] == 12
+    assert about["config"]["epochs"] == 2
+    assert (about["store"], about["engine"], about["ranks"]) == ("raw", "torch", 1)
+    assert about["dataset"]["fingerprint"] == dataset.fingerprint
 
 
 def test_a_row_logged_before_a_lost_checkpoint_is_not_logged_twice(config: Make, trainer: Build) -> None:
