@@ -9,6 +9,7 @@ from feedline import __version__
 COMMANDS = {
     "convert": "write a dataset folder: download, check, split, pack",
     "train": "find a learning rate, train, evaluate, measure",
+    "compare": "say whether two runs saw the same images at every step",
 }
 
 
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from feedline.convert.build import main as convert
 
         return convert(words[1:])
+    if command == "compare":
+        from feedline.cli.compare import main as compare
+
+        return compare(words[1:])
     from feedline.cli.main import main as train
 
     return train(words[1:])

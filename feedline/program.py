@@ -1,4 +1,4 @@
-"""What the commands are called here: in a checkout they are scripts."""
+"""What the commands are called here: in a checkout some are scripts."""
 
 import sys
 from pathlib import Path
@@ -10,16 +10,17 @@ def command_line(command: str) -> str:
     """How to run a command: `feedline train`, or `python train.py` in a checkout.
 
     Args:
-        command: `train` or `convert`.
+        command: as in `feedline COMMAND`.
     """
-    if not (started := _started_as()):
+    started = _started_as()
+    if not started and command in _SCRIPTS:
         return f"python {_SCRIPTS[command]}"
-    return f"{started} {command}"
+    return f"{started or 'python -m feedline'} {command}"
 
 
 def short_name(command: str) -> str:
     """What error lines start with: `feedline train`, or `train.py` in a checkout."""
-    return f"feedline {command}" if _started_as() else Path(_SCRIPTS[command]).name
+    return f"feedline {command}" if _started_as() or command not in _SCRIPTS else Path(_SCRIPTS[command]).name
 
 
 def _started_as() -> str:

@@ -1,0 +1,132 @@
+"""What a run left in its folder, read without torch: its certificates, settings and results."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.errors import InputError, first_line
+
+WORD = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run, finished or not.
+
+    Attributes:
+        name: as it was given.
+        stream, pixels: certificates by step, counted from 1; steps of older versions have none.
+        batches: steps in an epoch.
+        steps: the last step in the log.
+        about: what run.json says; empty if there is none.
+        results: `best` and `last` (epoch and val top-1 in percent) and `images_per_s`, as summary.json has them; None
+            if the run is not finished.
+    """
+
+    name: str
+    stream: Mapping[int, str]
+    pixels: Mapping[int, str]
+    batches: int
+    steps: int
+    about: Mapping[str, Any]
+    results: Mapping[str, Any] | None
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The keys of its configuration; empty if they are not known."""
+        config: Mapping[str, Any] = self.about.get("config", {})
+        return config
+
+    def position(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and its batch there; both counted from 1."""
+        epoch, batch = divmod(step - 1, self.batches)
+        return epoch + 1, batch + 1
+
+
+def read_run(name: str) -> RecordedRun:
+    """Reads a run.
+
+    Args:
+        name: a run folder, or a log.jsonl.
+
+    Raises:
+        InputError: if there is no such run, a file of it is damaged, or its log holds no certificate.
+    """
+    path = Path(name)
+    log = path / "log.jsonl" if path.is_dir() else path
+    if not log.exists():
+        what = "holds no log.jsonl" if path.is_dir() else "no such run"
+        raise InputError(f"{name}: {what}; name the folder of a training run, or its log.jsonl")
+    records = list(_records(log))
+    if not records:
+        raise InputError(f"{name}: no step is logged yet")
+    certificates = {kind: _certificates(log, records, kind) for kind in ("stream", "pixels")}
+    if not certificates["stream"]:
+        raise InputError(f"{name}: its log holds no certificate of the stream: an older version wrote it")
+    beside = log.name == "log.jsonl"
+    about = _read_json(log.with_name("run.json"), ("config", "dataset", "hardware", "versions")) if beside else {}
+    step, epochs = records[-1][1]["step"], records[-1][1]["epoch"]
+    finished = beside and step == about.get("steps")
+    results = _read_json(log.with_name("summary.json"), ("best", "last")) if finished else {}
+    return RecordedRun(
+        name=name,
+        batches=round(step / epochs),
+        steps=step,
+        about=about,
+        results=results or None,
+        **certificates,
+    )
+
+
+def _records(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a log with the numbers of their lines. A last line that is cut off is left out."""
+    try:
+        lines = [line for line in enumerate(log.read_text(encoding="utf-8").split("\n"), 1) if line[1].strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{log}: cannot be read ({first_line(error)})") from error
+    for number, line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == lines[-1][0]:  # a run that was killed, or is writing it now
+                return
+            raise InputError(f"{log}: line {number} is damaged ({first_line(error)})") from error
+        if not _is_record(record):
+            raise InputError(f"{log}: line {number} is no record of a training run (it lacks step or epoch)")
+        yield number, record
+
+
+def _is_record(record: Any) -> bool:
+    numbers = [record.get("step"), record.get("epoch")] if isinstance(record, dict) else [None]
+    return all(isinstance(n, (int, float)) and n > 0 for n in numbers) and isinstance(record["step"], int)
+
+
+def _certificates(log: Path, records: list[tuple[int, dict[str, Any]]], kind: str) -> dict[int, str]:
+    """The certificates of one kind by step. Of a step that was logged twice the later one counts."""
+    found: dict[int, str] = {}
+    for number, record in records:
+        words, step = record.get(kind, []), record["step"]
+        if not isinstance(words, list) or len(words) > step:
+            raise InputError(f"{log}: line {number} is damaged ({kind} is no list of certificates up to step {step})")
+        for word in words:
+            if not isinstance(word, str) or not WORD.fullmatch(word):
+                raise InputError(f"{log}: line {number} is damaged ({kind} holds {word!r}, no 16 hexadecimal digits)")
+        found.update(zip(range(step - len(words) + 1, step + 1), words, strict=True))
+    return found
+
+
+def _read_json(path: Path, objects: tuple[str, ...]) -> dict[str, Any]:
+    """The content of a JSON file of a run, which has these objects in it; empty if there is no such file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
+    for name in objects:
+        if not isinstance(content, dict) or not isinstance(content.get(name), dict):
+            raise InputError(f"{path}: not what a training run writes (it lacks {name})")
+    return dict(content)
