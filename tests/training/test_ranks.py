@@ -19,9 +19,10 @@ from feedline.training.ranks import Agreement, Ranks
 from tests.training.conftest import small_model
 
 BOUND = 300.0  # seconds after which a test gives up
+CERTIFICATES = ("stream", "pixels")
 FLAGS = [
     "--recipe", "demo", "--batch-size", "16", "--image-size", "16", "--epochs", "2", "--device", "cpu",
-    "--split", "70-30", "--log-every", "1", "--ema", "0.9", "--threads", "1",
+    "--split", "70-30", "--log-every", "1", "--ema", "0.9", "--threads", "1", "--certify", "pixels",
 ]  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def test_any_number_of_ranks_gives_the_same_result(dataset: Dataset, alone: Path
     assert batches == watched(alone / "seen", 1)
     assert sorted(i for b in batches[5:8] for i in b["ids"]) == dataset.ids("70-30", "val").tolist()
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == sorted(p.name for p in (alone / "run").iterdir())
-    same_losses(log_of(tmp_path / "run"), log_of(alone / "run"), 1e-5)
+    same_training(log_of(tmp_path / "run"), log_of(alone / "run"), 1e-5)
 
 
 def test_mixed_batches_are_the_same_on_any_number_of_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
@@ -95,14 +96,16 @@ def test_mixed_batches_are_the_same_on_any_number_of_ranks(dataset: Dataset, alo
     for process in processes:
         finish(process)
     single, double = (log_of(tmp_path / str(ranks)) for ranks in (0, 2))
-    same_losses(double, single, 1e-5)
+    same_training(double, single, 1e-5)
     assert single[0]["loss"] != pytest.approx(log_of(alone / "run")[0]["loss"], rel=1e-3), "something is mixed"
     assert all(record.get("top1") is None for record in double)
 
 
-def same_losses(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
+def same_training(log: list[dict[str, Any]], other: list[dict[str, Any]], rel: float) -> None:
     assert [record["step"] for record in log] == [record["step"] for record in other]
     for record, expected in zip(log, other, strict=True):
+        assert ("stream" in record) == ("pixels" in record) == ("val_loss" not in record)
+        assert [record.get(name) for name in CERTIFICATES] == [expected.get(name) for name in CERTIFICATES]
         for key in {"loss", "train_loss", "val_loss"} & record.keys():
             assert record[key] == pytest.approx(expected[key], rel=rel)
 
@@ -114,7 +117,7 @@ def test_sizes_by_epoch_give_the_same_result_on_ranks(dataset: Dataset, tmp_path
     for ranks in (0, 2):
         finish(start(ranks, *argv, "--out", str(tmp_path / str(ranks))))
     log, other = [[r for r in log_of(tmp_path / str(ranks)) if r.get("val_loss", 0) is not None] for ranks in (0, 2)]
-    same_losses(log, other, 1e-5)
+    same_training(log, other, 1e-5)
     assert [record["epoch"] for record in log if "val_loss" in record] == [2, 3]
     saved = [checkpoint.load(tmp_path / str(ranks) / "last.pt").norms or {} for ranks in (0, 2)]
     assert len(saved[0]) == 4
@@ -136,16 +139,24 @@ def test_a_run_is_resumed_on_another_number_of_ranks(dataset: Dataset, alone: Pa
     position = checkpoint.load(run / "last.pt").position
     assert (position.epoch, position.step) == (0, 4), "a rank's request in a step takes effect in the next one"
     assert f"resuming {run}" in finish(start(0, "--resume", str(run)))[0]
-    same_losses(log_of(run), log_of(alone / "run"), 1e-5)
+    same_training(log_of(run), log_of(alone / "run"), 1e-5)
 
 
-def test_after_a_rank_crashes_all_ranks_are_restarted(dataset: Dataset, tmp_path: Path) -> None:
-    """Its error is shown. torchrun restarts all ranks, and they resume from the last checkpoint."""
-    argv = ["--data", str(dataset.root), *FLAGS, "--save-every", "2", "--out", str(tmp_path)]
+def test_after_a_rank_crashes_all_ranks_are_restarted(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
+    """Its error is shown. torchrun restarts all ranks, and they resume from the last checkpoint.
+
+    The certificates of the steps between the last log line and the checkpoint are those of all ranks.
+    """
+    argv = ["--data", str(dataset.root), *FLAGS, "--log-every", "3", "--save-every", "2", "--out", str(tmp_path)]
     out, err = finish(start(2, *argv, torchrun=("--max-restarts=1",), SMALL_DIE="1:4"))
     assert "RuntimeError: this rank was told to die" in err
     assert f"resuming {tmp_path} at epoch 1, step 2 of 5" in out
-    assert [r["step"] for r in log_of(tmp_path)] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
+    log, expected = log_of(tmp_path), log_of(alone / "run")
+    assert [r["step"] for r in log] == [3, 5, 5, 8, 10, 10]
+    for name in CERTIFICATES:
+        words = [[word for record in records for word in record.get(name, [])] for records in (log, expected)]
+        assert words[0] == words[1]
+        assert len(words[0]) == 10
 
 
 def test_max_restarts_needs_out(
