@@ -170,6 +170,7 @@ def _figures(results: Mapping[str, Any]) -> dict[str, str]:
 def _print_table(head: Row, rows: Iterable[Row]) -> None:
     table = [head, *rows]
     first, second = (max(len(row[column]) for row in table) for column in (0, 1))
+    print()
     for name, left, right in table:
         print(f"{name:<{first}}  {left:<{second}}  {right}")
 
