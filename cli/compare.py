@@ -10,7 +10,7 @@ from feedline.program import command_line, short_name
 from feedline.training.recorded import RecordedRun, read_run
 
 # The settings that decide what a step is fed.
-STREAM = ("dataset", "split", "classes", "batch_size", "seed", "image_size", "augment", "shuffle")
+STREAM = ("dataset", "split", "classes", "fraction", "batch_size", "seed", "image_size", "augment", "shuffle")
 BLOCKS = ("shuffle_block", "shuffle_group")  # with shuffle=blocks
 MIXING = ("mixup", "cutmix", "mix_prob", "mix_until", "epochs")  # if anything is mixed
 # Those that decide its pixels, to the bit, as well.

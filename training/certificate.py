@@ -43,7 +43,7 @@ class Certificate:
         planned, slots = self._train.planned, self._train.plan.slots(k)
         assert planned is not None
         size = images.shape[2], images.shape[3]
-        self._stream.append(certify(planned, slots, dataset=self._train.dataset.fingerprint, size=size, mix=mix))
+        self._stream.append(certify(planned, slots, dataset=self._train.folder.fingerprint, size=size, mix=mix))
         if self._pixels is not None:
             self._hashes.append(self._pixels(images, labels, slots))
 

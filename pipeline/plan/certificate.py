@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline.plan.batch import PlanBatch
 from feedline.pipeline.plan.mixing import MixBatch
-from feedline.pipeline.plan.plan import PlanBatch
 
 VERSION = 1  # another one for certificates that cannot be compared with those before
 STEPS = np.float32(2**16)  # of a float in 1: on another CPU, sin and pow may round the last bit otherwise
@@ -25,7 +25,7 @@ def certify(
 ) -> int:
     """The certificate of a batch, or of a share of it.
 
-    For each image it covers its slot, id, window, flip, edits and mixing; floats (of warps, colors and mixing) in steps
+    For each image it covers its slot, id, windows, flips, edits and mixing; floats, as in warps and colors, in steps
     of 2^-16. Everything is hashed: another value, or two that changed places, give another number.
 
     Args:
@@ -43,7 +43,7 @@ def certify(
         arrays |= {f"edit {number} {name}": array for name, array in edit.parts.items()}
     if mix is not None:
         arrays |= {"share": mix.share, "blend": mix.blend, "box": mix.box}
-    columns = [_columns(array) for array in arrays.values()]
+    columns = [_columns(array, len(batch)) for array in arrays.values()]
     words = np.concatenate(columns, dtype=np.int64, casting="unsafe").view(np.uint64)  # [columns, B]
     words += _keys(dataset, size, tuple(arrays), len(words))
     images = scramble(words).sum(axis=0, dtype=np.uint64)
@@ -62,11 +62,12 @@ def scramble(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return words
 
 
-def _columns(array: NDArray[Any]) -> NDArray[Any]:
-    """The values of each image, as whole numbers: [B, ...] to [values, B]."""
+def _columns(array: NDArray[Any], images: int) -> NDArray[Any]:
+    """The values of each image, as whole numbers: [B, ...], or [V * B, ...] of V views, to [values, B]."""
     if array.dtype == np.float32:
         array = np.rint(array * STEPS)
-    return array.reshape(len(array), -1).T
+    rows = array.reshape(len(array), -1)
+    return rows.T if len(rows) == images else np.concatenate([view.T for view in np.split(rows, len(rows) // images)])
 
 
 @functools.lru_cache(maxsize=16)

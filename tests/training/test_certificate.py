@@ -50,7 +50,7 @@ def test_the_log_has_the_certificate_of_every_step(config: Make, trainer: Build,
     """Of the images, windows and flips that the plan has for it, and of how they were mixed."""
     run = trainer(config(epochs=2, log_every=4, **mixing))
     run.fit()
-    plan, fingerprint, expected = run.train.plan, run.train.dataset.fingerprint, []
+    plan, fingerprint, expected = run.train.plan, run.train.folder.fingerprint, []
     for epoch in range(2):
         for k in range(6):
             mix = run.state.mixing.of(epoch, k, torch.empty(16, 3, 16, 16))

@@ -7,6 +7,7 @@ import pytest
 
 from feedline.pipeline.augment import Augmentations, ColorJitter, Erasing, Flip, PadCrop
 from feedline.pipeline.plan import Mix, MixBatch, Plan, PlanBatch
+from feedline.pipeline.plan.batch import join_views
 from feedline.pipeline.plan.certificate import certify, scramble
 from tests.pipeline.loading import all_differ
 from tests.pipeline.plan.test_plan import make
@@ -90,6 +91,16 @@ def test_whole_images_that_change_places_are_noticed() -> None:
     moved = PlanBatch(exchange(batch.ids), exchange(batch.window), exchange(batch.flip), edits)
     assert certify(moved, slots, **ABOUT) != certify(batch, slots, **ABOUT)
     assert certify(moved, exchange(slots), **ABOUT) == certify(batch, slots, **ABOUT), "as a sum it has no order itself"
+
+
+def test_every_view_of_an_image_is_covered() -> None:
+    plan = make(augment=AUGMENT, views=2)
+    batch, slots = plan.batch(0, 3), plan.slots(3)
+    views = join_views(batch.each_view()[::-1])
+    last = dataclasses.replace(batch, window=changed(batch.window, (127, 0), 1))
+    assert all_differ([certify(other, slots, **ABOUT) for other in (batch, views, last, batch.each_view()[0])])
+    ranks = [make(augment=AUGMENT, views=2, rank=rank, world_size=2) for rank in range(2)]
+    assert sum(certificate(rank, 3) for rank in ranks) % 2**64 == certificate(plan, 3)
 
 
 def test_dataset_size_and_slots_are_covered() -> None:
