@@ -44,6 +44,7 @@ def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
         "optimizer": config.optim.optimizer,
         "batch_size": config.loader.batch_size,
         "classes": config.loader.classes,
+        "fraction": config.loader.fraction,
         "image_size": config.loader.image_size,
     }
 

@@ -18,7 +18,9 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     Raises:
         InputError: if it is none.
     """
-    value = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     try:
         array = np.array(value)
     except (ValueError, TypeError):  # rows of different lengths
@@ -36,6 +38,8 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         InputError: if the value is something else.
     """
     array = as_array(name, value)
+    if not array.size:
+        raise InputError(f"`{name}`: holds no image id")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         hint = "; for a mask take np.flatnonzero(mask)" if array.dtype.kind == "b" else ""
         raise InputError(f"`{name}`: must be image ids, whole numbers in one row, here {_shown(array)}{hint}")
@@ -51,13 +55,13 @@ def as_weights(name: str, value: Any) -> NDArray[np.float64]:
         InputError: if the value is something else.
     """
     array = as_array(name, value).astype(np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any():
-        raise InputError(f"`{name}`: must be finite numbers of at least 0 in one row, here {_shown(array)}")
+    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or (array > 1e200).any():
+        raise InputError(f"`{name}`: must be finite numbers from 0 to 1e200 in one row, here {_shown(array)}")
     return array
 
 
 def as_targets(name: str, value: Any) -> NDArray[Any]:
-    """Targets, one row an image: floating point as torch's default, booleans and whole numbers as they are.
+    """Targets, one row an image: floating point as torch's default, whole numbers as int64, booleans as they are.
 
     Raises:
         InputError: if the value is something else.
@@ -66,7 +70,7 @@ def as_targets(name: str, value: Any) -> NDArray[Any]:
     if array.dtype.kind == "f":
         default = torch.empty(0, dtype=torch.get_default_dtype()).numpy().dtype
         return array.astype(default)
-    return array.astype(np.int64) if array.dtype.kind == "u" else array
+    return array if array.dtype.kind == "b" else array.astype(np.int64)
 
 
 def _shown(value: Any) -> str:

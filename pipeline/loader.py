@@ -1,6 +1,8 @@
 """The loader: iterates the batches of one part of a split."""
 
+import operator
 import os
+import threading
 from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any
@@ -21,7 +23,7 @@ from feedline.pipeline.position import Position, restored, saved, stream
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
 from feedline.pipeline.resolve import augmentations, engine_spec, resolve_device
-from feedline.pipeline.sampler import EpochSampler
+from feedline.pipeline.sampler import EpochSampler, ListOrderSampler
 from feedline.pipeline.stores import open_store, resolve_store
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -37,14 +39,14 @@ class Loader:
     those of all ranks, one more where the last val batch is too short for this rank to have a share of it.
     Options change what a batch is: see `views`, `with_ids`, `targets` and `transform`.
 
-    Each loop over the loader is a new epoch: `iter(loader)` starts the epoch that `set_epoch` chose, else the one after
-    the last that was started, be it finished or not. One loop runs at a time: a second one ends the first. Where
+    Each loop over the loader is a new epoch: its first batch starts the epoch that `set_epoch` chose, else the one
+    after the last that was started, be it finished or not. One loop runs at a time: a second one ends the first. Where
     `image_size` is a schedule, train batches have the size of their epoch (see `output`); the engine of the size before
     is closed when a loop starts with another.
 
     `state_dict` says behind which batch the loop stands, whatever was made ahead; `load_state_dict` lets the next loop
     go on there. Loaders can be pickled: they travel as dataset folder, options and state. A loader may be used in a
-    process that was forked; a loop that was begun before cannot go on there, and DALI's engine cannot be used there.
+    process that was forked, except for DALI's engine and GPUs; a loop that was begun before cannot go on there.
 
     Args:
         dataset: a dataset folder, or its path.
@@ -98,6 +100,8 @@ class Loader:
         self._output: Size | None = None
         self._source: Direct[_Planned] | Prefetcher[_Planned] | None = None
         self.planned: PlanBatch | None = None
+        self._stream = stream(options, folder.fingerprint, self.images)
+        self._lock, self._process = threading.RLock(), os.getpid()
 
     def __repr__(self) -> str:
         share = "" if self.options.world_size == 1 else f" (rank {self.options.rank} of {self.options.world_size})"
@@ -117,7 +121,7 @@ class Loader:
     @property
     def sampler(self) -> EpochSampler:
         """Has `set_epoch`, as the sampler of a DataLoader."""
-        return EpochSampler(self)
+        return EpochSampler(self) if self.plan.shuffle else ListOrderSampler(self)
 
     @property
     def drop_last(self) -> bool:
@@ -166,11 +170,15 @@ class Loader:
                 rest of it where `load_state_dict` said so.
             output: (height, width) of that loop's batches in pixels, instead of the epoch's; order, windows and flips
                 stay the same.
+
+        Raises:
+            InputError: if there is no such epoch or batch.
         """
-        if epoch < 0 or epoch >= 2**32:
-            raise InputError(f"`epoch={epoch}`: must be at least 0 and below 2^32")
-        if first is not None and not 0 <= first <= len(self):
-            raise IndexError(f"batch {first}: an epoch has {len(self)}")
+        if not hasattr(epoch, "__index__") or not 0 <= epoch < 2**32:
+            raise InputError(f"`epoch={epoch}`: must be a whole number, at least 0 and below 2^32")
+        if first is not None and not (hasattr(first, "__index__") and 0 <= first <= len(self)):
+            raise InputError(f"`first={first}`: must be a batch of the epoch, of which there are {len(self)}")
+        epoch, first = operator.index(epoch), None if first is None else operator.index(first)
         self._next, self._output = self._next.choose(epoch, first), output
         if self._source is None:
             self._at = None
@@ -179,7 +187,7 @@ class Loader:
         """Where the loop stands: behind the batch that it was given last, whatever was made ahead.
 
         Between loops it is the start of the next one; after a loop that was left early, the place where it was left.
-        The same on every rank. Values are numbers, texts, lists and dicts.
+        Values are numbers, texts, lists and dicts. Train parts give the same on every rank.
         """
         return saved(self._at or self._next, self.batch_size, self._stream)
 
@@ -187,33 +195,21 @@ class Loader:
         """Lets the next loop go on where the state was taken: it gives the rest of that epoch, and those after it all.
 
         The number of ranks, store, engine, device and threads may be others. So may the batch size, if the state stands
-        between two of its batches. A loop under way ends.
+        between two of its batches. A loop under way ends. A state behind the last batch of an epoch lets the next loop
+        end at once; an empty dict changes nothing.
 
         Raises:
             InputError: if the state does not fit this loader; it stays where it is.
         """
-        self._next = restored(state, self.batch_size, self.batches, self._stream)
-        self._output = self._at = None
-        self.end_loop()
-
-    @property
-    def _stream(self) -> dict[str, Any]:
-        return stream(self.options, self.folder.fingerprint, self.images)
+        if state != {}:
+            self._next = restored(state, self.batch_size, self.batches, self._stream)
+            self._output = self._at = None
+            self.end_loop()
 
     def __iter__(self) -> Iterator[Any]:
-        start, output = self._next, self._output or self.output(self._next.epoch)
-        self._next, self._output = Position(start.epoch + 1), None
-        self._at = Position(start.epoch, start.batch)
-        return self._loop(self._at, output)
-
-    def _loop(self, at: Position, output: Size) -> Iterator[Any]:
-        """One loop; it moves `at`."""
-        self.end_loop()
-        self._resize(output)
-        assert self._engine is not None
-        batches = self._batches(self._engine, at.epoch, at.batch)
-        source = self._source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
-        self._at, process, transform = at, os.getpid(), self.options.transform
+        with self._lock:
+            at, source = self._start()
+        process, transform = os.getpid(), self.options.transform
         try:
             for _ in range(at.batch, len(self)):
                 if os.getpid() != process:
@@ -228,6 +224,24 @@ class Loader:
             if self._source is source:
                 self._source = None
 
+    def _start(self) -> "tuple[Position, Direct[_Planned] | Prefetcher[_Planned]]":
+        """Starts a loop: where it stands, and what it takes its batches from."""
+        if self._process != os.getpid() and (self.engine_name == "dali" or self.device.type == "cuda"):
+            raise InputError(
+                f"`engine={self.engine_name}`: this loader was made before the process was forked, and neither DALI "
+                "nor a GPU works in the child; make the loader in the child, or start processes with spawn"
+            )
+        self.end_loop()
+        at = self._at = Position(self._next.epoch, self._next.batch)
+        output = self._output or self.output(at.epoch)
+        self._next, self._output = Position(at.epoch + 1), None
+        self._resize(output)
+        assert self._engine is not None
+        batches = self._batches(self._engine, at.epoch, at.batch)
+        source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
+        self._source = source
+        return at, source
+
     def close(self) -> None:
         """Ends the loop under way, if one was left without an end, and all threads. The loader may be used again."""
         self.end_loop()
@@ -241,7 +255,7 @@ class Loader:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (os.fspath(self.folder.root), vars(self.options), self.state_dict())
+        return _rebuild, (type(self), os.fspath(self.folder.root), vars(self.options), self.state_dict())
 
     def _resize(self, output: Size) -> None:
         """Changes the size of the output. Of the engine before, no thread and no memory is left."""
@@ -261,9 +275,10 @@ class Loader:
 
     def end_loop(self) -> None:
         """Ends the loop under way, if one was left without an end. The engine is kept."""
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        with self._lock:
+            if self._source is not None:
+                self._source.close()
+                self._source = None
 
     def _batches(self, engine: Engine, epoch: int, first: int) -> Generator[_Planned, None, None]:
         """The epoch's batches, as the engine makes them."""
@@ -286,8 +301,8 @@ class Loader:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
 
-def _rebuild(root: str, options: dict[str, Any], state: dict[str, Any]) -> Loader:
+def _rebuild(kind: type[Loader], root: str, options: dict[str, Any], state: dict[str, Any]) -> Loader:
     """A loader that was pickled."""
-    loader = Loader(root, **options)
+    loader = kind(root, **options)
     loader.load_state_dict(state)
     return loader

@@ -72,12 +72,12 @@ class LoaderOptions:
         weights: for train: how likely each image is, one number for each image id of the dataset: an epoch draws as
             many images as the part has, with replacement. `balanced` makes all classes equally likely.
         targets: what the loader gives as labels: one row for each image id of the dataset, of any shape. Floating point
-            comes as torch's default dtype, booleans and whole numbers as they are.
+            comes as torch's default dtype, whole numbers as int64, booleans as they are.
         with_ids: batches are `(images, labels, ids)`; ids are int64 [B].
         views: for train: windows of each image, decoded once; with more than one `images` are [views, B, 3, height,
             width].
-        transform: called in the loop with the finished batch, as `transform(images, labels)`; what it returns is the
-            batch. Its random choices are not the plan's.
+        transform: called in the loop with the finished batch, as `transform(images, labels)`, or with the ids behind
+            them; what it returns is the batch. Its random choices are not the plan's.
         batch_size: images in a batch, over all ranks.
         store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions
 from feedline.pipeline.plan.philox import STREAM_FRACTION, philox
@@ -16,7 +18,8 @@ from feedline.pipeline.plan.philox import STREAM_FRACTION, philox
 class Part:
     """The images of one part of a split, in list order: `loader.dataset`.
 
-    It can be indexed as torchvision's ImageFolder without transforms, and has the same attributes.
+    It can be indexed as torchvision's ImageFolder without transforms, and has its `classes`, `class_to_idx`, `targets`
+    and `samples`.
 
     Args:
         folder: the dataset folder.
@@ -26,23 +29,32 @@ class Part:
     Attributes:
         folder: the dataset folder.
         ids: int64 [n], image ids; `folder.path(id)` says where an image lies.
-        classes: names, in label order: words where the source has them, else folders.
+        classes: folders, in label order.
         class_to_idx: labels by folder.
+        words: what each class is called, where the source says it; else its folder.
     """
 
     def __init__(self, folder: Dataset, ids: NDArray[np.int64], classes: int) -> None:
         self.folder, self.ids = folder, ids
-        self.classes = [c.words or c.folder for c in folder.classes[:classes]]
-        self.class_to_idx = {c.folder: label for label, c in enumerate(folder.classes[:classes])}
+        self.classes = [c.folder for c in folder.classes[:classes]]
+        self.words = [c.words or c.folder for c in folder.classes[:classes]]
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        """Decodes an image: the picture and its label. Meant for looking at some; a loop is the loader's business."""
+        """Decodes an image, upright: the picture and its label. For looking at some; a loop is the loader's business.
+
+        Raises:
+            InputError: if the file can no longer be read.
+        """
         image = int(self.ids[range(len(self))[index]])
-        with Image.open(self.folder.root / self.folder.path(image)) as picture:
-            return picture.convert("RGB"), int(self.folder.labels[image])
+        path = self.folder.root / self.folder.path(image)
+        try:
+            return Image.fromarray(decode(path.read_bytes()).pixels), int(self.folder.labels[image])
+        except (OSError, DecodeError) as error:
+            raise InputError(f"{path}: {error}; {REBUILD}") from error
 
     @cached_property
     def targets(self) -> list[int]:
@@ -71,6 +83,7 @@ def choose_ids(folder: Dataset, options: LoaderOptions) -> NDArray[np.int64]:
     strangers = subset[~np.isin(subset, ids)]
     if len(strangers):
         of = f"part {options.part} of split {options.split}"
+        of += "" if options.classes is None and options.fraction == 1 else ", with its classes and fraction"
         raise InputError(f"`subset`: image {strangers[0]} is not in {of}; its image ids are `loader.dataset.ids`")
     return np.asarray(subset)
 

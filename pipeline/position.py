@@ -47,6 +47,8 @@ def stream(options: LoaderOptions, fingerprint: str, images: int) -> dict[str, A
     if options.part == "train":
         names += ["shuffle", "augment"]
         names += ["shuffle_block", "shuffle_group"] if options.shuffle == "blocks" else []
+    else:
+        names += ["eval_size", "crop_fraction"]
     values = {name: getattr(options, name) for name in names}
     values["augment"] = list(options.augment) if "augment" in values else None
     arrays = {name: _digest(getattr(options, name)) for name in ("subset", "weights")}
@@ -87,7 +89,9 @@ def restored(state: Any, batch_size: int, batches: int, mine: dict[str, Any]) ->
     _require_same(mine, theirs)
     if size == batch_size:
         return Position(epoch, min(batch, batches), loaded=True)
-    images = batch * size
+    images = min(batch * size, mine["images"])  # the last batch may be short
+    if images == mine["images"]:
+        return Position(epoch, batches, loaded=True)
     if images % batch_size or images // batch_size > batches:
         raise InputError(
             f"`batch_size={batch_size}`: the state stands behind {images:,} images of its epoch, inside a batch of "

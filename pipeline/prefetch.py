@@ -1,6 +1,7 @@
 """Runs an engine in a separate thread, or in the thread that takes its batches."""
 
 import atexit
+import contextlib
 import queue
 import threading
 from collections.abc import Generator
@@ -8,23 +9,33 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-_ENDED = "this loop over the loader was ended by another one; only one can run at a time"
+_ENDED = "this loop over the loader was ended: by another loop (one runs at a time), close() or load_state_dict()"
 
 
 class Direct(Generic[Item]):
     """Runs a generator in the thread that takes its items. `take` raises RuntimeError after `close`."""
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
-        self._items = items
+        self._items, self._closed = items, False
 
     def take(self) -> Item:
         try:
-            return next(self._items)
+            item = next(self._items)
         except StopIteration as error:
             raise RuntimeError(_ENDED) from error
+        if self._closed:  # meanwhile, by another thread
+            self._items.close()
+            raise RuntimeError(_ENDED)
+        return item
 
     def close(self) -> None:
-        self._items.close()
+        self._closed = True
+        with contextlib.suppress(ValueError):  # another thread is inside; it closes the generator when it comes out
+            self._items.close()
+
+
+class _End:
+    """The last item of a queue that was closed."""
 
 
 class Prefetcher(Generic[Item]):
@@ -34,7 +45,7 @@ class Prefetcher(Generic[Item]):
     """
 
     def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
-        self._queue: queue.Queue[Item | BaseException] = queue.Queue(depth)
+        self._queue: queue.Queue[Item | BaseException | _End] = queue.Queue(depth)
         self._stop = threading.Event()
         self._items = items
         self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
@@ -46,6 +57,9 @@ class Prefetcher(Generic[Item]):
         if self._stop.is_set():
             raise RuntimeError(_ENDED)
         item = self._queue.get()
+        if isinstance(item, _End):
+            self._queue.put(item)  # for another thread that waits
+            raise RuntimeError(_ENDED)
         if isinstance(item, BaseException):
             raise item
         return item
@@ -55,7 +69,13 @@ class Prefetcher(Generic[Item]):
         self._stop.set()
         while self._thread.is_alive():
             self._thread.join(timeout=0.05)
-            while not self._queue.empty():
+            self._drain()
+        self._drain()
+        self._queue.put(_End())  # a thread that waits in take() is told
+
+    def _drain(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
                 self._queue.get_nowait()
 
     def _run(self) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from torch.utils.data import Sampler, SequentialSampler
+
 from feedline.pipeline.plan import Plan
 
 
@@ -15,7 +17,7 @@ class _Owner(Protocol):
     def set_epoch(self, epoch: int) -> None: ...
 
 
-class EpochSampler:
+class EpochSampler(Sampler[int]):
     """The order of a loader's images, as a DataLoader's sampler shows it: Lightning and others call its `set_epoch`.
 
     Iterating it gives the positions in `loader.dataset` of the images of the next epoch, of this rank, in order.
@@ -37,3 +39,7 @@ class EpochSampler:
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch of the next loop; see `Loader.set_epoch`."""
         self._loader.set_epoch(epoch)
+
+
+class ListOrderSampler(EpochSampler, SequentialSampler):
+    """The same of a loader that does not shuffle, as wrappers tell it: Lightning's `overfit_batches` asks for one."""

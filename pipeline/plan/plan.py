@@ -88,6 +88,8 @@ class Plan:
             raise InputError(f"`rank={rank}`: must be at least 0 and below the `world_size={world_size}`")
         if batch_size < 1 or (shuffle and batch_size % world_size):
             raise InputError(f"`batch_size={batch_size}`: must be a positive multiple of the {world_size} rank(s)")
+        if batch_size < world_size:
+            raise InputError(f"`batch_size={batch_size}`: must be at least 1 for each of the {world_size} ranks")
         if not len(ids):
             raise InputError("this part of the split holds no image")
         if shuffle and len(ids) < batch_size:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import SequentialSampler
 
 from feedline import Dataset, InputError, Loader
 from tests.pipeline.loading import ENGINES, all_differ, make_loader
@@ -44,9 +45,17 @@ def test_each_loop_is_a_new_epoch_however_the_one_before_ended(dataset: Dataset,
     assert all_differ(wanted)
 
 
-def test_an_iterator_that_was_never_started_is_an_epoch_too(dataset: Dataset) -> None:
+def test_an_iterator_takes_its_epoch_when_it_starts(dataset: Dataset) -> None:
+    """Lightning makes one that it drops, then one, and chooses the epoch before it asks for a batch."""
     wanted = epochs(make_loader(dataset))
     loader = make_loader(dataset)
+    for epoch in range(3):
+        iter(loader)
+        iterator = iter(loader)
+        loader.sampler.set_epoch(epoch)
+        assert [labels.tolist() for _, labels in iterator] == wanted[epoch]
+    iter(loader)
+    loader.set_epoch(1)
     iter(loader)
     assert labels_of(loader) == wanted[1]
 
@@ -58,8 +67,9 @@ def test_set_epoch_of_loader_and_sampler(dataset: Dataset) -> None:
     assert labels_of(loader) == wanted[4]
     loader.sampler.set_epoch(2)
     assert [labels_of(loader) for _ in range(2)] == wanted[2:4]
-    with pytest.raises(InputError, match="epoch=-1"):
-        loader.set_epoch(-1)
+    for wrong in (-1, 1.5, "1", 2**32):
+        with pytest.raises(InputError, match=f"epoch={wrong}: must be a whole number"):
+            loader.set_epoch(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -83,7 +93,9 @@ def test_the_part_looks_like_an_image_folder(dataset: Dataset) -> None:
     loader = make_loader(dataset, part="val", classes=3, dtype=torch.uint8)
     part = loader.dataset
     assert len(part) == len(part.targets) == len(part.samples) == 24
-    assert len(part.classes) == len(part.class_to_idx) == 3
+    assert len(part.classes) == len(part.class_to_idx) == len(part.words) == 3
+    assert [part.class_to_idx[name] for name in part.classes] == [0, 1, 2]
+    assert part.words != part.classes
     pixels, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
     assert part.targets == labels.tolist()
     picture, label = part[-1]
@@ -115,6 +127,41 @@ def test_a_loader_that_is_dropped_in_mid_epoch_leaves_no_thread(dataset: Dataset
     del loader, iterator
     gc.collect()
     assert not set(threading.enumerate()) - before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_threads_at_one_loader_end_in_a_line(dataset: Dataset, engine: Any) -> None:
+    """One loop runs at a time: each that is ended by the other says so, and nobody waits for ever."""
+    loader, ended = make_loader(dataset, engine=engine, batch_size=4), []
+
+    def loop() -> None:
+        for _ in range(6):
+            try:
+                list(loader)
+            except RuntimeError as error:
+                ended.append(str(error))
+
+    threads = [threading.Thread(target=loop) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert not any(thread.is_alive() for thread in threads)
+    assert all("one runs at a time" in message for message in ended)
+    assert len(list(loader)) == 24
+
+
+def test_lightning_may_take_it_for_a_loader_in_order(dataset: Dataset) -> None:
+    assert isinstance(make_loader(dataset, shuffle=False).sampler, SequentialSampler)
+    assert not isinstance(make_loader(dataset).sampler, SequentialSampler)
+
+
+class OwnLoader(Loader):
+    """Somebody's subclass."""
+
+
+def test_a_pickled_subclass_stays_one(dataset: Dataset) -> None:
+    assert type(pickle.loads(pickle.dumps(OwnLoader(dataset, split="official", batch_size=8)))) is OwnLoader
 
 
 def test_a_pickled_loader_goes_on(dataset: Dataset) -> None:

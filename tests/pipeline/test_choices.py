@@ -105,10 +105,14 @@ def test_targets_of_any_shape(dataset: Dataset, engine: Any) -> None:
         (torch.arange(128), torch.int64),
         (rng.integers(0, 2, (128, 5)).astype(bool), torch.bool),
         ((np.arange(128) % 7).tolist(), torch.int64),
+        (np.arange(128).astype(">i2"), torch.int64),
+        (np.arange(128).astype(np.uint8), torch.int64),
+        (torch.arange(128).bfloat16() / 2, torch.float32),
     ):
         for _, got, ids in make_loader(dataset, engine=engine, targets=targets, with_ids=True):
             assert got.dtype == dtype
-            assert torch.equal(got, torch.as_tensor(np.asarray(targets))[ids].to(dtype))
+            whole = targets if isinstance(targets, torch.Tensor) else torch.tensor(np.asarray(targets).tolist())
+            assert torch.equal(got, whole[ids].to(dtype))
 
 
 def test_a_subset_is_all_that_is_seen(dataset: Dataset) -> None:
@@ -199,10 +203,14 @@ def test_a_transform_makes_the_batch(dataset: Dataset, engine: Any) -> None:
         ({"subset": np.ones(96, dtype=bool)}, "for a mask take np.flatnonzero(mask)"),
         ({"subset": [[1, 2]]}, "subset: must be image ids"),
         ({"subset": [10**6]}, "subset: image 1000000 is not in part train of split official"),
+        ({"subset": []}, "subset: holds no image id"),
+        ({"subset": [0], "fraction": 0.1}, "with its classes and fraction"),
+        ({"weights": [1e308] * 128}, "weights: must be finite numbers"),
+        ({"part": "val", "batch_size": 2, "world_size": 4}, "batch_size=2: must be at least 1 for each of the 4 ranks"),
         ({"subset": "all"}, "subset: must be an array, tensor or list of numbers, here a str"),
         ({"subset": {3, 4}}, "subset: must be an array, tensor or list of numbers, here a set"),
         ({"weights": np.ones(5)}, "weights: 5 rows, but"),
-        ({"weights": -np.ones(128)}, "weights: must be finite numbers of at least 0"),
+        ({"weights": -np.ones(128)}, "weights: must be finite numbers from 0"),
         ({"weights": [1.0, np.nan]}, "weights: must be finite"),
         ({"weights": np.zeros(128)}, "weights: no image of this part has a weight above 0"),
         ({"weights": "equal"}, "weights=equal: must be balanced, or a number for each image"),

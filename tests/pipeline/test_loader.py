@@ -96,7 +96,7 @@ def test_a_second_loop_ends_the_first(dataset: Dataset) -> None:
     first = iter(loader)
     next(first)
     assert len(list(loader)) == 4
-    with pytest.raises(RuntimeError, match="another one"):
+    with pytest.raises(RuntimeError, match="one runs at a time"):
         next(first)
 
 
@@ -157,7 +157,7 @@ def test_an_epoch_has_no_batch_after_its_last(dataset: Dataset) -> None:
     loader.set_epoch(0, first=4)
     assert list(loader) == []
     for first in (5, -1):
-        with pytest.raises(IndexError, match="an epoch has 4"):
+        with pytest.raises(InputError, match="must be a batch of the epoch, of which there are 4"):
             loader.set_epoch(0, first=first)
 
 

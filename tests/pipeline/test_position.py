@@ -159,10 +159,38 @@ def test_a_state_of_another_dataset_is_refused(dataset: Dataset, varied: Dataset
 @pytest.mark.parametrize("damage", [{"epoch": "x"}, {"batch": -1}, {"batch_size": 0}, {"version": 9}, {"stream": 3}])
 def test_what_is_no_state_is_refused(dataset: Dataset, damage: dict[str, Any]) -> None:
     loader = make_loader(dataset)
-    nothing: list[Any] = [None, {}, [], {"epoch": 1, "batch": 0}]
+    nothing: list[Any] = [None, [], {"epoch": 1, "batch": 0}]
     for state in [{**loader.state_dict(), **damage}, *nothing]:
         with pytest.raises(InputError, match="no state that a loader's state_dict"):
             loader.load_state_dict(state)
+
+
+def test_an_empty_state_changes_nothing(dataset: Dataset) -> None:
+    loader = make_loader(dataset)
+    loader.set_epoch(3)
+    loader.load_state_dict({})
+    assert loader.state_dict()["epoch"] == 3
+
+
+def test_the_place_is_kept_until_a_loop_starts(dataset: Dataset) -> None:
+    loader = make_loader(dataset, with_ids=True)
+    ids(loader, 2)
+    twin = make_loader(dataset, with_ids=True)
+    twin.load_state_dict(loader.state_dict())
+    iter(twin)
+    twin.sampler.set_epoch(0)
+    assert twin.state_dict() == loader.state_dict()
+
+
+def test_val_goes_on_with_another_batch_size_behind_its_short_last_batch(dataset: Dataset) -> None:
+    loader = make_loader(dataset, part="val", with_ids=True)
+    state = [loader.state_dict() for _ in loader][-1]
+    for size in (8, 20, 50):
+        twin = make_loader(dataset, part="val", with_ids=True, batch_size=size)
+        twin.load_state_dict(state)
+        assert ids(twin) == []
+    with pytest.raises(InputError, match="crop_fraction"):
+        make_loader(dataset, part="val", crop_fraction=0.5).load_state_dict(state)
 
 
 def test_torch_can_keep_a_state_and_load_it_safely(dataset: Dataset) -> None:

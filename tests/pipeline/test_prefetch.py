@@ -59,7 +59,7 @@ def test_closing_ends_the_generator_and_the_thread() -> None:
     assert ended == ["feedline-loader"], "where it ran"
     assert not set(threading.enumerate()) - before
     prefetcher.close()
-    with pytest.raises(RuntimeError, match="ended by another one"):
+    with pytest.raises(RuntimeError, match="loop over the loader was ended"):
         prefetcher.take()
 
 
@@ -78,7 +78,7 @@ def test_direct_runs_a_generator_in_the_consumers_thread() -> None:
     assert direct.take() == threading.current_thread().name
     direct.close()
     assert ended
-    with pytest.raises(RuntimeError, match="ended by another one"):
+    with pytest.raises(RuntimeError, match="loop over the loader was ended"):
         direct.take()
 
 

@@ -33,11 +33,6 @@ class DaliEngine:
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
         # The pipeline reads its inputs in place (no_copy): they are kept here until their batch has come out.
         running: deque[tuple[PlanBatch, Images]] = deque()
-        if self._process != os.getpid():
-            raise InputError(
-                "`engine=dali`: this loader was made before the process was forked, and DALI does not work in the "
-                "child; make the loader in the child, start processes with spawn, or use `engine=torch`"
-            )
         try:
             for batch in batches:
                 images = self.store.read(batch.ids)
