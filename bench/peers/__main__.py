@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
-from bench.peers.contestants import CONTESTANTS, WORKS, Contestant, cores
+from bench.peers.contestants import CONTESTANTS
 from bench.peers.files import conversion, prepare, warm
+from bench.peers.job import WORKS, Contestant, cores
 from feedline import Dataset, InputError
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 
 from bench.memory import resident_mib
-from bench.peers.contestants import Job, by_name
+from bench.peers.contestants import by_name
+from bench.peers.job import Job
 
 
 def usage() -> tuple[float, float]:

@@ -11,7 +11,8 @@ import pytest
 
 from bench import photos, scale, stages
 from bench.peers import __main__ as peers
-from bench.peers.contestants import CONTESTANTS, WORKS
+from bench.peers.contestants import CONTESTANTS
+from bench.peers.job import WORKS
 from feedline import Dataset
 
 
@@ -34,7 +35,7 @@ def test_peers_are_measured_in_separate_processes(
 def test_a_missing_peer_is_listed_with_its_install_command(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.peers.contestants.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
+    monkeypatch.setattr("bench.peers.job.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
     words += ["--only", "ours raw torch,FFCV raw", "--works", "train", "--batch-size", "16"]
     monkeypatch.setattr(peers, "prepare", lambda dataset, folder, *_: folder.mkdir())

@@ -1,0 +1,37 @@
+"""This project's loaders: every store, every engine."""
+
+from typing import Any
+
+import torch
+
+from bench.peers.job import Batches, Contestant, Job, Make, forever
+
+
+def _ours(store: Any, engine: Any) -> Make:
+    def make(job: Job) -> Batches:
+        from feedline import Dataset, Loader
+
+        plain: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",)}
+        data = Dataset(job.data)
+        # The other loaders read the folder train/: all train images of the source.
+        split = "official" if "official" in data.splits else "70-30"
+        options = plain if job.kind == "pixels" else {"image_size": job.size if job.kind == "photos" else None}
+        loader = Loader(
+            data, split=split, store=store, engine=engine, batch_size=job.batch_size, threads=job.threads, **options
+        )
+        return forever(lambda: loader)
+
+    return make
+
+
+CONTESTANTS = tuple(
+    Contestant(
+        f"ours {store} {engine}",
+        _ours(store, engine),
+        ("train", "pixels", "photos"),
+        "nvidia.dali" if engine == "dali" else "torch",
+        ours=True,
+    )
+    for store in ("files", "jpeg", "raw")
+    for engine in ("torch", "dali")
+)
