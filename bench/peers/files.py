@@ -1,19 +1,16 @@
 """Converts the dataset for other loaders, and measures how long each converter takes."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
-
+from bench.peers.contestants import FILES
+from bench.peers.contestants.ffcv_loader import write_ffcv
+from bench.peers.job import Samples, installed
 from feedline import Dataset
-
-Samples = list[tuple[Path, int]]
 
 
 def samples(dataset: Dataset, parts: tuple[str, ...] = ("train",)) -> Samples:
@@ -23,61 +20,18 @@ def samples(dataset: Dataset, parts: tuple[str, ...] = ("train",)) -> Samples:
     return [(dataset.root / path, label) for path, label in paths if path.startswith(wanted)]
 
 
-class _Decoded:
-    """The input of FFCV's writer: an indexable sequence of (RGB PIL image, label)."""
-
-    def __init__(self, images: Samples) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        path, label = self.images[index]
-        with Image.open(path) as image:
-            return image.convert("RGB"), label
-
-
-def write_ffcv(images: Samples, target: Path, mode: str, threads: int, max_size: int | None = None) -> None:
-    """Writes an FFCV file as FFCV's documentation shows; `max_size` limits the longer side."""
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-
-    options = {} if max_size is None else {"max_resolution": max_size}
-    fields = {"image": RGBImageField(write_mode=mode, **options), "label": IntField()}
-    DatasetWriter(str(target), fields, num_workers=threads).from_indexed_dataset(_Decoded(images))
-
-
-def write_webdataset(images: Samples, target: Path) -> None:
-    """Writes shards of 10,000 images in random order."""
-    import random
-
-    import webdataset as wds
-
-    target.mkdir()
-    shuffled = random.Random(0).sample(images, len(images))
-    with wds.ShardWriter(str(target / "%05d.tar"), maxcount=10_000, verbose=0) as sink:
-        for number, (path, label) in enumerate(shuffled):
-            sink.write({"__key__": f"{number:08d}", "jpg": path.read_bytes(), "cls": label})
-
-
 def prepare(dataset: Dataset, folder: Path, threads: int, max_size: int | None) -> None:
     """Writes the files of other loaders that are installed, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     train = samples(dataset)
-    todo: list[tuple[str, str, Callable[[Path], None]]] = [
-        ("webdataset", "webdataset", lambda target: write_webdataset(train, target)),
-        ("ffcv", "ffcv-jpg.beton", lambda target: write_ffcv(train, target, "jpg", threads, max_size)),
-        ("ffcv", "ffcv-raw.beton", lambda target: write_ffcv(train, target, "raw", threads, max_size)),
-    ]
-    for module, name, write in todo:
-        target, partial = folder / name, folder / f"{name}.partial"
-        if importlib.util.find_spec(module) is None or target.exists():
+    for files in FILES:
+        target, partial = folder / files.name, folder / f"{files.name}.partial"
+        if not installed(files.needs) or target.exists():
             continue
         print(f"writing {target}", file=sys.stderr)
         shutil.rmtree(partial, ignore_errors=True)
         partial.unlink(missing_ok=True)
-        write(partial)
+        files.write(train, partial, threads, max_size)
         partial.rename(target)
 
 
@@ -115,12 +69,12 @@ def conversion(source: Path, dataset: Dataset, folder: Path, threads: int, round
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds["ours, both packs"].append(time.perf_counter() - started)
         shutil.rmtree(ours)
-        if importlib.util.find_spec("ffcv") is None:
+        if not installed("ffcv"):
             continue
         for mode in ("jpg", "raw"):
             target = folder / f"conversion-{mode}.beton"
             started = time.perf_counter()
-            write_ffcv(images, target, mode, threads)
+            write_ffcv(mode, images, target, threads)
             seconds.setdefault(f"FFCV {mode}", []).append(time.perf_counter() - started)
             target.unlink()
     return seconds

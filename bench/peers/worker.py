@@ -1,10 +1,11 @@
 """The process of one contestant. Starts it, then measures a round for each line on standard input."""
 
 import json
+import multiprocessing
 import os
 import sys
 import time
-from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -24,11 +25,24 @@ def usage() -> tuple[float, float]:
     return seconds, mib
 
 
+def redirect_stdout() -> TextIO:
+    """Contestants and their worker processes may print: that goes to stderr. Returns the way to the parent."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out
+
+
+def leave() -> None:
+    """Ends this process and those of its loader, which have nothing to save."""
+    sys.stderr.close()
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(0)
+
+
 def main() -> None:
-    name, job = sys.argv[1], json.loads(sys.argv[2])
-    out = sys.stdout
-    sys.stdout = sys.stderr  # contestants may print
-    batches = by_name(name).make(Job(**{**job, "data": Path(job["data"]), "files": Path(job["files"])}))
+    out = redirect_stdout()
+    batches = by_name(sys.argv[1]).make(Job.parse(sys.argv[2]))
     next(batches)
     answer = {"first_batch_s": time.time() - float(sys.argv[3])}
     out.write(json.dumps(answer) + "\n")
@@ -47,8 +61,7 @@ def main() -> None:
         answer = {"images_per_s": images / elapsed, "cpu_us": (cpu_after - cpu) / images * 1e6, "memory_mib": memory}
         out.write(json.dumps(answer) + "\n")
         out.flush()
-    sys.stderr.close()
-    os._exit(0)  # running loaders have nothing to save
+    leave()
 
 
 if __name__ == "__main__":

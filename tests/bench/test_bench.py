@@ -17,10 +17,12 @@ from feedline import Dataset
 
 
 def test_peers_are_measured_in_separate_processes(
-    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bench.peers.files.installed", lambda module: False)
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
     words += ["--only", "ours raw torch,torchvision DataLoader,gather", "--works", "train,pixels", "--batch-size", "16"]
+    words += ["--configurations", "fastest", "--no-check"]
     assert peers.main([*words, "--rounds", "2", "--starts", "1", "--seconds", "0.2", "--threads", "1"]) == 0
     for work in ("train", "pixels"):
         results = json.loads((tmp_path / "out" / f"{work}.json").read_text())["results"]
@@ -29,7 +31,9 @@ def test_peers_are_measured_in_separate_processes(
         assert all(r["lowest"] > 0 and r["cpu_us_per_image"] >= 0 and r["memory_mib"] > 10 for r in results)
         assert all("first_batch_s" in r for r in results)
         assert (tmp_path / "out" / f"{work}.png").stat().st_size > 5000
-    assert "best of ours" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "best of ours" in text
+    assert "not compared: --no-check" in text
 
 
 def test_a_missing_peer_is_listed_with_its_install_command(
@@ -37,7 +41,7 @@ def test_a_missing_peer_is_listed_with_its_install_command(
 ) -> None:
     monkeypatch.setattr("bench.peers.job.importlib.util.find_spec", lambda name: None if "ffcv" in name else 1)
     words = ["--data", str(dataset.root), "--files", str(tmp_path / "files"), "--out", str(tmp_path / "out")]
-    words += ["--only", "ours raw torch,FFCV raw", "--works", "train", "--batch-size", "16"]
+    words += ["--only", "ours raw torch,FFCV raw", "--works", "train", "--batch-size", "16", "--no-check"]
     monkeypatch.setattr(peers, "prepare", lambda dataset, folder, *_: folder.mkdir())
     assert peers.main([*words, "--rounds", "1", "--starts", "1", "--seconds", "0.1", "--threads", "1"]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("FFCV raw"))

@@ -1,7 +1,11 @@
-"""The contestants: each loader is set up as its documentation recommends for speed.
+"""The contestants: each loader as its documentation says is fastest, and as it comes.
 
 A contestant is a function from a `Job` to an endless iterator of batches. It imports its library inside the function,
 because contestants run in separate processes and some may not be installed. One file per library.
+
+Where a library leaves decoding and augmenting to its users, its fastest entry decodes with torchvision.io and augments
+whole batches (`bench.peers.augment`) in its workers. Its `..., defaults` entry gets the data, the batch size, random
+order and the work on one image, and nothing else.
 """
 
 from bench.peers.contestants import (
@@ -13,9 +17,9 @@ from bench.peers.contestants import (
     torchvision_loader,
     webdataset_loader,
 )
-from bench.peers.job import Contestant
+from bench.peers.job import Contestant, Files
 
-CONTESTANTS = (
+CONTESTANTS: tuple[Contestant, ...] = (
     *torchvision_loader.CONTESTANTS,
     *webdataset_loader.CONTESTANTS,
     *spdl_loader.CONTESTANTS,
@@ -23,6 +27,11 @@ CONTESTANTS = (
     *ffcv_loader.CONTESTANTS,
     *ours.CONTESTANTS,
     *floors.CONTESTANTS,
+)
+
+FILES: tuple[Files, ...] = (
+    *webdataset_loader.FILES,
+    *ffcv_loader.FILES,
 )
 
 

@@ -1,4 +1,4 @@
-"""NVIDIA DALI as in its examples, on the CPU."""
+"""NVIDIA DALI as in its examples, on the CPU; reading files without mmap is faster."""
 
 from typing import Any
 
@@ -50,7 +50,15 @@ def _dali(**reader: Any) -> Make:
     return make
 
 
+_SETUP: dict[str, Any] = {
+    "works": ("train", "pixels", "photos"),
+    "reads": "files",
+    "decoder": "DALI",
+    "runs_in": "{threads} threads",
+    "needs": "nvidia.dali",
+}
+
 CONTESTANTS = (
-    Contestant("DALI example", _dali(), ("train", "pixels", "photos"), "nvidia.dali"),
-    Contestant("DALI no mmap", _dali(dont_use_mmap=True), ("train", "pixels", "photos"), "nvidia.dali"),
+    Contestant("DALI", _dali(dont_use_mmap=True), **_SETUP),
+    Contestant("DALI, defaults", _dali(), **_SETUP),
 )

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,8 +90,10 @@ def _copy_floor(job: Job) -> Callable[[np.ndarray], None]:
     return work
 
 
+_SETUP: dict[str, Any] = {"reads": "memory", "runs_in": "{threads} threads", "floor": True}
+
 CONTESTANTS = (
-    Contestant("floor: decode", _floor(_decode_floor), ("train", "pixels"), floor=True),
-    Contestant("floor: gather", _floor(_gather_floor), ("train", "pixels"), floor=True),
-    Contestant("floor: read uint8 write float32", _floor(_copy_floor), ("train",), floor=True),
+    Contestant("floor: decode", _floor(_decode_floor), ("train", "pixels"), decoder="simplejpeg", **_SETUP),
+    Contestant("floor: gather", _floor(_gather_floor), ("train", "pixels"), decoder="none", **_SETUP),
+    Contestant("floor: read uint8 write float32", _floor(_copy_floor), ("train",), decoder="none", **_SETUP),
 )

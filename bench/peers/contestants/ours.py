@@ -24,11 +24,21 @@ def _ours(store: Any, engine: Any) -> Make:
     return make
 
 
+_READS = {"files": "files", "jpeg": "pack, the same JPEG", "raw": "pack, pixels"}
+
+
+def _decoder(store: str, engine: str) -> str:
+    return "none" if store == "raw" else "DALI" if engine == "dali" else "simplejpeg (libjpeg-turbo)"
+
+
 CONTESTANTS = tuple(
     Contestant(
         f"ours {store} {engine}",
         _ours(store, engine),
         ("train", "pixels", "photos"),
+        _READS[store],
+        _decoder(store, engine),
+        "{threads} threads",
         "nvidia.dali" if engine == "dali" else "torch",
         ours=True,
     )

@@ -1,4 +1,4 @@
-"""SPDL: threads and FFmpeg."""
+"""SPDL: threads and FFmpeg. It has no defaults to measure: the number of threads must be given."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,4 +49,6 @@ def spdl(job: Job) -> Batches:
     return batches()
 
 
-CONTESTANTS = (Contestant("SPDL", spdl, ("train", "pixels"), "spdl.io", SPDL_INSTALL),)
+CONTESTANTS = (
+    Contestant("SPDL", spdl, ("train", "pixels"), "files", "FFmpeg", "{threads} threads", "spdl.io", SPDL_INSTALL),
+)

@@ -7,11 +7,14 @@ import torch
 from bench.peers.augment import BatchedAugmentation, image_transform
 from bench.peers.job import Batches, Contestant, Job, forever
 
+ALL = ("train", "pixels", "photos")
 
-def _data_loader(dataset: Any, job: Job, **more: Any) -> Batches:
+
+def data_loader(dataset: Any, job: Job, **more: Any) -> Any:
+    """torch's DataLoader as its documentation recommends: workers that stay, and a few batches ahead."""
     from torch.utils.data import DataLoader
 
-    loader: Any = DataLoader(
+    return DataLoader(
         dataset,
         batch_size=job.batch_size,
         shuffle=True,
@@ -21,13 +24,24 @@ def _data_loader(dataset: Any, job: Job, **more: Any) -> Batches:
         prefetch_factor=4,
         **more,
     )
-    return forever(lambda: loader)
+
+
+def folder(job: Job) -> Any:
+    from torchvision.datasets import ImageFolder
+
+    return ImageFolder(str(job.data / "train"), image_transform(job))
 
 
 def torchvision_folder(job: Job) -> Batches:
-    from torchvision.datasets import ImageFolder
+    loader = data_loader(folder(job), job)
+    return forever(lambda: loader)
 
-    return _data_loader(ImageFolder(str(job.data / "train"), image_transform(job)), job)
+
+def torchvision_defaults(job: Job) -> Batches:
+    from torch.utils.data import DataLoader
+
+    loader: Any = DataLoader(folder(job), batch_size=job.batch_size, shuffle=True)
+    return forever(lambda: loader)
 
 
 class _BatchedFiles:
@@ -36,7 +50,7 @@ class _BatchedFiles:
     def __init__(self, job: Job) -> None:
         from torchvision.datasets import ImageFolder
 
-        self.job, self.samples = job, ImageFolder(str(job.data / "train")).samples
+        self.samples = ImageFolder(str(job.data / "train")).samples
         self.augment = BatchedAugmentation(job)
 
     def __len__(self) -> int:
@@ -46,17 +60,31 @@ class _BatchedFiles:
         from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
         labels = torch.tensor([self.samples[i][1] for i in ids])
-        images = torch.stack([decode_jpeg(read_file(self.samples[i][0]), mode=ImageReadMode.RGB) for i in ids])
-        if self.job.kind == "pixels":
-            return images.permute(0, 2, 3, 1).contiguous(), labels
-        return self.augment(images), labels
+        images = [decode_jpeg(read_file(self.samples[i][0]), mode=ImageReadMode.RGB) for i in ids]
+        return self.augment(torch.stack(images)), labels
+
+
+def as_it_is(value: Any) -> Any:
+    """In place of a collate function, for batches that are complete. Unlike a lambda, it can be sent to workers."""
+    return value
 
 
 def torchvision_io(job: Job) -> Batches:
-    return _data_loader(_BatchedFiles(job), job, collate_fn=lambda batch: batch)
+    loader = data_loader(_BatchedFiles(job), job, collate_fn=as_it_is)
+    return forever(lambda: loader)
 
 
 CONTESTANTS = (
-    Contestant("torchvision DataLoader", torchvision_folder, ("train", "pixels", "photos")),
-    Contestant("torchvision.io batched", torchvision_io, ("train", "pixels")),
+    Contestant("torchvision DataLoader", torchvision_folder, ALL, "files", "Pillow", "{threads} worker processes"),
+    Contestant(
+        "torchvision DataLoader, defaults", torchvision_defaults, ALL, "files", "Pillow", "the loop's own process"
+    ),
+    Contestant(
+        "torchvision.io batched",
+        torchvision_io,
+        ("train", "pixels"),
+        "files",
+        "torchvision.io",
+        "{threads} worker processes",
+    ),
 )
