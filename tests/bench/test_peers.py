@@ -194,7 +194,7 @@ def test_names_and_files_are_unique() -> None:
 def test_defaults_stand_beside_the_fastest() -> None:
     names = {c.name for c in CONTESTANTS}
     defaults = {name.removesuffix(", defaults") for name in names if name.endswith(", defaults")}
-    assert {"torchvision DataLoader", "webdataset", "DALI"} == defaults & names
+    assert {"torchvision DataLoader", "LitData", "Streaming", "Grain", "timm", "webdataset", "DALI"} == defaults & names
 
 
 def test_pixels_are_compared_before_the_race(

@@ -10,10 +10,15 @@ order and the work on one image, and nothing else.
 
 from bench.peers.contestants import (
     dali_loader,
+    fabric_loader,
     ffcv_loader,
     floors,
+    grain_loader,
+    litdata_loader,
     ours,
     spdl_loader,
+    streaming_loader,
+    timm_loader,
     torchvision_loader,
     webdataset_loader,
 )
@@ -21,7 +26,12 @@ from bench.peers.job import Contestant, Files
 
 CONTESTANTS: tuple[Contestant, ...] = (
     *torchvision_loader.CONTESTANTS,
+    *fabric_loader.CONTESTANTS,
+    *timm_loader.CONTESTANTS,
     *webdataset_loader.CONTESTANTS,
+    *litdata_loader.CONTESTANTS,
+    *streaming_loader.CONTESTANTS,
+    *grain_loader.CONTESTANTS,
     *spdl_loader.CONTESTANTS,
     *dali_loader.CONTESTANTS,
     *ffcv_loader.CONTESTANTS,
@@ -31,6 +41,9 @@ CONTESTANTS: tuple[Contestant, ...] = (
 
 FILES: tuple[Files, ...] = (
     *webdataset_loader.FILES,
+    *litdata_loader.FILES,
+    *streaming_loader.FILES,
+    *grain_loader.FILES,
     *ffcv_loader.FILES,
 )
 
