@@ -143,7 +143,7 @@ def _levels(images: torch.Tensor, *, normalised: bool) -> Floats:
     levels = (images.permute(0, 2, 3, 1) if _is_nchw(images) else images).float().numpy()
     if not normalised:
         return levels.copy()
-    return (levels * np.float32(IMAGENET_STD) + np.float32(IMAGENET_MEAN)) * np.float32(255)
+    return (levels * np.array(IMAGENET_STD, np.float32) + np.array(IMAGENET_MEAN, np.float32)) * np.float32(255)
 
 
 def _is_nchw(images: torch.Tensor) -> bool:

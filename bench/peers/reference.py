@@ -109,6 +109,8 @@ class Reference:
         # Each row and column of the padded image is in so many of the 9 windows.
         share = np.convolve(np.ones(self.size), np.ones(2 * PADDING + 1)) / (2 * PADDING + 1) / self.size
         weight = share[:, None, None] * share[None, :, None] / 3
-        values = (self.padded / np.float32(255) - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        values = (self.padded / np.float32(255) - np.array(IMAGENET_MEAN, np.float32)) / np.array(
+            IMAGENET_STD, np.float32
+        )
         mean = float((values * weight).sum((1, 2, 3)).mean())
         return mean, float((np.square(values) * weight).sum((1, 2, 3)).mean() - mean**2) ** 0.5

@@ -24,6 +24,7 @@ from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 COUNT, CLASSES, SIZE, BATCH = 48, 4, 32, 16
 IMAGES = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), dtype=np.uint8)
 LABELS = np.arange(COUNT) % CLASSES
+MEAN = np.array(IMAGENET_MEAN, np.float32)
 JOB = Job(Path("data"), Path("files"), "train", 256, 2)
 
 Pixels = NDArray[np.uint8]
@@ -51,7 +52,9 @@ def crops(*, flip: float = 0.5, mode: Any = "constant", std: Any = IMAGENET_STD)
             y, x = rng.integers(0, 9, 2)
             cut = padded[y : y + SIZE, x : x + SIZE]
             out.append(cut[:, ::-1] if rng.random() < flip else cut)
-        values = (np.stack(out).astype(np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(std)
+        values = (np.stack(out).astype(np.float32) / 255 - np.array(IMAGENET_MEAN, np.float32)) / np.array(
+            std, np.float32
+        )
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
     return crop
@@ -137,7 +140,9 @@ def test_windows_that_never_move_are_reported() -> None:
     def corner(images: Pixels) -> Any:
         padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))[:, :SIZE, :SIZE]
         padded[::2] = padded[::2, :, ::-1]
-        values = (padded.astype(np.float32) / 255 - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+        values = (padded.astype(np.float32) / 255 - np.array(IMAGENET_MEAN, np.float32)) / np.array(
+            IMAGENET_STD, np.float32
+        )
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
     assert "windows start at 0.0, 0.0 on average" in train(batches(corner)).verdict

@@ -43,7 +43,7 @@ def streaming_defaults(job: Job) -> Batches:
 
     work = image_transform(job)
 
-    class Images(StreamingDataset):  # type: ignore[misc]
+    class Images(StreamingDataset):
         def __getitem__(self, at: Any) -> Any:
             item = super().__getitem__(at)
             return work(item["image"].convert("RGB")), item["label"]
