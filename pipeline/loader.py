@@ -19,6 +19,7 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
 from feedline.pipeline.part import Part, choose_ids, choose_weights, require_rows
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
+from feedline.pipeline.plan.certificate import certify
 from feedline.pipeline.position import Position, restored, saved, stream
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
@@ -100,6 +101,7 @@ class Loader:
         self._output: Size | None = None
         self._source: Direct[_Planned] | Prefetcher[_Planned] | None = None
         self.planned: PlanBatch | None = None
+        self._given = 0  # the number of that batch in its epoch
         self._stream = stream(options, folder.fingerprint, self.images)
         self._lock, self._process = threading.RLock(), os.getpid()
 
@@ -137,6 +139,20 @@ class Loader:
     def pin_memory(self) -> bool:
         """False: batches are on the device already."""
         return False
+
+    @property
+    def certificate(self) -> int:
+        """64 bits over what the batch that the loop was given last holds: images, order, windows, flips, augmentations.
+
+        The same from any store, engine and machine; those of all ranks add up, modulo 2^64, to that of one process.
+
+        Raises:
+            InputError: if there was no batch yet.
+        """
+        if self.planned is None:
+            raise InputError("`certificate`: no batch was taken yet")
+        slots, fingerprint = self.plan.slots(self._given), self.folder.fingerprint
+        return certify(self.planned, slots, dataset=fingerprint, size=self.spec.output)
 
     @property
     def next_epoch(self) -> int:
@@ -215,6 +231,7 @@ class Loader:
                 if os.getpid() != process:
                     raise RuntimeError("this loop was begun in another process: begin one here, with iter(loader)")
                 self.planned, batch = source.take()
+                self._given = at.batch
                 at.batch += 1
                 yield batch if transform is None else transform(*batch)
             if self._at is at:

@@ -91,6 +91,22 @@ def test_views_do_not_depend_on_ranks_or_batches(dataset: Dataset) -> None:
     assert all(torch.equal(whole[i], parts[i]) for i in whole)
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_certificate_says_what_a_batch_holds(dataset: Dataset, views: int) -> None:
+    def certificates(**changes: Any) -> list[int]:
+        loader = make_loader(dataset, views=views, **changes)
+        with pytest.raises(InputError, match="no batch was taken yet"):
+            loader.certificate  # noqa: B018
+        return [loader.certificate for _ in loader]
+
+    whole = certificates()
+    assert len(set(whole)) == 4
+    assert certificates(engine="dali", store="jpeg", threads=1) == whole
+    ranks = [certificates(rank=rank, world_size=2) for rank in range(2)]
+    assert [(a + b) % 2**64 for a, b in zip(*ranks, strict=True)] == whole
+    assert not set(whole) & set(certificates(seed=8))
+
+
 def test_two_views_unpack(dataset: Dataset) -> None:
     for (a, b), labels in make_loader(dataset, views=2):
         assert a.shape == b.shape == (len(labels), 3, 64, 64)
