@@ -66,14 +66,14 @@ def measure(data: Path, doors: Sequence[str], seconds: float) -> dict[str, float
     return row
 
 
-def in_checkout(root: Path, data: Path, seconds: float) -> dict[str, float]:
-    """One round of the plain loaders in another checkout, whose kernels are compiled, in a separate process."""
-    plain = [name for name, (_, other) in DOORS.items() if name == other]
-    call = f"import json; from bench import doors; print(json.dumps(doors.measure({str(data)!r}, {plain}, {seconds})))"
-    program = (
-        f"import sys; sys.path[:0] = [{str(root)!r}]; import feedline; sys.path[:0] = [{str(Path.cwd())!r}]; {call}"
+def in_checkout(root: Path, data: Path, doors: Sequence[str], seconds: float) -> dict[str, float]:
+    """One round in a separate process, with the code of a checkout whose kernels are compiled."""
+    call = (
+        f"import json; from bench import doors; print(json.dumps(doors.measure({str(data)!r}, {doors!r}, {seconds})))"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    paths = f"sys.path[:0] = [{str(root)!r}]; import feedline; sys.path[:0] = [{str(Path.cwd())!r}]"
+    program = f"import sys; {paths}; {call}"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(ran.stdout.splitlines()[-1]))
 
 
@@ -87,10 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     rounds: dict[str, list[float]] = {}
     try:
+        Dataset(args.data)  # says what is wrong with it in a line
         for _ in range(args.rounds):
-            row = measure(args.data, list(DOORS), args.seconds)
+            row = in_checkout(Path.cwd(), args.data.resolve(), list(DOORS), args.seconds)
             if args.earlier:
-                earlier = in_checkout(args.earlier.resolve(), args.data.resolve(), args.seconds)
+                plain = [name for name, (_, other) in DOORS.items() if name == other]
+                earlier = in_checkout(args.earlier.resolve(), args.data.resolve(), plain, args.seconds)
                 row |= {f"{name}, earlier": value for name, value in earlier.items()}
             for name, value in row.items():
                 rounds.setdefault(name, []).append(value)
@@ -100,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = report(rounds)
     command = "python -m bench.doors " + " ".join(sys.argv[1:] if argv is None else argv)
     about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
+    args.out.mkdir(parents=True, exist_ok=True)
     write_json(args.out / "doors.json", {**about, "rounds": args.rounds, "results": results})
     return 0
 
