@@ -14,7 +14,7 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml model/_kernels.c pipeline/
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,examples]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
