@@ -18,17 +18,16 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     Raises:
         InputError: if it is none.
     """
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     try:
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
         array = np.array(value)
-    except (ValueError, TypeError):  # rows of different lengths
+    except (ValueError, TypeError, RuntimeError, NotImplementedError):  # rows of different lengths, sparse tensors
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biuf" or not array.ndim:
         raise InputError(f"`{name}`: must be an array, tensor or list of numbers, here {_shown(value)}")
-    array.setflags(write=False)
-    return array
+    return _read_only(array)
 
 
 def as_ids(name: str, value: Any) -> NDArray[np.int64]:
@@ -45,7 +44,7 @@ def as_ids(name: str, value: Any) -> NDArray[np.int64]:
         raise InputError(f"`{name}`: must be image ids, whole numbers in one row, here {_shown(array)}{hint}")
     if len(np.unique(array)) < len(array):
         raise InputError(f"`{name}`: an image id comes twice; `weights` draws images more often than others")
-    return array.astype(np.int64)
+    return _read_only(array.astype(np.int64))
 
 
 def as_weights(name: str, value: Any) -> NDArray[np.float64]:
@@ -61,16 +60,23 @@ def as_weights(name: str, value: Any) -> NDArray[np.float64]:
 
 
 def as_targets(name: str, value: Any) -> NDArray[Any]:
-    """Targets, one row an image: floating point as torch's default, whole numbers as int64, booleans as they are.
+    """Targets, one row an image: numbers as float32 (float64 if that is torch's default) or int64, or booleans.
 
     Raises:
         InputError: if the value is something else.
     """
     array = as_array(name, value)
     if array.dtype.kind == "f":
-        default = torch.empty(0, dtype=torch.get_default_dtype()).numpy().dtype
-        return array.astype(default)
-    return array if array.dtype.kind == "b" else array.astype(np.int64)
+        kept = array.astype(np.float64 if torch.get_default_dtype() == torch.float64 else np.float32)
+        if np.isinf(kept).any() and not np.isinf(array).any():
+            raise InputError(f"`{name}`: holds numbers that float32 does not reach")
+        return _read_only(kept)
+    return array if array.dtype.kind == "b" else _read_only(array.astype(np.int64))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
 
 
 def _shown(value: Any) -> str:

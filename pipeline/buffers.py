@@ -37,7 +37,7 @@ class BufferPool:
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, keep: int) -> None:
-        self._shape, self._dtype, self._keep = shape, torch.empty(0, dtype=dtype).numpy().dtype, keep
+        self._shape, self._dtype, self._keep = shape, torch.empty(0, dtype=dtype, device="cpu").numpy().dtype, keep
         self._free: list[NDArray[Any]] = []
         self._lent: dict[int, tuple[weakref.ref[NDArray[Any]], NDArray[Any]]] = {}
 

@@ -89,6 +89,8 @@ def _as_kind(kind: Any, value: Any) -> Any:
         items = value if isinstance(value, (list, tuple)) else value.tolist()
         if isinstance(items, (list, tuple)):
             return tuple(_as_kind(typing.get_args(kind)[0], item) for item in items)
+    if kind is bool and isinstance(value, np.bool_):
+        return bool(value)
     if kind in (bool, str, torch.dtype, torch.device, type(None)) and isinstance(value, kind):
         return value
     raise TypeError

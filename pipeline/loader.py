@@ -7,14 +7,12 @@ from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
-from feedline.pipeline.engines.types import Engine
+from feedline.pipeline.engines.types import Engine, EngineBatches
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
 from feedline.pipeline.part import Part, choose_ids, choose_weights, require_rows
@@ -24,6 +22,7 @@ from feedline.pipeline.position import Position, restored, saved, stream
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
 from feedline.pipeline.resolve import augmentations, engine_spec, resolve_device
+from feedline.pipeline.rest import Rest
 from feedline.pipeline.sampler import EpochSampler, ListOrderSampler
 from feedline.pipeline.stores import open_store, resolve_store
 
@@ -94,6 +93,7 @@ class Loader:
             rank=options.rank,
             world_size=options.world_size,
         )
+        self._rest = Rest(folder.labels, options.targets, options.with_ids, self.device)
         self._engine: Engine | None = None
         self._equip(self.output(0))
         self._next = Position()  # where the next loop starts
@@ -101,9 +101,10 @@ class Loader:
         self._output: Size | None = None
         self._source: Direct[_Planned] | Prefetcher[_Planned] | None = None
         self.planned: PlanBatch | None = None
+        self._choices = 0  # calls of set_epoch
         self._given = 0  # the number of that batch in its epoch
         self._stream = stream(options, folder.fingerprint, self.images)
-        self._lock, self._process = threading.RLock(), os.getpid()
+        self._lock, self._process, self._lock_process = threading.RLock(), os.getpid(), os.getpid()
 
     def __repr__(self) -> str:
         share = "" if self.options.world_size == 1 else f" (rank {self.options.rank} of {self.options.world_size})"
@@ -124,6 +125,10 @@ class Loader:
     def sampler(self) -> EpochSampler:
         """Has `set_epoch`, as the sampler of a DataLoader."""
         return EpochSampler(self) if self.plan.shuffle else ListOrderSampler(self)
+
+    @property
+    def batch_sampler(self) -> None:
+        """None: the loader forms its batches itself; wrappers that look for one find that out."""
 
     @property
     def drop_last(self) -> bool:
@@ -195,7 +200,7 @@ class Loader:
         if first is not None and not (hasattr(first, "__index__") and 0 <= first <= len(self)):
             raise InputError(f"`first={first}`: must be a batch of the epoch, of which there are {len(self)}")
         epoch, first = operator.index(epoch), None if first is None else operator.index(first)
-        self._next, self._output = self._next.choose(epoch, first), output
+        self._next, self._output, self._choices = self._next.choose(epoch, first), output, self._choices + 1
         if self._source is None:
             self._at = None
 
@@ -223,23 +228,37 @@ class Loader:
             self.end_loop()
 
     def __iter__(self) -> Iterator[Any]:
+        self._in_this_process()
         with self._lock:
             at, source = self._start()
-        process, transform = os.getpid(), self.options.transform
+        process, transform, choices = os.getpid(), self.options.transform, self._choices
+        ended = False
         try:
             for _ in range(at.batch, len(self)):
                 if os.getpid() != process:
                     raise RuntimeError("this loop was begun in another process: begin one here, with iter(loader)")
-                self.planned, batch = source.take()
+                if torch.is_inference_mode_enabled():  # its tensors could not be trained on
+                    with torch.inference_mode(False):
+                        self.planned, batch = source.take()
+                else:
+                    self.planned, batch = source.take()
+                result = batch if transform is None else transform(*batch)
                 self._given = at.batch
                 at.batch += 1
-                yield batch if transform is None else transform(*batch)
-            if self._at is at:
-                self._at = None
+                yield result
+                del batch, result  # their memory can be reused while the next batch is waited for
+            ended = True
         finally:
+            if self._at is at and (ended or choices != self._choices):
+                self._at = None
             source.close()
             if self._source is source:
                 self._source = None
+
+    def _in_this_process(self) -> None:
+        """A forked process has its own lock, and no loop: another thread may have held both when it was forked."""
+        if self._lock_process != os.getpid():
+            self._lock_process, self._lock, self._source = os.getpid(), threading.RLock(), None
 
     def _start(self) -> "tuple[Position, Direct[_Planned] | Prefetcher[_Planned]]":
         """Starts a loop: where it stands, and what it takes its batches from."""
@@ -254,7 +273,8 @@ class Loader:
         self._next, self._output = Position(at.epoch + 1), None
         self._resize(output)
         assert self._engine is not None
-        batches = self._batches(self._engine, at.epoch, at.batch)
+        coming = read_ahead(self.plan, self._store, at.epoch, at.batch)
+        batches = _finished(self._engine.run(coming), self._rest)
         source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
         self._source = source
         return at, source
@@ -272,7 +292,7 @@ class Loader:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), os.fspath(self.folder.root), vars(self.options), self.state_dict())
+        return _rebuild, (type(self), os.fspath(self.folder.root), vars(self.options), self._next, self._at)
 
     def _resize(self, output: Size) -> None:
         """Changes the size of the output. Of the engine before, no thread and no memory is left."""
@@ -287,39 +307,30 @@ class Loader:
         """Builds what depends on the size of the output."""
         augment = augmentations(self.options, self._store.size, output)
         self.plan.use(augment)
-        self.spec = engine_spec(self.options, augment, self._store.size, self.device)
+        self.spec = engine_spec(self.options, augment, self._store.size, self.images, self.device)
         self._engine = make_engine(self.engine_name, self._store, self.spec)
 
     def end_loop(self) -> None:
         """Ends the loop under way, if one was left without an end. The engine is kept."""
+        self._in_this_process()
         with self._lock:
             if self._source is not None:
                 self._source.close()
                 self._source = None
 
-    def _batches(self, engine: Engine, epoch: int, first: int) -> Generator[_Planned, None, None]:
-        """The epoch's batches, as the engine makes them."""
-        views, with_ids = self.spec.views, self.options.with_ids
-        batches = engine.run(read_ahead(self.plan, self._store, epoch, first))
-        try:
-            for planned, images in batches:
-                images = images if views == 1 else images.unflatten(0, (views, len(planned)))
-                more = (self._on_device(planned.ids.copy()),) if with_ids else ()
-                yield planned, (images, self._on_device(self._targets(planned.ids)), *more)
-        finally:
-            batches.close()
 
-    def _targets(self, ids: NDArray[np.int64]) -> NDArray[Any]:
-        targets: Any = self.options.targets
-        return self.folder.labels.take(ids).astype(np.int64) if targets is None else targets[ids]
-
-    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+def _finished(batches: EngineBatches, rest: Rest) -> Generator[_Planned, None, None]:
+    """The batches of an engine with what belongs to them. It knows no loader, so its thread keeps none alive."""
+    try:
+        for planned, images in batches:
+            shown = images if planned.views == 1 else images.unflatten(0, (planned.views, len(planned)))
+            yield planned, (shown, *rest.of(planned))
+    finally:
+        batches.close()
 
 
-def _rebuild(kind: type[Loader], root: str, options: dict[str, Any], state: dict[str, Any]) -> Loader:
+def _rebuild(kind: type[Loader], root: str, options: dict[str, Any], start: Position, at: Position | None) -> Loader:
     """A loader that was pickled."""
     loader = kind(root, **options)
-    loader.load_state_dict(state)
+    loader._next, loader._at = start, at
     return loader

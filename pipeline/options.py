@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import functools
 import inspect
-import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class LoaderOptions:
         weights: for train: how likely each image is, one number for each image id of the dataset: an epoch draws as
             many images as the part has, with replacement. `balanced` makes all classes equally likely.
         targets: what the loader gives as labels: one row for each image id of the dataset, of any shape. Floating point
-            comes as torch's default dtype, whole numbers as int64, booleans as they are.
+            comes as float32 (float64 if that is torch's default), whole numbers as int64, booleans as they are.
         with_ids: batches are `(images, labels, ids)`; ids are int64 [B].
         views: for train: windows of each image, decoded once; with more than one `images` are [views, B, 3, height,
             width].
@@ -165,6 +164,7 @@ class LoaderOptions:
         self._check_data()
         for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            require(getattr(self, name) < 2**31, name, getattr(self, name), "below 2^31")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         require(
             self.eval_size is None or SMALLEST <= self.eval_size <= LARGEST,
@@ -174,9 +174,10 @@ class LoaderOptions:
         )
         ok = self.crop_fraction is None or 0 < self.crop_fraction <= 1
         require(ok, "crop_fraction", self.crop_fraction, "above 0 and at most 1")
-        require(len(self.mean) == 3 and all(map(math.isfinite, self.mean)), "mean", self.mean, "three numbers")
-        ok = len(self.std) == 3 and all(0 < v < math.inf for v in self.std)
-        require(ok, "std", self.std, "three positive numbers")
+        ok = len(self.mean) == 3 and all(0 <= v <= 1 for v in self.mean)
+        require(ok, "mean", self.mean, "three numbers in 0..1 (of 0..255, divide by 255)")
+        ok = len(self.std) == 3 and all(1e-6 <= v <= 1 for v in self.std)
+        require(ok, "std", self.std, "three positive numbers up to 1 (of 0..255, divide by 255)")
         require(self.dtype in DTYPES, "dtype", self.dtype, "torch.float32, torch.float16 or torch.uint8")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
         require(0 <= self.rank < self.world_size, "rank", self.rank, f"below the {self.world_size} rank(s)")

@@ -35,7 +35,8 @@ class Part:
     """
 
     def __init__(self, folder: Dataset, ids: NDArray[np.int64], classes: int) -> None:
-        self.folder, self.ids = folder, ids
+        self.folder, self.ids = folder, ids.view()
+        self.ids.setflags(write=False)
         self.classes = [c.folder for c in folder.classes[:classes]]
         self.words = [c.words or c.folder for c in folder.classes[:classes]]
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}

@@ -1,6 +1,7 @@
 """Where a loader stands, and whether a saved position belongs to the stream of this loader."""
 
 import hashlib
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +81,11 @@ def restored(state: Any, batch_size: int, batches: int, mine: dict[str, Any]) ->
         InputError: if the state is damaged, of another stream, or stands inside a batch of this loader.
     """
     try:
-        epoch, batch, size, theirs = int(state["epoch"]), int(state["batch"]), int(state["batch_size"]), state["stream"]
-        ok = state["version"] == VERSION and isinstance(theirs, Mapping) and epoch >= 0 and batch >= 0 and size >= 1
-    except (KeyError, TypeError, ValueError):
+        epoch, batch, size = (operator.index(state[name]) for name in ("epoch", "batch", "batch_size"))
+        theirs = state["stream"]
+        ok = state["version"] == VERSION and isinstance(theirs, Mapping) and 0 <= epoch < 2**32 and 0 <= batch < 2**62
+        ok = ok and 1 <= size < 2**31
+    except (KeyError, TypeError, ValueError, IndexError):
         ok = False
     if not ok:
         raise InputError("`load_state_dict`: this is no state that a loader's state_dict() gave")
@@ -102,7 +105,7 @@ def restored(state: Any, batch_size: int, batches: int, mine: dict[str, Any]) ->
 
 def _require_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     for name, value in mine.items():
-        if _plain(theirs.get(name)) == _plain(value):
+        if repr(_plain(theirs.get(name))) == repr(_plain(value)):
             continue
         if name == "dataset":
             raise InputError(

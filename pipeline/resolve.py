@@ -32,15 +32,17 @@ def augmentations(options: LoaderOptions, image: Size | None, output: Size) -> A
     return Augmentations(output, Center(options.crop_fraction or (0.875 if image is None else 1.0)))
 
 
-def engine_spec(options: LoaderOptions, augment: Augmentations, image: Size | None, device: torch.device) -> EngineSpec:
-    """The settings of the engine, for images whose size is `image`."""
+def engine_spec(
+    options: LoaderOptions, augment: Augmentations, image: Size | None, images: int, device: torch.device
+) -> EngineSpec:
+    """The settings of the engine, for `images` images whose size is `image`."""
     return EngineSpec(
         output=augment.output,
         window=augment.window_size(image),
         inside=augment.crop.inside,
         whole_images=augment.whole_images(image),
         edits=augment.parts,
-        batch_size=-(-options.batch_size // options.world_size),
+        batch_size=min(-(-options.batch_size // options.world_size), images),
         views=options.views,
         mean=tuple(options.mean),
         std=tuple(options.std),

@@ -1,5 +1,6 @@
 """A dataset folder, open for reading."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,12 @@ class Dataset:
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        if not isinstance(root, (str, os.PathLike)):
+            raise InputError(
+                f"a {type(root).__name__} is no dataset folder; name one that convert/build.py wrote, or make one of a "
+                "torch dataset with feedline.convert.from_dataset"
+            )
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - a program may change its folder; links stay links
         about = Description.read(self.root)
         self.name, self.fingerprint, self.image_size = about.name, about.fingerprint, about.image_size
         self.classes, self.count = about.classes, about.count

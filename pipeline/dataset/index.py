@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError, first_line
 
+MAPPED_FROM = 64 << 20  # bytes: what is smaller is read, so that a file that is cut later cannot end the process
+
 
 def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple[int, ...] = ()) -> NDArray[Any]:
-    """Memory-maps an array and checks its type and shape.
+    """Reads an array, or maps a large one into memory, and checks its type and shape.
 
     Args:
         path: a .npy file.
@@ -23,7 +25,8 @@ def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple
         InputError: if the file is missing, not an array, or of another type or shape.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped = path.stat().st_size > MAPPED_FROM
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # numpy raises whatever the bytes lead to
         raise InputError(f"{path}: cannot read this index ({first_line(error)}); {REBUILD}") from error
     if not isinstance(array, np.ndarray) or array.ndim != 1 + len(tail):
@@ -34,7 +37,9 @@ def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple
             f"{path}: expected {dtype} of shape {shape}, found {array.dtype} of shape {array.shape}; {REBUILD}"
         )
     # A plain view: indexing an np.memmap costs a microsecond more each time.
-    return array.view(np.ndarray)
+    array = array.view(np.ndarray)
+    array.setflags(write=False)
+    return array
 
 
 def check_range(path: Path, values: NDArray[Any], low: int, high: int) -> NDArray[Any]:
@@ -65,7 +70,9 @@ class PathIndex:
         self._file = folder / "paths.bin"
         self._offsets = load_array(folder / "paths.npy", np.dtype("<i8"), count + 1)
         try:
-            self._bytes = np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)
+            mapped = self._file.stat().st_size > MAPPED_FROM
+            whole = np.memmap(self._file, np.uint8, "r") if mapped else np.fromfile(self._file, np.uint8)
+            self._bytes = whole.view(np.ndarray)
         except (OSError, ValueError) as error:
             raise InputError(f"{self._file}: cannot be read ({first_line(error)}); {REBUILD}") from error
         if len(self._bytes) != self._offsets[-1]:

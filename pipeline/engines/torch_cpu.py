@@ -87,7 +87,7 @@ class TorchCpuEngine:
     def _windows(self, batch: PlanBatch) -> torch.Tensor:
         """Windows, resized and mirrored: uint8 [V * B, height, width, 3]."""
         if self._window_cropper is None:
-            out = torch.empty((batch.rows, *self.spec.output, 3), dtype=torch.uint8)
+            out = torch.empty((batch.rows, *self.spec.output, 3), dtype=torch.uint8, device="cpu")
             crop_each_into(self.store, batch, out)
             return out
         assert self.spec.window is not None

@@ -25,9 +25,9 @@ class TorchGpuEngine:
         self.store, self.spec = store, spec
         # (x / 255 - mean) / std as a product and a sum, with rows of all pixels: broadcasting over three channels is
         # slow.
-        pixels, std = spec.output[0] * spec.output[1], torch.tensor(spec.std) * 255
+        pixels, std = spec.output[0] * spec.output[1], torch.tensor(spec.std, device="cpu") * 255
         self._scale = (1 / std).repeat(pixels).to(spec.device)
-        self._shift = (-torch.tensor(spec.mean) * 255 / std).repeat(pixels).to(spec.device)
+        self._shift = (-torch.tensor(spec.mean, device="cpu") * 255 / std).repeat(pixels).to(spec.device)
         self._workers = WorkerPool(self, spec.threads)
 
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
@@ -48,7 +48,7 @@ class TorchGpuEngine:
         size = self.store.size if self.spec.window else self.spec.output
         assert size is not None
         images = len(batch) if self.spec.window else batch.rows
-        out = torch.empty((images, *size, 3), dtype=torch.uint8, pin_memory=True)
+        out = torch.empty((images, *size, 3), dtype=torch.uint8, device="cpu", pin_memory=True)
         if self.spec.window:
             self.store.gather(batch.ids, out.numpy())
         else:

@@ -1,6 +1,7 @@
 """Threads that do tasks for a loop that takes the results in order."""
 
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -11,6 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import torch
+
+from feedline.pipeline.errors import OutOfMemoryError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,17 +33,24 @@ class Task(Generic[Result]):
         self._running.acquire()
 
     def run(self) -> None:
+        function, args = self._function, self._args
         try:
             if not self._cancelled:
-                self._result = self._function(*self._args)
+                self._result = function(*args)
         except Exception as error:
             self._error = error
         finally:
             self._running.release()
 
     def cancel(self) -> None:
-        """The task is skipped, if it has not started."""
+        """The task is skipped, if it has not started. It no longer keeps alive what it would have called."""
         self._cancelled = True
+        self._function, self._args = _nothing, ()
+
+    def abandon(self) -> None:
+        """Nobody will run the task: who waits for its result is told."""
+        self._error = RuntimeError("this loop over the loader was ended: its threads were closed")
+        self._running.release()
 
     @property
     def done(self) -> bool:
@@ -53,6 +63,10 @@ class Task(Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]
+
+
+def _nothing(*_: Any) -> Any:
+    """What a cancelled task would call."""
 
 
 class Workers:
@@ -71,7 +85,7 @@ class Workers:
 
     def __init__(self, threads: int, torch_threads: int) -> None:
         self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
-        self._last_help = -self.STEP_ASIDE
+        self._last_help, self._closed = -self.STEP_ASIDE, False
         started = threading.Barrier(threads + 1)
         self._threads = [
             threading.Thread(
@@ -79,8 +93,12 @@ class Workers:
             )
             for number in range(threads)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError as error:
+            started.abort()  # those that were started end
+            raise OutOfMemoryError(f"`threads={threads}`: the system starts no more threads ({error})") from error
         started.wait()
         torch.set_num_threads(torch_threads)
         # A thread that still runs torch while the interpreter ends would abort the process.
@@ -90,6 +108,8 @@ class Workers:
         """Queues a call. Tasks start in the order in which they were submitted."""
         task = Task(function, args)
         self._tasks.put(task)
+        if self._closed:
+            self._abandon_queued()
         return task
 
     def help(self) -> bool:
@@ -99,24 +119,45 @@ class Workers:
         except Empty:
             return False
         if task is None:
-            raise RuntimeError("these workers were closed")
+            self._tasks.put(None)  # it is for one of the threads
+            return False
         task.run()
         self._last_help = time.monotonic()
         return True
 
     def close(self) -> None:
-        """Waits for the tasks under way; no thread is left afterwards."""
+        """Waits for the tasks under way; no thread is left afterwards, and nobody waits for a task that was not run."""
         atexit.unregister(self.close)
+        self._closed = True
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             if thread is not threading.current_thread():  # it may have had the last reference to a loader
                 thread.join()
+        self._abandon_queued()
+
+    def forget(self) -> None:
+        """Leaves the threads to the process that this one was forked from."""
+        atexit.unregister(self.close)
+
+    def _abandon_queued(self) -> None:
+        ends = 0
+        with contextlib.suppress(Empty):
+            while True:
+                if (task := self._tasks.get_nowait()) is None:
+                    ends += 1
+                else:
+                    task.abandon()
+        for _ in range(ends):  # they are for the threads, of which this may be one
+            self._tasks.put(None)
 
     def _work(self, started: threading.Barrier, steps_aside: bool) -> None:
         torch.get_num_threads()  # a thread's first call copies the global number: from here on it has its own
         torch.set_num_threads(1)
-        started.wait()
+        try:
+            started.wait()
+        except threading.BrokenBarrierError:
+            return
         while (task := self._tasks.get()) is not None:
             task.run()
             del task  # its result would be kept until the next task comes
@@ -134,8 +175,7 @@ class WorkerPool:
 
     def __init__(self, owner: object, threads: int) -> None:
         self._threads = threads
-        # Also pins the torch thread count of the thread that builds the engine.
-        self._torch_threads = torch.get_num_threads()
+        torch.get_num_threads()  # pins the torch thread count of the thread that builds the engine
         self._owner = weakref.ref(owner)
         self._workers: Workers | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
@@ -144,10 +184,13 @@ class WorkerPool:
     def start(self) -> Workers:
         """The running workers. A forked process, which has none of the threads, gets its own."""
         if self._process != os.getpid():
-            self.close()
             self._process = os.getpid()
+            if self._finalizer is not None and self._workers is not None:
+                self._finalizer.detach()
+                self._workers.forget()
+            self._finalizer = self._workers = None
         if self._workers is None:
-            self._workers = Workers(self._threads, self._torch_threads)
+            self._workers = Workers(self._threads, torch.get_num_threads())
             owner = self._owner()
             assert owner is not None
             self._finalizer = weakref.finalize(owner, self._workers.close)

@@ -53,7 +53,7 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
             ) from error
         for start in range(0, dataset.count, 1024):
             ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
-            part = torch.empty((len(ids), *size, 3), dtype=torch.uint8)
+            part = torch.empty((len(ids), *size, 3), dtype=torch.uint8, device="cpu")
             pack.gather(ids, part.numpy())
             pixels[start : start + len(ids)].copy_(part)
         tensors[device] = pixels

@@ -6,7 +6,11 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import threading
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,13 @@ from tests.pipeline.loading import ENGINES, all_differ, make_loader
 
 def labels_of(loader: Loader, batches: int = 99) -> list[list[int]]:
     return [labels.tolist() for _, labels in itertools.islice(loader, batches)]
+
+
+def all_end(threads: set[threading.Thread]) -> bool:
+    """Whether threads end by themselves; one that is in a task does when that is done."""
+    for thread in threads:
+        thread.join(timeout=60)
+    return not any(thread.is_alive() for thread in threads)
 
 
 def epochs(loader: Loader, count: int = 3) -> list[list[list[int]]]:
@@ -82,9 +93,16 @@ def test_the_sampler_says_the_order_of_the_next_epoch(dataset: Dataset, rank: in
         assert [loader.dataset.targets[i] for i in order] == [y for labels in labels_of(loader) for y in labels]
 
 
+@pytest.mark.parametrize("other", [None, 5, b"data", object()])
+def test_what_is_no_dataset_folder_is_answered(other: Any) -> None:
+    with pytest.raises(InputError, match="is no dataset folder; name one"):
+        Loader(other)
+
+
 def test_what_wrappers_ask(dataset: Dataset) -> None:
     train, val = make_loader(dataset), make_loader(dataset, part="val")
     assert (len(train), len(val), train.batch_size, train.num_workers) == (4, 2, 20, 2)
+    assert train.batch_sampler is None
     assert (train.drop_last, val.drop_last, train.pin_memory) == (True, False, False)
     assert (len(train.dataset), len(val.dataset)) == (96, 32)
 
@@ -126,7 +144,7 @@ def test_a_loader_that_is_dropped_in_mid_epoch_leaves_no_thread(dataset: Dataset
     next(iterator)
     del loader, iterator
     gc.collect()
-    assert not set(threading.enumerate()) - before
+    assert all_end(set(threading.enumerate()) - before)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -151,6 +169,104 @@ def test_two_threads_at_one_loader_end_in_a_line(dataset: Dataset, engine: Any) 
     assert len(list(loader)) == 24
 
 
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_can_be_closed_from_another_thread(dataset: Dataset, engine: Any, store: Any) -> None:
+    before = set(threading.enumerate())
+    loader, ended = make_loader(dataset, engine=engine, store=store, batch_size=2), []
+
+    def loop() -> None:
+        try:
+            while True:
+                list(loader)
+        except RuntimeError as error:
+            ended.append(str(error))
+
+    for _ in range(5):
+        thread = threading.Thread(target=loop)
+        thread.start()
+        while thread.is_alive():
+            loader.close()
+        thread.join()
+    assert all("this loop over the loader was ended" in message for message in ended)
+    assert len(ended) == 5
+    loader.close()
+    assert not set(threading.enumerate()) - before
+
+
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+def test_a_program_ends_while_a_daemon_thread_loops(dataset: Dataset, store: str) -> None:
+    program = (
+        "import threading, time\n"
+        "from feedline import Loader\n"
+        f"loader = Loader({str(dataset.root)!r}, split='official', batch_size=4, store={store!r})\n"
+        "def loop():\n"
+        "    try:\n"
+        "        while True: list(loader)\n"
+        "    except RuntimeError: pass\n"
+        "threading.Thread(target=loop, daemon=True).start()\n"
+        "time.sleep(0.3)\n"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, timeout=120, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_loader_that_its_own_transform_knows_can_be_collected(dataset: Dataset, engine: Any) -> None:
+    class Task:
+        def __init__(self) -> None:
+            self.loader = make_loader(dataset, engine=engine, transform=self.look)
+            self.batches = iter(self.loader)
+            next(self.batches)
+
+        def look(self, images: torch.Tensor, labels: torch.Tensor) -> Any:
+            return images, labels
+
+    before = set(threading.enumerate())
+    Task()
+    gc.collect()
+    assert all_end(set(threading.enumerate()) - before)
+
+
+@pytest.mark.parametrize("store", ["raw", "jpeg"])
+def test_batches_made_in_inference_mode_can_be_trained_on(dataset: Dataset, store: Any) -> None:
+    loader = make_loader(dataset, store=store, batch_size=4)
+    with torch.inference_mode():
+        batches = list(loader)
+    assert not any(tensor.is_inference() for batch in batches for tensor in batch)
+
+
+def test_torchs_settings_are_left_alone(dataset: Dataset) -> None:
+    before = torch.get_num_threads()
+    try:
+        loader = make_loader(dataset)
+        torch.set_num_threads(before + 2)
+        next(iter(loader))
+        assert torch.get_num_threads() == before + 2
+    finally:
+        torch.set_num_threads(before)
+    filters = list(warnings.filters)
+    list(make_loader(dataset, store="files", threads=4))
+    assert warnings.filters == filters
+
+
+def test_torchs_default_device_is_not_the_loaders(dataset: Dataset) -> None:
+    torch.set_default_device("meta")
+    try:
+        batches = list(make_loader(dataset, image_size=32, targets=[0.5] * 128))
+    finally:
+        torch.set_default_device(None)
+    assert {tensor.device.type for batch in batches for tensor in batch} == {"cpu"}
+
+
+def test_the_working_folder_may_change(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(dataset.root.parent)
+    loader = Loader(dataset.root.name, split="official", batch_size=20, store="files")
+    monkeypatch.chdir(tmp_path)
+    assert len(labels_of(loader)) == 4
+    assert len(labels_of(pickle.loads(pickle.dumps(loader)))) == 4
+
+
 def test_lightning_may_take_it_for_a_loader_in_order(dataset: Dataset) -> None:
     assert isinstance(make_loader(dataset, shuffle=False).sampler, SequentialSampler)
     assert not isinstance(make_loader(dataset).sampler, SequentialSampler)
@@ -165,9 +281,15 @@ def test_a_pickled_subclass_stays_one(dataset: Dataset) -> None:
 
 
 def test_a_pickled_loader_goes_on(dataset: Dataset) -> None:
-    wanted = epochs(make_loader(dataset, with_ids=False, classes=3))
+    """As the loader itself would: a new epoch, or the rest of one that was loaded; its state is the same."""
+    wanted = epochs(make_loader(dataset, classes=3))
     loader = make_loader(dataset, classes=3)
     labels_of(loader, 2)
+    state = loader.state_dict()
+    for twin in (pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)):
+        assert twin.state_dict() == state
+        assert labels_of(twin) == wanted[1]
+    loader.load_state_dict(state)
     for twin in (pickle.loads(pickle.dumps(loader)), copy.deepcopy(loader)):
         assert labels_of(twin) == wanted[0][2:]
         assert labels_of(twin) == wanted[1]
@@ -216,6 +338,21 @@ def test_a_loop_cannot_go_on_in_a_fork(dataset: Dataset) -> None:
     next(iterator)
     assert "begun in another process" in in_a_fork(lambda: next(iterator))
     assert len(list(iterator)) == 3
+
+
+def test_a_fork_beside_a_thread_that_loops(dataset: Dataset) -> None:
+    loader, stop = make_loader(dataset, batch_size=4), threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            list(loader)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    answers = [in_a_fork(lambda: len(list(loader))) for _ in range(4)]
+    stop.set()
+    thread.join()
+    assert answers == ["24"] * 4
 
 
 def test_dali_says_that_it_cannot_be_forked(dataset: Dataset) -> None:

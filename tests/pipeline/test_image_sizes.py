@@ -86,7 +86,7 @@ def test_a_loop_left_before_another_size(dataset: Dataset) -> None:
     first = iter(loader)
     next(first)
     assert epoch(loader, 1)[0][0].shape[2] == 24
-    with pytest.raises(RuntimeError, match="another one"):
+    with pytest.raises(RuntimeError, match="one runs at a time"):
         next(first)
 
 

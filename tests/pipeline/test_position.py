@@ -156,13 +156,68 @@ def test_a_state_of_another_dataset_is_refused(dataset: Dataset, varied: Dataset
         make_loader(dataset, split="70-30", batch_size=4).load_state_dict(state)
 
 
-@pytest.mark.parametrize("damage", [{"epoch": "x"}, {"batch": -1}, {"batch_size": 0}, {"version": 9}, {"stream": 3}])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"epoch": "x"},
+        {"batch": -1},
+        {"batch_size": 0},
+        {"epoch": 1.7},
+        {"epoch": 2**32},
+        {"batch": float("inf")},
+        {"version": 9},
+        {"stream": 3},
+    ],
+)
 def test_what_is_no_state_is_refused(dataset: Dataset, damage: dict[str, Any]) -> None:
     loader = make_loader(dataset)
     nothing: list[Any] = [None, [], {"epoch": 1, "batch": 0}]
     for state in [{**loader.state_dict(), **damage}, *nothing]:
         with pytest.raises(InputError, match="no state that a loader's state_dict"):
             loader.load_state_dict(state)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_batch_that_a_transform_failed_on_comes_again(dataset: Dataset, engine: Any) -> None:
+    calls: list[list[int]] = []
+
+    def fails_once(images: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor) -> Any:
+        calls.append(ids.tolist())
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return images, labels, ids
+
+    loader = make_loader(dataset, engine=engine, with_ids=True, transform=fails_once)
+    with pytest.raises(KeyboardInterrupt):
+        ids(loader)
+    loader.load_state_dict(loader.state_dict())
+    assert ids(loader)[0] == calls[2]
+
+
+def test_an_epoch_chosen_in_a_loop_is_the_next_one(dataset: Dataset) -> None:
+    loader = make_loader(dataset, with_ids=True)
+    for _ in loader:
+        loader.set_epoch(7)
+        assert loader.state_dict()["epoch"] == 0, "the loop goes on"
+        break
+    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == (7, 0)
+
+
+def test_numbers_of_numpy_stay_plain_in_the_state(dataset: Dataset) -> None:
+    loader = make_loader(dataset)
+    loader.set_epoch(np.int64(3))
+    json.dumps(loader.state_dict())
+
+
+def test_nobody_can_change_the_stream_by_accident(dataset: Dataset) -> None:
+    chosen = make_loader(dataset).dataset.ids[:40].copy()
+    for loader in (make_loader(dataset, fraction=0.5), make_loader(dataset, subset=chosen), make_loader(dataset)):
+        with pytest.raises(ValueError, match="read-only"):
+            loader.dataset.ids[0] = 1
+    loader = make_loader(dataset, subset=chosen, with_ids=True)
+    wanted = sorted(chosen.tolist())
+    chosen[:] = 0
+    assert sorted(flat(ids(loader))) == wanted
 
 
 def test_an_empty_state_changes_nothing(dataset: Dataset) -> None:

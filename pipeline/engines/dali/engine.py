@@ -36,9 +36,9 @@ class DaliEngine:
         try:
             for batch in batches:
                 images = self.store.read(batch.ids)
+                running.append((batch, images))
                 if self._pipe is None:
                     self._start(batch[:1], images[:1])
-                running.append((batch, images))
                 self._feed(batch, images)
                 self._pipe.schedule_run()
                 if len(running) == self.spec.prefetch:
@@ -52,7 +52,7 @@ class DaliEngine:
             raise culprit or error from error
         finally:
             # Left in mid-epoch: the batches under way must come out before the pipeline can be used again.
-            while running and self._process == os.getpid():
+            while running and self._pipe is not None and self._process == os.getpid():
                 self._take(running)
 
     def close(self) -> None:

@@ -96,7 +96,7 @@ def test_the_untouched_copy_loads(copy: Path) -> None:
         (other_path(b"train/\xff\xfe"), "the path of image 0 is not UTF-8"),
         (other_path(b""), "out of the folder"),
         (written("index/labels.npy", b"\x93NUMPY\x01\x00v\x00" + b"{" * 118), "labels.npy: cannot read this index"),
-        (written("index/paths.bin", b""), "paths.bin: cannot be read"),
+        (written("index/paths.bin", b""), "paths.bin: wrong length"),
         (filled("packs/jpeg/index.npy", 2**64 - 10, "offset"), "the index points outside the data"),
         (filled("packs/jpeg/index.npy", 2**32 - 1, "length"), "the index points outside the data"),
         (filled("packs/jpeg/index.npy", 7, "file"), "the index points outside the data"),
