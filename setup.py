@@ -7,7 +7,8 @@ setup(
         # Optional: without a C compiler the package still installs, and numpy and torch do the work of the kernels.
         Extension(
             "feedline.pipeline._kernels",
-            ["pipeline/_kernels.c"],
+            ["pipeline/_kernels.c", "pipeline/_resize.c"],
+            depends=["pipeline/_kernels.h"],
             extra_compile_args=["-O3", "-ffp-contract=off"],
             optional=True,
         ),

@@ -57,7 +57,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = timm.create_model(args.model, num_classes=len(train.dataset.classes))
-    model = model.to(device, memory_format=torch.channels_last)  # as the loader's images are
+    model = model.to(memory_format=torch.channels_last).to(device)  # as the loader's images are
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     for epoch in range(args.epochs):
         loss = train_epoch(model, train, optimizer)

@@ -5,26 +5,9 @@
    Those files document what is computed. Without a compiler they compute the same bits with numpy and torch.
 */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_kernels.h"
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-
-#if defined(__GNUC__) || defined(__clang__)
-#define PREFETCH(address) __builtin_prefetch(address)
-#else
-#define PREFETCH(address) ((void)(address))
-#endif
-
-/* Functions that are also compiled for wider vectors; loading the module chooses the version for this processor. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 14)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
 
 typedef struct {
     const uint8_t *images; /* [N, height, width, 3] */
@@ -67,8 +50,8 @@ static void mirror(uint8_t *restrict to, const uint8_t *restrict from, Py_ssize_
     }
 }
 
-WIDE static void normalise(float *restrict to, const uint8_t *restrict from, const float *restrict scale,
-                      const float *restrict shift, Py_ssize_t values)
+WIDE void normalise(float *restrict to, const uint8_t *restrict from, const float *restrict scale,
+                    const float *restrict shift, Py_ssize_t values)
 {
     for (Py_ssize_t i = 0; i < values; i++)
         to[i] = shift[i] + (float)from[i] * scale[i];
@@ -411,6 +394,8 @@ static PyMethodDef methods[] = {
      "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
     {"decode", decode, METH_VARARGS,
      "decode(functions, addresses, lengths, out, (height, width))\n\nSee pipeline.dataset.turbojpeg.decode_at."},
+    {"resize", resize, METH_VARARGS,
+     "resize(addresses, sizes, windows, flips, out, (height, width), scale, shift)\n\nSee pipeline.resizer.Resizer."},
     {"file_size", file_size, METH_VARARGS,
      "file_size(descriptor)\n\nSee pipeline.dataset.mapping.MappedFiles.check_lengths."},
     {"philox", philox, METH_VARARGS, "philox(ids, words, k0, k1, epoch, stream)\n\nSee pipeline.plan.philox.philox."},

@@ -14,6 +14,16 @@ def crop(
     scale: NDArray[np.float32] | None,
     shift: NDArray[np.float32] | None,
 ) -> None: ...
+def resize(
+    addresses: NDArray[np.uint64],
+    sizes: NDArray[np.int32],
+    windows: NDArray[np.int32],
+    flips: NDArray[np.bool_],
+    out: NDArray[Any],
+    output: tuple[int, int],
+    scale: NDArray[np.float32] | None,
+    shift: NDArray[np.float32] | None,
+) -> None: ...
 def permute(
     slots: NDArray[np.int64], out: NDArray[np.int64], n: int, a: int, b: int, keys: NDArray[np.uint32]
 ) -> None: ...

@@ -29,6 +29,15 @@ def crop_one(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint
     return out
 
 
+def factors(mean: Sequence[float], std: Sequence[float], width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(x / 255 - mean) / std as x * scale + shift, with factors for a row of `width` pixels: float32 [3 * width] each.
+
+    Loops over three channels are slow.
+    """
+    scale, shift = 1 / (255 * np.array(std)), -np.array(mean) / np.array(std)
+    return np.tile(scale, width).astype(np.float32), np.tile(shift, width).astype(np.float32)
+
+
 class Cropper:
     """Cuts windows of one size out of images of one size, mirrors and optionally normalises them.
 
@@ -49,9 +58,7 @@ class Cropper:
         self._scale: NDArray[np.float32] | None = None
         self._shift: NDArray[np.float32] | None = None
         if mean is not None and std is not None:
-            # (x / 255 - mean) / std as x * scale + shift, with factors for a whole row: loops over 3 channels are slow.
-            scale, shift = 1 / (255 * np.array(std)), -np.array(mean) / np.array(std)
-            self._scale, self._shift = (np.tile(v, output[1]).astype(np.float32) for v in (scale, shift))
+            self._scale, self._shift = factors(mean, std, output[1])
         self._thread = threading.local()
 
     def __call__(

@@ -15,6 +15,7 @@ from feedline.pipeline.engines.resize import resize
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.engines.workers import WorkerPool, in_order
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.resizer import make_resizer
 from feedline.pipeline.stores import HostStore
 
 
@@ -33,6 +34,10 @@ class TorchCpuEngine:
         normalise = () if spec.dtype == torch.uint8 else (spec.mean, spec.std)
         self._output_cropper = Cropper(spec.output, *normalise)
         self._window_cropper = Cropper(spec.window) if spec.window else None
+        # Windows that reach outside are cut with zeros around the image first.
+        kernel = spec.resize and spec.inside
+        self._resizer = make_resizer(spec.output) if kernel else None
+        self._output_resizer = make_resizer(spec.output, *normalise) if kernel else None
         # Batches that are copied rather than decoded: handing them from thread to thread takes a part of the time.
         self._quick = not store.encoded and not spec.resize and not spec.edits
         rows = spec.batch_size * spec.views
@@ -67,7 +72,9 @@ class TorchCpuEngine:
         return result if pixels is out else result.copy_(torch.from_numpy(pixels))
 
     def _make_batch(self, batch: PlanBatch, out: NDArray[Any]) -> None:
-        if self.spec.edits or self.spec.resize:
+        if self._output_resizer is not None and not self.spec.edits:
+            self.store.resize(batch, self._output_resizer, out)
+        elif self.spec.edits or self.spec.resize:
             self._make_blocks(batch, out)
         elif self.spec.whole_images and self.spec.dtype == torch.uint8 and self.spec.views == 1:
             self.store.gather(batch.ids, out)
@@ -86,8 +93,12 @@ class TorchCpuEngine:
 
     def _windows(self, batch: PlanBatch) -> torch.Tensor:
         """Windows, resized and mirrored: uint8 [V * B, height, width, 3]."""
-        if self._window_cropper is None:
+        if self._resizer is not None or self._window_cropper is None:
             out = torch.empty((batch.rows, *self.spec.output, 3), dtype=torch.uint8, device="cpu")
+        if self._resizer is not None:
+            self.store.resize(batch, self._resizer, out.numpy())
+            return out
+        if self._window_cropper is None:
             crop_each_into(self.store, batch, out)
             return out
         assert self.spec.window is not None

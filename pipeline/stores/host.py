@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.dataset import Dataset, Pack
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.resizer import Resizer
 
 
 class HostStore(ABC):
@@ -76,6 +77,22 @@ class HostStore(ABC):
             for start in range(0, batch.rows, len(batch)):  # each view
                 rows = slice(start + first, start + stop)
                 cropper(images, numbers, batch.window[rows], batch.flip[rows], out[rows])
+
+    def resize(self, batch: PlanBatch, resizer: Resizer, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        """Windows inside their images, through a resizer, into `out`: [V * B, height, width, 3].
+
+        Raises:
+            InputError: as `pixels`.
+        """
+        for first in range(0, len(batch), self.BLOCK):
+            stop = min(first + self.BLOCK, len(batch))
+            ids = batch.ids[first:stop]
+            images = self.pixels(ids) if self.size is None else self._decode_block(ids)
+            addresses = np.array([image.ctypes.data for image in images], dtype=np.uint64)
+            sizes = np.array([image.shape[:2] for image in images], dtype=np.int32)
+            for start in range(0, batch.rows, len(batch)):  # each view
+                rows = slice(start + first, start + stop)
+                resizer(addresses, sizes, batch.window[rows], batch.flip[rows], out[rows])
 
     def will_need(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> None:
         """Runs of neighbours, images firsts[i] to lasts[i], will be read soon."""

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from feedline.pipeline.cropper import Cropper, whole_image_copier
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.resizer import Resizer
 from feedline.pipeline.stores.host import HostStore
 
 
@@ -39,3 +40,12 @@ class RawStore(HostStore):
             return
         self._raw.files.check_lengths()
         cropper(self._array, batch.row_ids, batch.window, batch.flip, out)
+
+    def resize(self, batch: PlanBatch, resizer: Resizer, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        addresses, lengths = self._raw.addresses(batch.ids)
+        sizes = np.ascontiguousarray(self._raw.sizes(batch.ids), dtype=np.int32)
+        if (sizes.astype(np.int64).prod(axis=1) * 3 != lengths).any():
+            self._raw.pixels(batch.ids)  # says what is wrong
+        if batch.views > 1:
+            addresses, sizes = np.tile(addresses, batch.views), np.tile(sizes, (batch.views, 1))
+        resizer(addresses, sizes, batch.window, batch.flip, out)

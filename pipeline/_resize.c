@@ -1,0 +1,282 @@
+/* Resizing windows of images (pipeline/resizer.py), bilinear with antialiasing: torch's interpolate for uint8, to the bit.
+
+   As there (and in Pillow, from which it comes) a weighted sum of pixels in each row, rounded to bytes, and then one of
+   rows, with weights as whole numbers of 16 bits. Whole numbers give the same sums in any order.
+*/
+
+#include "_kernels.h"
+
+#include <math.h>
+
+/* The weights of one axis. */
+typedef struct {
+    Py_ssize_t taps;    /* the most that a pixel has */
+    int32_t *first;     /* [output], the first pixel of each sum */
+    int32_t *count;     /* [output], how many pixels it has */
+    int32_t *weights;   /* [output, taps] */
+    double *exact;      /* [output, taps], working memory */
+    int precision;      /* a weight of 1 is 1 << precision */
+    Py_ssize_t room;    /* taps for which there is memory */
+} Axis;
+
+static void free_axis(Axis *axis)
+{
+    free(axis->first);
+    free(axis->count);
+    free(axis->weights);
+    free(axis->exact);
+}
+
+/* Returns -1 if there is no memory. */
+static int make_room(Axis *axis, Py_ssize_t output, Py_ssize_t taps)
+{
+    if (!axis->first) {
+        axis->first = malloc(sizeof(int32_t) * (size_t)output);
+        axis->count = malloc(sizeof(int32_t) * (size_t)output);
+    }
+    if (taps > axis->room) {
+        free(axis->weights);
+        free(axis->exact);
+        axis->weights = malloc(sizeof(int32_t) * (size_t)(output * taps));
+        axis->exact = malloc(sizeof(double) * (size_t)(output * taps));
+        axis->room = axis->weights && axis->exact ? taps : 0;
+    }
+    axis->taps = taps;
+    return axis->first && axis->count && axis->room ? 0 : -1;
+}
+
+/* The weights for an axis of `input` pixels that becomes `output`. */
+static int weigh(Axis *axis, Py_ssize_t input, Py_ssize_t output)
+{
+    const double scale = (double)input / (double)output, support = scale >= 1 ? scale : 1;
+    const double inverse = scale >= 1 ? 1 / scale : 1;
+    const Py_ssize_t taps = (Py_ssize_t)ceil(support) * 2 + 1;
+    double largest = 0;
+
+    if (make_room(axis, output, taps))
+        return -1;
+    for (Py_ssize_t i = 0; i < output; i++) {
+        const double centre = scale * ((double)i + 0.5);
+        double *exact = axis->exact + i * taps, total = 0;
+        Py_ssize_t first = (Py_ssize_t)(centre - support + 0.5), last = (Py_ssize_t)(centre + support + 0.5);
+        first = first > 0 ? first : 0;
+        last = last < input ? last : input;
+        const Py_ssize_t count = last - first < taps ? last - first : taps;
+        for (Py_ssize_t j = 0; j < count; j++) {
+            const double distance = fabs(((double)(j + first) - centre + 0.5) * inverse);
+            exact[j] = distance < 1 ? 1 - distance : 0;
+            total += exact[j];
+        }
+        for (Py_ssize_t j = 0; j < count; j++) {
+            exact[j] = total != 0 ? exact[j] / total : exact[j];
+            largest = exact[j] > largest ? exact[j] : largest;
+        }
+        axis->first[i] = (int32_t)first;
+        axis->count[i] = (int32_t)count;
+    }
+    for (axis->precision = 0; axis->precision < 22; axis->precision++)
+        if ((int)(0.5 + largest * (double)(1 << (axis->precision + 1))) >= 1 << 15)
+            break;
+    for (Py_ssize_t i = 0; i < output; i++)
+        for (Py_ssize_t j = 0; j < axis->count[i]; j++)
+            axis->weights[i * taps + j] = (int32_t)(0.5 + axis->exact[i * taps + j] * (double)(1 << axis->precision));
+    return 0;
+}
+
+static inline uint8_t to_byte(int32_t sum, int precision)
+{
+    const int32_t level = sum >> precision;
+    return (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
+}
+
+/* A row of `input` pixels to `output` pixels, mirrored if asked for. Both have 4 bytes of slack. */
+#if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 9)
+typedef uint8_t Bytes __attribute__((vector_size(4)));
+typedef int32_t Sums __attribute__((vector_size(16)));
+
+WIDE static void squeeze_row(uint8_t *to, const uint8_t *from, const Axis *axis, Py_ssize_t output, int flip)
+{
+    const int32_t half = axis->precision ? 1 << (axis->precision - 1) : 0;
+    for (Py_ssize_t i = 0; i < output; i++) {
+        const uint8_t *pixel = from + 3 * axis->first[i];
+        const int32_t *weight = axis->weights + i * axis->taps;
+        uint8_t *target = to + 3 * (flip ? output - 1 - i : i);
+        Sums sum = {half, half, half, half};
+        for (int32_t j = 0; j < axis->count[i]; j++, pixel += 3) {
+            Bytes bytes;
+            memcpy(&bytes, pixel, 4);
+            sum += __builtin_convertvector(bytes, Sums) * weight[j];
+        }
+        for (int c = 0; c < 3; c++)
+            target[c] = to_byte(sum[c], axis->precision);
+    }
+}
+#else
+static void squeeze_row(uint8_t *to, const uint8_t *from, const Axis *axis, Py_ssize_t output, int flip)
+{
+    const int32_t half = axis->precision ? 1 << (axis->precision - 1) : 0;
+    for (Py_ssize_t i = 0; i < output; i++)
+        for (int c = 0; c < 3; c++) {
+            int32_t sum = half;
+            for (int32_t j = 0; j < axis->count[i]; j++)
+                sum += from[3 * (axis->first[i] + j) + c] * axis->weights[i * axis->taps + j];
+            to[3 * (flip ? output - 1 - i : i) + c] = to_byte(sum, axis->precision);
+        }
+}
+#endif
+
+/* Adds rows, `values` bytes each and `step` apart, by weight. */
+WIDE static void add_rows(uint8_t *restrict to, const uint8_t *restrict rows, Py_ssize_t step, const int32_t *weights,
+                          Py_ssize_t count, int precision, int32_t *restrict sums, Py_ssize_t values)
+{
+    const int32_t half = precision ? 1 << (precision - 1) : 0;
+    for (Py_ssize_t i = 0; i < values; i++)
+        sums[i] = half;
+    for (Py_ssize_t j = 0; j < count; j++, rows += step) {
+        const int32_t weight = weights[j];
+        for (Py_ssize_t i = 0; i < values; i++)
+            sums[i] += rows[i] * weight;
+    }
+    for (Py_ssize_t i = 0; i < values; i++)
+        to[i] = to_byte(sums[i], precision);
+}
+
+typedef struct {
+    const uint64_t *addresses; /* [count], of images in memory */
+    const int32_t *sizes;      /* [count, 2], or [1, 2] for all: height, width */
+    Py_ssize_t size_step;
+    const int32_t *windows; /* [count, 4]: y, x, height, width */
+    const uint8_t *flips;   /* [count] */
+    Py_ssize_t count, height, width;
+    const float *scale, *shift; /* [width * 3] each; NULL for uint8 output */
+    void *out;                  /* [count, height, width, 3] */
+} Work;
+
+/* Working memory for one window. */
+typedef struct {
+    Axis across, down;
+    uint8_t *row;      /* a row of the window, with slack */
+    uint8_t *squeezed; /* all rows of the window, of the output's width, with slack */
+    uint8_t *line;     /* a row of the output */
+    int32_t *sums;
+    Py_ssize_t rows, columns;
+} Desk;
+
+static int lay_out(Desk *desk, const Work *work, Py_ssize_t rows, Py_ssize_t columns)
+{
+    const size_t values = 3 * (size_t)work->width;
+    if (!desk->line) {
+        desk->line = malloc(values);
+        desk->sums = malloc(sizeof(int32_t) * values);
+    }
+    if (rows > desk->rows) {
+        free(desk->squeezed);
+        desk->squeezed = malloc((size_t)rows * values + 4);
+        desk->rows = desk->squeezed ? rows : 0;
+    }
+    if (columns > desk->columns) {
+        free(desk->row);
+        desk->row = malloc(3 * (size_t)columns + 4);
+        desk->columns = desk->row ? columns : 0;
+    }
+    return desk->line && desk->sums && desk->rows && desk->columns ? 0 : -1;
+}
+
+static int resize_one(const Work *work, Py_ssize_t number, Desk *desk)
+{
+    const int32_t *window = work->windows + 4 * number, *size = work->sizes + number * work->size_step;
+    const Py_ssize_t h = window[2], w = window[3], step = 3 * (Py_ssize_t)size[1], values = 3 * work->width;
+    const uint8_t *image = (const uint8_t *)(uintptr_t)work->addresses[number] + window[0] * step + 3 * window[1];
+    const size_t offset = (size_t)(number * work->height * values);
+
+    if (lay_out(desk, work, h, w) || weigh(&desk->across, w, work->width) || weigh(&desk->down, h, work->height))
+        return -1;
+    for (Py_ssize_t r = 0; r < h; r++) {
+        memcpy(desk->row, image + r * step, 3 * (size_t)w);
+        squeeze_row(desk->squeezed + r * values, desk->row, &desk->across, work->width, work->flips[number]);
+    }
+    for (Py_ssize_t r = 0; r < work->height; r++) {
+        uint8_t *line = work->scale ? desk->line : (uint8_t *)work->out + offset + (size_t)(r * values);
+        add_rows(line, desk->squeezed + desk->down.first[r] * values, values, desk->down.weights + r * desk->down.taps,
+                 desk->down.count[r], desk->down.precision, desk->sums, values);
+        if (work->scale)
+            normalise((float *)work->out + offset + r * values, line, work->scale, work->shift, values);
+    }
+    return 0;
+}
+
+static int run(const Work *work)
+{
+    Desk desk = {0};
+    int failed = 0;
+    for (Py_ssize_t i = 0; i < work->count && !failed; i++)
+        failed = resize_one(work, i, &desk);
+    free_axis(&desk.across);
+    free_axis(&desk.down);
+    free(desk.row);
+    free(desk.squeezed);
+    free(desk.line);
+    free(desk.sums);
+    return failed;
+}
+
+static int check(const Work *work, const Py_buffer *sizes, const Py_buffer *windows, const Py_buffer *flips,
+                 const Py_buffer *scale, const Py_buffer *shift, const Py_buffer *out)
+{
+    const Py_ssize_t count = work->count, bytes = work->scale ? (Py_ssize_t)sizeof(float) : 1;
+    const Py_ssize_t row = (Py_ssize_t)sizeof(float) * 3 * work->width;
+    if (work->height < 1 || work->width < 1 || work->height > 65536 || work->width > 65536 ||
+        (sizes->len != 8 * count && sizes->len != 8) || windows->len != 16 * count || flips->len != count ||
+        !scale->buf != !shift->buf || (work->scale && (scale->len != row || shift->len != row)) ||
+        out->len != count * work->height * work->width * 3 * bytes) {
+        PyErr_SetString(PyExc_ValueError, "resize: array lengths do not fit together");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const int32_t *w = work->windows + 4 * i, *size = work->sizes + i * work->size_step;
+        if (w[0] < 0 || w[1] < 0 || w[2] < 1 || w[3] < 1 || w[2] > size[0] - w[0] || w[3] > size[1] - w[1]) {
+            PyErr_Format(PyExc_ValueError, "resize: a window of %dx%d at %d, %d in an image of %dx%d", w[2], w[3], w[0],
+                         w[1], size[0], size[1]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyObject *resize(PyObject *self, PyObject *args)
+{
+    Py_buffer addresses = {0}, sizes = {0}, windows = {0}, flips = {0}, out = {0}, scale = {0}, shift = {0};
+    Work work = {0};
+    PyObject *result = NULL;
+    int failed;
+
+    if (!PyArg_ParseTuple(args, "y*y*y*y*w*(nn)z*z*", &addresses, &sizes, &windows, &flips, &out, &work.height, &work.width,
+                          &scale, &shift))
+        return NULL;
+    work.addresses = addresses.buf;
+    work.count = addresses.len / 8;
+    work.sizes = sizes.buf;
+    work.size_step = sizes.len == 8 ? 0 : 2;
+    work.windows = windows.buf;
+    work.flips = flips.buf;
+    work.scale = scale.buf;
+    work.shift = shift.buf;
+    work.out = out.buf;
+    if (check(&work, &sizes, &windows, &flips, &scale, &shift, &out) == 0) {
+        Py_BEGIN_ALLOW_THREADS
+        failed = run(&work);
+        Py_END_ALLOW_THREADS
+        if (failed)
+            PyErr_NoMemory();
+        else
+            result = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&addresses);
+    PyBuffer_Release(&sizes);
+    PyBuffer_Release(&windows);
+    PyBuffer_Release(&flips);
+    PyBuffer_Release(&out);
+    PyBuffer_Release(&scale);
+    PyBuffer_Release(&shift);
+    return result;
+}
