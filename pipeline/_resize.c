@@ -13,7 +13,8 @@ typedef struct {
     Py_ssize_t taps;    /* the most that a pixel has */
     int32_t *first;     /* [output], the first pixel of each sum */
     int32_t *count;     /* [output], how many pixels it has */
-    int32_t *weights;   /* [output, taps] */
+    int32_t *weights;   /* [output, taps]; 0 behind the last pixel of a sum */
+    int most;           /* the most pixels that a sum has */
     double *exact;      /* [output, taps], working memory */
     int precision;      /* a weight of 1 is 1 << precision */
     Py_ssize_t room;    /* taps for which there is memory */
@@ -53,6 +54,7 @@ static int weigh(Axis *axis, Py_ssize_t input, Py_ssize_t output)
     const Py_ssize_t taps = (Py_ssize_t)ceil(support) * 2 + 1;
     double largest = 0;
 
+    axis->most = 0;
     if (make_room(axis, output, taps))
         return -1;
     for (Py_ssize_t i = 0; i < output; i++) {
@@ -73,13 +75,16 @@ static int weigh(Axis *axis, Py_ssize_t input, Py_ssize_t output)
         }
         axis->first[i] = (int32_t)first;
         axis->count[i] = (int32_t)count;
+        axis->most = count > axis->most ? (int)count : axis->most;
     }
     for (axis->precision = 0; axis->precision < 22; axis->precision++)
         if ((int)(0.5 + largest * (double)(1 << (axis->precision + 1))) >= 1 << 15)
             break;
     for (Py_ssize_t i = 0; i < output; i++)
-        for (Py_ssize_t j = 0; j < axis->count[i]; j++)
-            axis->weights[i * taps + j] = (int32_t)(0.5 + axis->exact[i * taps + j] * (double)(1 << axis->precision));
+        for (Py_ssize_t j = 0; j < axis->most; j++) {
+            const double exact = j < axis->count[i] ? axis->exact[i * taps + j] : 0;
+            axis->weights[i * taps + j] = (int32_t)(0.5 + exact * (double)(1 << axis->precision));
+        }
     return 0;
 }
 
@@ -89,26 +94,52 @@ static inline uint8_t to_byte(int32_t sum, int precision)
     return (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
 }
 
-/* A row of `input` pixels to `output` pixels, mirrored if asked for. Both have 4 bytes of slack. */
+/* A row of `input` pixels to `output` pixels, mirrored if asked for. Both have bytes of slack, the input for `most` more
+   pixels. */
 #if defined(__GNUC__) && (defined(__clang__) || __GNUC__ >= 9)
 typedef uint8_t Bytes __attribute__((vector_size(4)));
 typedef int32_t Sums __attribute__((vector_size(16)));
 
-WIDE static void squeeze_row(uint8_t *to, const uint8_t *from, const Axis *axis, Py_ssize_t output, int flip)
+/* All sums with the same number of pixels: as many rounds for each, which the processor can predict. */
+static inline __attribute__((always_inline)) void squeeze(uint8_t *to, const uint8_t *from, const Axis *axis,
+                                                          Py_ssize_t output, int flip, int most)
 {
-    const int32_t half = axis->precision ? 1 << (axis->precision - 1) : 0;
-    for (Py_ssize_t i = 0; i < output; i++) {
+    const int precision = axis->precision;
+    const int32_t half = precision ? 1 << (precision - 1) : 0;
+    for (Py_ssize_t place = 0; place < output; place++, to += 3) {
+        const Py_ssize_t i = flip ? output - 1 - place : place;
         const uint8_t *pixel = from + 3 * axis->first[i];
         const int32_t *weight = axis->weights + i * axis->taps;
-        uint8_t *target = to + 3 * (flip ? output - 1 - i : i);
         Sums sum = {half, half, half, half};
-        for (int32_t j = 0; j < axis->count[i]; j++, pixel += 3) {
+        for (int j = 0; j < most; j++, pixel += 3) {
             Bytes bytes;
             memcpy(&bytes, pixel, 4);
             sum += __builtin_convertvector(bytes, Sums) * weight[j];
         }
-        for (int c = 0; c < 3; c++)
-            target[c] = to_byte(sum[c], axis->precision);
+        sum >>= precision; /* never negative, as no weight is */
+        sum |= sum > 255;
+        const Bytes done = __builtin_convertvector(sum & 255, Bytes);
+        memcpy(to, &done, 4); /* the next pixel overwrites the fourth byte */
+    }
+}
+
+WIDE static void squeeze_row(uint8_t *to, const uint8_t *from, const Axis *axis, Py_ssize_t output, int flip)
+{
+    switch (axis->most) {
+    case 1:
+        squeeze(to, from, axis, output, flip, 1);
+        break;
+    case 2:
+        squeeze(to, from, axis, output, flip, 2);
+        break;
+    case 3:
+        squeeze(to, from, axis, output, flip, 3);
+        break;
+    case 4:
+        squeeze(to, from, axis, output, flip, 4);
+        break;
+    default:
+        squeeze(to, from, axis, output, flip, axis->most);
     }
 }
 #else
@@ -176,7 +207,7 @@ static int lay_out(Desk *desk, const Work *work, Py_ssize_t rows, Py_ssize_t col
     }
     if (columns > desk->columns) {
         free(desk->row);
-        desk->row = malloc(3 * (size_t)columns + 4);
+        desk->row = calloc(3 * (size_t)columns + 4, 1);
         desk->columns = desk->row ? columns : 0;
     }
     return desk->line && desk->sums && desk->rows && desk->columns ? 0 : -1;
@@ -189,7 +220,8 @@ static int resize_one(const Work *work, Py_ssize_t number, Desk *desk)
     const uint8_t *image = (const uint8_t *)(uintptr_t)work->addresses[number] + window[0] * step + 3 * window[1];
     const size_t offset = (size_t)(number * work->height * values);
 
-    if (lay_out(desk, work, h, w) || weigh(&desk->across, w, work->width) || weigh(&desk->down, h, work->height))
+    if (weigh(&desk->across, w, work->width) || weigh(&desk->down, h, work->height) ||
+        lay_out(desk, work, h, w + desk->across.most))
         return -1;
     for (Py_ssize_t r = 0; r < h; r++) {
         memcpy(desk->row, image + r * step, 3 * (size_t)w);
