@@ -20,11 +20,29 @@ class _EncodedStore(HostStore):
     def __init__(self, dataset: Dataset, pack: Pack | None = None) -> None:
         super().__init__(dataset, pack)
         self._plain = dataset.plain
+        self._turbo = turbojpeg.functions()
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         return [self._decode(i, data) for i, data in zip(ids.tolist(), self.read(ids), strict=True)]
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        if self._turbo is None or not self._plain[ids].all():
+            self._gather_each(ids, out)
+            return
+        addresses, lengths, _kept = self._find(ids)
+        done = turbojpeg.decode_at(self._turbo, addresses, lengths, out)
+        while done < len(ids):  # what simplejpeg says of the image that failed is what counts
+            self._gather_each(ids[done : done + 1], out[done : done + 1])
+            done += 1
+            done += turbojpeg.decode_at(self._turbo, addresses[done:], lengths[done:], out[done:])
+
+    def _find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], object]:
+        """Where the bytes of images lie in memory, uint64 [B], how many they are, uint32 [B], and what keeps them."""
+        files = self.read(ids)
+        addresses = [data.__array_interface__["data"][0] for data in files]
+        return np.array(addresses, dtype=np.uint64), np.array(list(map(len, files)), dtype=np.uint32), files
+
+    def _gather_each(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         images = zip(ids.tolist(), self.read(ids), self._plain[ids].tolist(), out, strict=True)
         for image, data, plain, slot in images:
             try:
@@ -81,18 +99,9 @@ class JpegStore(_EncodedStore):
         pack = dataset.pack("jpeg")
         super().__init__(dataset, pack)
         self._encoded, self._addresses = pack.encoded, pack.addresses
-        self._turbo = turbojpeg.functions()
 
-    def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        if self._turbo is None or not self._plain[ids].all():
-            super().gather(ids, out)
-            return
-        addresses, lengths = self._addresses(ids)
-        done = turbojpeg.decode_at(self._turbo, addresses, lengths, out)
-        while done < len(ids):  # what simplejpeg says of the image that failed is what counts
-            super().gather(ids[done : done + 1], out[done : done + 1])
-            done += 1
-            done += turbojpeg.decode_at(self._turbo, addresses[done:], lengths[done:], out[done:])
+    def _find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], object]:
+        return *self._addresses(ids), None
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         return self._encoded(ids)

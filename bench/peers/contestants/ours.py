@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from bench.peers.job import Batches, Contestant, Job, Make, forever
+from feedline.pipeline.dataset import turbojpeg
 
 
 def _ours(store: Any, engine: Any) -> Make:
@@ -28,7 +29,9 @@ _READS = {"files": "files", "jpeg": "pack, the same JPEG", "raw": "pack, pixels"
 
 
 def _decoder(store: str, engine: str) -> str:
-    return "none" if store == "raw" else "DALI" if engine == "dali" else "simplejpeg (libjpeg-turbo)"
+    if store == "raw" or engine == "dali":
+        return "none" if store == "raw" else "DALI"
+    return "simplejpeg (libjpeg-turbo)" if turbojpeg.functions() is None else "libturbojpeg"
 
 
 CONTESTANTS = tuple(

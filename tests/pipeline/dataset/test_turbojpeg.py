@@ -12,7 +12,7 @@ from PIL import Image
 from feedline import Dataset, InputError
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import turbojpeg
-from feedline.pipeline.stores import JpegStore
+from feedline.pipeline.stores import FilesStore, JpegStore
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def library(needs_kernels: None) -> Any:
     return found
 
 
-def gathered(store: JpegStore, ids: list[int]) -> Any:
+def gathered(store: JpegStore | FilesStore, ids: list[int]) -> Any:
     out = np.zeros((len(ids), 64, 64, 3), dtype=np.uint8)
     store.gather(np.array(ids), out)
     return out
@@ -33,6 +33,11 @@ def test_pixels_are_those_of_pillow(library: Any, dataset: Dataset) -> None:
     ids = list(range(dataset.count))
     for image, pixels in zip(ids, gathered(JpegStore(dataset), ids), strict=True):
         assert (pixels == np.asarray(Image.open(dataset.root / dataset.path(image)).convert("RGB"))).all()
+
+
+def test_files_are_decoded_by_it_too(library: Any, dataset: Dataset) -> None:
+    ids = list(range(dataset.count))
+    assert (gathered(FilesStore(dataset), ids) == gathered(JpegStore(dataset), ids)).all()
 
 
 def test_the_same_without_it(library: Any, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
