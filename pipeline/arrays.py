@@ -82,4 +82,4 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"
-    return f"a {type(value).__name__}"
+    return f"a {type(value).__name__}" + (" of other things" if isinstance(value, (list, tuple)) else "")

@@ -74,6 +74,10 @@ def matched(name: str, hint: Any, value: Any, as_kind: Callable[[Any, Any], Any]
             return as_kind(kind, value)
         except (TypeError, ValueError, OverflowError):
             continue
+    if name == "image_size" and isinstance(value, (list, tuple)):
+        raise InputError(f"`{name}={','.join(map(str, value))}`: images are square: one side, as image_size=64")
+    if kinds == [Sequence[str]] and (isinstance(value, str) or value is None):
+        raise InputError(f"`{name}={value}`: must be a list of names, as {name}=['flip']")
     wanted = [*words, *(_NAMES[kind] for kind in kinds if kind is not type(None))]
     shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
     raise InputError(f"`{name}={shown}`: must be {' or '.join(wanted)}")

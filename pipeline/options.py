@@ -48,6 +48,10 @@ OF_DATALOADER = {
     "drop_last": "leave it out: train drops the incomplete last batch, val does not",
     "sampler": "say `subset`, `weights` or `shuffle`",
     "batch_sampler": "say `subset`, `weights` or `shuffle`",
+    "transforms": "say `augment`; normalising is done, with `mean` and `std`",
+    "normalize": "leave it out: images are normalised with `mean` and `std`, or not at all with dtype=torch.uint8",
+    "train": "say `part`: train or val",
+    "target_transform": "say `targets`: one row for each image id",
     "collate_fn": "say `transform`, which gets the finished batch",
     "prefetch_factor": "say `prefetch`: batches made ahead",
     "persistent_workers": "leave it out: threads are kept between epochs",
@@ -67,7 +71,7 @@ class LoaderOptions:
         part: `train` (augmented, shuffled) or `val`.
         classes: only the first N classes (all if None).
         fraction: only this share of the images of each class, for quick tries: the same images in every run.
-        subset: only these images of the part, by id; val keeps their order.
+        subset: only these images of the part, by id; val keeps their order, and may be images of train too, for folds.
         weights: for train: how likely each image is, one number for each image id of the dataset: an epoch draws as
             many images as the part has, with replacement. `balanced` makes all classes equally likely.
         targets: what the loader gives as labels: one row for each image id of the dataset, of any shape. Floating point
@@ -201,6 +205,12 @@ class LoaderOptions:
         )
         ok = self.transform is None or callable(self.transform)
         require(ok, "transform", self.transform, "a function of images and labels")
+        if self.transform is not None and not _takes(self.transform, 2 + self.with_ids):
+            arguments = "images, labels and ids" if self.with_ids else "images and labels"
+            raise InputError(
+                f"`transform`: is called with the {arguments} of a batch, which this function does not take; crops, "
+                "flips and colours are `augment`, normalising is done"
+            )
 
     @property
     def sizes(self) -> ImageSizes | None:
@@ -211,6 +221,17 @@ class LoaderOptions:
     def last_size(self) -> int | None:
         """The side at the end of a run; None for the images' own."""
         return None if self.sizes is None else self.sizes.last
+
+
+def _takes(function: Callable[..., Any], arguments: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as can be known."""
+    try:
+        inspect.signature(function).bind(*range(arguments))
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not say
+        return True
+    return True
 
 
 def require(ok: bool, name: str, value: object, wanted: str) -> None:

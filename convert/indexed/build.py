@@ -125,6 +125,7 @@ def from_dataset(
         with contextlib.closing(results):
             converted = collect(options, results, target)
         _check_parts(converted, parts)
+        _warn_of_left_out(converted)
         infos = _move_to_classes(converted, labels, target)
         origin = {"dataset": identity["source"], "parts": identity["parts"]}
         write(options, About(options.out.resolve().name, origin, identity, infos), converted, target)
@@ -191,6 +192,18 @@ def _check_parts(converted: Converted, parts: Mapping[str, Part]) -> None:
         if part not in converted.parts:
             name, reason = next(pair for pair in converted.left_out if pair[0].startswith(f"{opened.reader.name}["))
             raise InputError(f"`dataset`: none of the {opened.count} items of {part} can be used; {name} {reason}")
+
+
+def _warn_of_left_out(converted: Converted) -> None:
+    """Says which items the dataset folder has not: image ids then count the others."""
+    if left_out := converted.left_out:
+        name, reason = left_out[0]
+        logger.warning(
+            "%d items are left out, so image ids are not the dataset's indices: %s %s; doctor.json lists all",
+            len(left_out),
+            name,
+            reason,
+        )
 
 
 def _move_to_classes(converted: Converted, labels: Labels, target: Path) -> list[ClassInfo]:

@@ -43,7 +43,7 @@ class Dataset:
                 "torch dataset with feedline.convert.from_dataset"
             )
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - a program may change its folder; links stay links
-        about = Description.read(self.root)
+        about = Description.read(Path(root))
         self.name, self.fingerprint, self.image_size = about.name, about.fingerprint, about.image_size
         self.classes, self.count = about.classes, about.count
         self.mean, self.std = about.mean, about.std
@@ -83,8 +83,10 @@ class Dataset:
         """The path of an image, relative to the dataset folder.
 
         Raises:
-            InputError: if the index holds none, or one that leads out of the folder.
+            InputError: if there is no such image, or the index holds no path in the folder for it.
         """
+        if not 0 <= image < self.count:
+            raise InputError(f"image {image}: {self.root} has the ids 0 to {self.count - 1}")
         return self._paths[image]
 
     def ids(self, split: str, part: str, classes: int | None = None) -> NDArray[np.int64]:

@@ -89,7 +89,14 @@ def _read_meta(root: Path) -> dict[str, Any]:
     build = f"build it with: {command_line('convert')} --out {root}"
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
+    except NotADirectoryError as error:
+        raise InputError(f"{root}: is a file; name the folder that {command_line('convert')} wrote") from error
     except FileNotFoundError as error:
+        if root.is_dir() and any(root.iterdir()):
+            how = f"{command_line('convert')} --source {root} --out {root.parent / 'data' / root.name}"
+            raise InputError(
+                f"no dataset at {root} (there is no dataset.json); if it holds images, convert them once: {how}"
+            ) from error
         raise InputError(f"no dataset at {root} (there is no dataset.json); {build}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({first_line(error)}); {build} --force") from error

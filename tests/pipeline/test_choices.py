@@ -142,6 +142,16 @@ def test_a_subset_is_all_that_is_seen(dataset: Dataset) -> None:
     assert ids_of(val) == val_ids[[5, 2, 9]].tolist()
 
 
+def test_the_held_out_fold_is_evaluated_as_val_is(dataset: Dataset) -> None:
+    part = make_loader(dataset).dataset.ids
+    held = part[::5]
+    val = make_loader(dataset, part="val", subset=held, with_ids=True)
+    assert ids_of(val) == held.tolist()
+    assert not val.plan.shuffle
+    with pytest.raises(InputError, match="is not in part train"):
+        make_loader(dataset, subset=make_loader(dataset, part="val").dataset.ids[:9])
+
+
 def test_a_fraction_is_of_each_class_and_grows(dataset: Dataset) -> None:
     smaller: set[int] = set()
     for fraction, each in ((0.001, 1), (0.25, 6), (0.5, 12), (1.0, 24)):
@@ -239,6 +249,9 @@ def test_a_transform_makes_the_batch(dataset: Dataset, engine: Any) -> None:
         ({"views": 2, "part": "val"}, "views=2: must be 1 for val"),
         ({"fraction": 0}, "fraction=0.0: must be above 0"),
         ({"fraction": 1.5}, "fraction=1.5: must be above 0"),
+        ({"transform": lambda image: image}, "transform: is called with the images and labels of a batch"),
+        ({"transform": lambda x, y: (x, y), "with_ids": True}, "is called with the images, labels and ids of a batch"),
+        ({"target_transform": int}, "target_transform: say targets"),
         ({"transform": "flip"}, "transform=flip: must be a function"),
         ({"with_ids": 1}, "with_ids=1: must be True or False"),
     ],

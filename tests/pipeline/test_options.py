@@ -102,7 +102,7 @@ def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes
         ({"batch_size": "8"}, "`batch_size=8`: must be a whole number"),
         ({"batch_size": True}, "`batch_size=True`: must be a whole number"),
         ({"threads": 1.5}, "`threads=1.5`: must be a whole number"),
-        ({"image_size": (32, 32)}, "`image_size=32,32`: must be a whole number"),
+        ({"image_size": (32, 32)}, "`image_size=32,32`: images are square: one side, as image_size=64"),
         ({"crop_fraction": "0.5"}, "`crop_fraction=0.5`: must be a number"),
         ({"decode": "foo"}, "`decode=foo`: must be cpu or mixed"),
         ({"mean": 0.5}, "`mean=0.5`: must be a list of numbers"),
