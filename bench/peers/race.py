@@ -95,6 +95,7 @@ class Running:
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
         self.entry.rounds.append(self.read_answer())
+        settle(psutil.Process(self.process.pid))
 
     def stop(self) -> None:
         assert self.process.stdin is not None
@@ -133,6 +134,36 @@ def _check(contestant: Contestant, job: Job) -> Agreement:
     if not answer:
         return Agreement(problem=f"the comparison failed with exit status {process.returncode}; see {log}")
     return Agreement(**json.loads(answer))
+
+
+def settle(process: psutil.Process, *, still: float = 0.1, share: float = 0.05, most: float = 5.0) -> None:
+    """Waits until a process and those that it started no longer work, so that they do not slow down who comes next.
+
+    Worker processes fill their queues after a round.
+
+    Args:
+        process: of a contestant whose round is over.
+        still: seconds for which it is watched.
+        share: of a core that is no work.
+        most: seconds after which it is left as it is.
+    """
+    until = time.monotonic() + most
+    before = _cpu_seconds(process)
+    while time.monotonic() < until:
+        time.sleep(still)
+        now = _cpu_seconds(process)
+        if now - before <= share * still:
+            return
+        before = now
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    total = 0.0
+    for each in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

@@ -1,11 +1,13 @@
 """Loaders side by side: who does not do the same work is found out, and every row says its conditions."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from bench.peers.agreement import Agreement, compare
 from bench.peers.contestants import CONTESTANTS, FILES
 from bench.peers.job import WORKS, Contestant, Job
 from bench.peers.promises import PROMISES, ratios
-from bench.peers.race import Entry
+from bench.peers.race import Entry, settle
 from bench.peers.reference import Reference
 from bench.peers.report import report
 from feedline import Dataset
@@ -215,3 +217,17 @@ def test_pixels_are_compared_before_the_race(
     assert all(r["conditions"]["order"] == "every image once" for r in results)
     assert all(r["agreement"]["images"] == 192 for r in results), "two epochs of 96 train images"
     assert "| **ours raw torch** | pack, pixels | none | 1 threads |" in capsys.readouterr().out
+
+
+def test_the_next_contestant_waits_until_the_last_is_still() -> None:
+    work = "import time\nuntil = time.process_time() + 0.6\nwhile time.process_time() < until: pass\ntime.sleep(60)\n"
+    process = psutil.Popen([sys.executable, "-c", work])
+    try:
+        while not process.cpu_times().user:
+            pass
+        settle(process, still=0.2, most=60)
+        times = process.cpu_times()
+        assert times.user + times.system >= 0.6
+    finally:
+        process.kill()
+        process.wait()
