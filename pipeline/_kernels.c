@@ -171,13 +171,8 @@ static PyObject *crop(PyObject *self, PyObject *args)
         else
             result = Py_NewRef(Py_None);
     }
-    PyBuffer_Release(&images);
-    PyBuffer_Release(&ids);
-    PyBuffer_Release(&windows);
-    PyBuffer_Release(&flips);
-    PyBuffer_Release(&out);
-    PyBuffer_Release(&scale);
-    PyBuffer_Release(&shift);
+    Py_buffer *const given[] = {&images, &ids, &windows, &flips, &out, &scale, &shift};
+    release(given, sizeof(given) / sizeof(*given));
     return result;
 }
 
@@ -302,9 +297,8 @@ static PyObject *permute(PyObject *self, PyObject *args)
         Py_END_ALLOW_THREADS
         result = Py_NewRef(Py_None);
     }
-    PyBuffer_Release(&slots);
-    PyBuffer_Release(&keys);
-    PyBuffer_Release(&out);
+    Py_buffer *const given[] = {&slots, &keys, &out};
+    release(given, sizeof(given) / sizeof(*given));
     return result;
 }
 
@@ -366,9 +360,8 @@ static PyObject *decode(PyObject *self, PyObject *args)
         Py_END_ALLOW_THREADS
         result = PyLong_FromSsize_t(done);
     }
-    PyBuffer_Release(&addresses);
-    PyBuffer_Release(&lengths);
-    PyBuffer_Release(&out);
+    Py_buffer *const given[] = {&addresses, &lengths, &out};
+    release(given, sizeof(given) / sizeof(*given));
     return result;
 }
 

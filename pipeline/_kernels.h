@@ -26,6 +26,13 @@
 void normalise(float *restrict to, const uint8_t *restrict from, const float *restrict scale,
                const float *restrict shift, Py_ssize_t values);
 
+/* Lets go of what a call was given. */
+static inline void release(Py_buffer *const *buffers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        PyBuffer_Release(buffers[i]);
+}
+
 PyObject *resize(PyObject *self, PyObject *args);
 
 #endif

@@ -303,12 +303,7 @@ PyObject *resize(PyObject *self, PyObject *args)
         else
             result = Py_NewRef(Py_None);
     }
-    PyBuffer_Release(&addresses);
-    PyBuffer_Release(&sizes);
-    PyBuffer_Release(&windows);
-    PyBuffer_Release(&flips);
-    PyBuffer_Release(&out);
-    PyBuffer_Release(&scale);
-    PyBuffer_Release(&shift);
+    Py_buffer *const given[] = {&addresses, &sizes, &windows, &flips, &out, &scale, &shift};
+    release(given, sizeof(given) / sizeof(*given));
     return result;
 }

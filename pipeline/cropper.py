@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,11 +29,16 @@ def crop_one(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint
     return out
 
 
-def factors(mean: Sequence[float], std: Sequence[float], width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+Factors: TypeAlias = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
+
+
+def factors(mean: Sequence[float] | None, std: Sequence[float] | None, width: int) -> Factors:
     """(x / 255 - mean) / std as x * scale + shift, with factors for a row of `width` pixels: float32 [3 * width] each.
 
-    Loops over three channels are slow.
+    Loops over three channels are slow. Without mean and std, for pixels that stay uint8, both are None.
     """
+    if mean is None or std is None:
+        return None, None
     scale, shift = 1 / (255 * np.array(std)), -np.array(mean) / np.array(std)
     return np.tile(scale, width).astype(np.float32), np.tile(shift, width).astype(np.float32)
 
@@ -55,10 +60,7 @@ class Cropper:
         self, output: tuple[int, int], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
         self._output = output
-        self._scale: NDArray[np.float32] | None = None
-        self._shift: NDArray[np.float32] | None = None
-        if mean is not None and std is not None:
-            self._scale, self._shift = factors(mean, std, output[1])
+        self._scale, self._shift = factors(mean, std, output[1])
         self._thread = threading.local()
 
     def __call__(

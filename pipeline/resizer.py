@@ -25,10 +25,7 @@ class Resizer:
         self, output: tuple[int, int], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
         self._output = output
-        self._scale: NDArray[np.float32] | None = None
-        self._shift: NDArray[np.float32] | None = None
-        if mean is not None and std is not None:
-            self._scale, self._shift = factors(mean, std, output[1])
+        self._scale, self._shift = factors(mean, std, output[1])
 
     def __call__(
         self,
