@@ -4,12 +4,32 @@ import atexit
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Generator
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 Item = TypeVar("Item")
 
 _ENDED = "this loop over the loader was ended: by another loop (one runs at a time), close() or load_state_dict()"
+
+
+_EXITING = threading.Event()
+_DAEMONS: "WeakSet[threading.Thread]" = WeakSet()  # threads of the user that loop and that nobody waits for
+
+
+def _end_daemons(seconds: float = 2.0) -> None:
+    """Ends loops in daemon threads before the interpreter does: inside torch that aborts the process.
+
+    Called after the workers' end, because it is registered before. A thread that goes on with something else is left.
+    """
+    _EXITING.set()
+    until = time.monotonic() + seconds
+    for thread in list(_DAEMONS):
+        thread.join(max(until - time.monotonic(), 0))
+
+
+atexit.register(_end_daemons)
 
 
 class Direct(Generic[Item]):
@@ -17,8 +37,12 @@ class Direct(Generic[Item]):
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
         self._items, self._closed = items, False
+        if threading.current_thread().daemon:
+            _DAEMONS.add(threading.current_thread())
 
     def take(self) -> Item:
+        if _EXITING.is_set():
+            raise RuntimeError(_ENDED)
         try:
             item = next(self._items)
         except StopIteration as error:

@@ -6,7 +6,6 @@ import itertools
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -212,8 +211,7 @@ def test_a_program_ends_while_a_daemon_thread_loops(dataset: Dataset, store: str
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=root, timeout=120, check=False, stderr=subprocess.DEVNULL
     )
-    # It does not hang. Python 3.13 and older may abort a daemon thread that is inside torch at that moment.
-    assert ended.returncode in (0, -signal.SIGABRT)
+    assert ended.returncode == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)
