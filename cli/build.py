@@ -4,13 +4,13 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from feedline.cli.request import Network
-from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
@@ -44,9 +44,7 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def make_loader(
-    config: Config, dataset: Dataset, part: Literal["train", "val"], device: torch.device, ranks: Ranks = ALONE
-) -> Loader:
+def make_loader(config: Config, dataset: Dataset, part: PartName, device: torch.device, ranks: Ranks = ALONE) -> Loader:
     """Builds the loader of one part of the split. The ranks of a machine share its cores."""
     half = device.type == "cuda" and config.run.amp  # autocast rounds further; until then half the bytes
     options = dataclasses.replace(
@@ -85,8 +83,9 @@ def build_network(network: Network, classes: int, options: Mapping[str, Any]) ->
 def print_loader(loader: Loader, config: Config) -> None:
     """Prints what a loader feeds, and how."""
     precision = Precision.choose(config.run, loader.device).name
+    part = "test" if loader.part == "test" else loader.split
     print(
-        f"{loader.folder.name} {loader.split}, {loader.images:,} images, {_sizes(loader)}, batches of "
+        f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader)}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
         f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
         flush=True,
@@ -95,7 +94,7 @@ def print_loader(loader: Loader, config: Config) -> None:
 
 def _sizes(loader: Loader) -> str:
     """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`, and that of evaluation if it differs."""
-    if loader.part == "val":
+    if loader.part != "train":
         return shown(loader.eval_output)
     sizes = loader.options.sizes
     last = loader.output(0) if sizes is None else (sizes.last, sizes.last)

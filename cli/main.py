@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--checkpoint", metavar="FILE", help="eval: the checkpoint (default: best.pt of the latest run on this dataset)"
     )
+    p.add_argument(
+        "--part", choices=("val", "test"), default="val", help="eval: the part to evaluate on (default: val)"
+    )
     p.add_argument("--start-lr", type=float, help="lrfind: the first learning rate (default: --end-lr / 100,000)")
     p.add_argument(
         "--end-lr", type=float, help="lrfind: the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"
@@ -42,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-OPTIONS = ("recipe", "out", "resume", "checkpoint", "start_lr", "end_lr", "rounds", "seconds")
+OPTIONS = ("recipe", "out", "resume", "checkpoint", "part", "start_lr", "end_lr", "rounds", "seconds")
 
 
 def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> int:

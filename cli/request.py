@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -28,7 +28,7 @@ class Request:
         command: the whole command, for the files that a mode writes.
         network: builds the model.
         ranks: the processes that run this command.
-        recipe, out, resume, checkpoint, start_lr, end_lr, rounds, seconds: the flags of these names.
+        recipe, out, resume, checkpoint, part, start_lr, end_lr, rounds, seconds: the flags of these names.
     """
 
     mode: str
@@ -40,6 +40,7 @@ class Request:
     out: str | None = None
     resume: str | None = None
     checkpoint: str | None = None
+    part: Literal["val", "test"] = "val"
     start_lr: float | None = None
     end_lr: float | None = None
     rounds: int = 5

@@ -14,7 +14,7 @@ from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
 from feedline.convert.sources import open_source
-from feedline.pipeline.dataset import PARTS, ClassInfo, Dataset, Split, write_index, write_meta
+from feedline.pipeline.dataset import ClassInfo, Dataset, Split, write_columns, write_index, write_meta
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
 
@@ -90,6 +90,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     """
     all_splits = _split(options, converted)
     write_index(target, converted.records, all_splits)
+    write_columns(target, converted.columns)
     report = doctor.examine(converted.records, converted.digests, converted.gray, converted.left_out, all_splits)
     write_json(target / "doctor.json", report)
     mean, std = mean_std(converted.histogram)
@@ -104,18 +105,19 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
         std=std,
         source=about.origin,
         build=about.identity,
-        splits={split.name: {part: len(getattr(split, part)) for part in PARTS} for split in all_splits},
+        splits={split.name: {part: len(ids) for part, ids in split.parts.items()} for split in all_splits},
         packs=converted.packs,
         findings=doctor.count(report),
+        **({"columns": list(converted.columns)} if converted.columns else {}),
         classes=about.classes,
     )
 
 
 def _split(options: Options, converted: Converted) -> list[Split]:
     labels = [record.label for record in converted.records]
-    stratified = splits.stratified(labels, converted.digests, val_fraction=options.val_fraction, seed=options.seed)
-    official = splits.official(converted.parts)
-    return [official, stratified] if official else [stratified]
+    return splits.divided(
+        converted.parts, labels, converted.digests, val_fraction=options.val_fraction, seed=options.seed
+    )
 
 
 def _convert_images(options: Options, listing: Listing, target: Path) -> Converted:
@@ -126,6 +128,7 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> Convert
         folder.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_run_jobs(options, listing, target)) as results:
         converted = collect(options, results, target, listing.left_out)
+    converted.ignored = listing.ignored
     if not converted.records:
         raise InputError(f"`source={options.source}`: none of its {len(listing.items)} images decodes")
     return converted

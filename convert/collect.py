@@ -14,19 +14,26 @@ from feedline.convert.images import ImageResult, JobResult
 from feedline.convert.layouts import Item
 from feedline.convert.mean_std import VALUES
 from feedline.convert.options import Options
-from feedline.pipeline.dataset import PackWriter, Record
+from feedline.pipeline.dataset import PackWriter, PartName, Record
 from feedline.pipeline.errors import InputError
 
 
 @dataclass
 class Converted:
-    """What is known of the images after reading them: one entry per image and list, in id order."""
+    """What is known of the images after reading them: one entry per image and list, in id order.
+
+    Attributes:
+        columns: {column of the source's table: a text for each image}.
+        ignored: (name, reason) of files that are no images.
+    """
 
     records: list[Record] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     gray: list[bool] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
+    parts: list[PartName] = field(default_factory=list)
+    columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(VALUES, dtype=np.int64))
     packs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -36,6 +43,8 @@ class Converted:
         self.digests.append(image.digest)
         self.gray.append(image.gray)
         self.parts.append(item.part)
+        for name, text in item.columns.items():
+            self.columns.setdefault(name, []).append(text)
 
 
 def collect(

@@ -25,10 +25,10 @@ def examine(
         splits: of the dataset.
 
     Returns:
-        `left_out` (path, reason), `gray` (paths), `duplicates` (paths, labels, and the splits that have them on both
-        sides), ready for JSON.
+        `left_out` (path, reason), `gray` (paths), `duplicates` (paths, labels, and the splits that have them in more
+        than one part), ready for JSON.
     """
-    val_ids = {split.name: set(split.val.tolist()) for split in splits}
+    part_of = {split.name: {i: part for part, ids in split.parts.items() for i in ids.tolist()} for split in splits}
     return {
         "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
         "gray": [record.path for record, is_gray in zip(records, gray, strict=True) if is_gray],
@@ -36,7 +36,7 @@ def examine(
             {
                 "paths": [records[i].path for i in group],
                 "labels": [records[i].label for i in group],
-                "crosses": [name for name, val in val_ids.items() if len({i in val for i in group}) > 1],
+                "crosses": [name for name, part in part_of.items() if len({part[i] for i in group}) > 1],
             }
             for group in group_identical(digests)
             if len(group) > 1

@@ -21,5 +21,5 @@ def fingerprint(
     for record, digest in zip(records, digests, strict=True):
         total.update(f"{record.path}\n{record.label} ".encode() + digest)
     for split in splits:
-        total.update(split.name.encode() + split.train.tobytes() + b"|" + split.val.tobytes())
+        total.update(split.name.encode() + b"|".join(ids.tobytes() for ids in split.parts.values()))
     return total.hexdigest()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.convert.duplicates import group_identical
-from feedline.pipeline.dataset import PARTS, Split
+from feedline.pipeline.dataset import PARTS, PartName, Split
 from feedline.pipeline.errors import InputError
 
 
@@ -18,14 +18,36 @@ def fraction_name(val_fraction: float) -> str:
     return f"{100 - val:g}-{val:g}"
 
 
-def official(parts: Sequence[str]) -> Split | None:
+def official(parts: Sequence[PartName]) -> Split | None:
     """The source's split, or None if the source has no val images.
 
     Args:
-        parts: of each image, `train` or `val`.
+        parts: of each image.
     """
     ids = {part: np.array([i for i, p in enumerate(parts) if p == part], dtype=np.int64) for part in PARTS}
     return Split("official", **ids) if len(ids["val"]) else None
+
+
+def divided(
+    parts: Sequence[PartName], labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int
+) -> list[Split]:
+    """All splits: the source's, if it has val images, and the stratified one.
+
+    Test images, where the source has some, are those of both.
+
+    Args:
+        parts: of each image.
+        labels, digests, val_fraction, seed: see `stratified`.
+
+    Raises:
+        InputError: as `stratified`.
+    """
+    ours = np.array([i for i, part in enumerate(parts) if part != "test"], dtype=np.int64)
+    test = np.array([i for i, part in enumerate(parts) if part == "test"], dtype=np.int64)
+    drawn = stratified([labels[i] for i in ours], [digests[i] for i in ours], val_fraction=val_fraction, seed=seed)
+    split = Split(drawn.name, ours[drawn.train], ours[drawn.val], test)
+    own = official(parts)
+    return [own, split] if own else [split]
 
 
 def stratified(labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int) -> Split:

@@ -20,7 +20,10 @@ def print_table(dataset: Dataset, seconds: float) -> None:
     rows = [
         ("dataset", str(dataset.root)),
         ("images", f"{dataset.count:,} ({_image_size(dataset)}), {len(dataset.classes)} classes"),
-        *((f"split {name}", f"{n['train']:,} train, {n['val']:,} val") for name, n in dataset.splits.items()),
+        *(
+            (f"split {name}", ", ".join(f"{count:,} {part}" for part, count in n.items()))
+            for name, n in dataset.splits.items()
+        ),
         *((f"pack {kind}", _pack(about)) for kind, about in dataset.packs.items()),
         ("mean / std", f"{_numbers(dataset.mean)} / {_numbers(dataset.std)}"),
         *_findings(dataset.meta["findings"], report["left_out"]),

@@ -59,6 +59,13 @@ def as_weights(name: str, value: Any) -> NDArray[np.float64]:
     return array
 
 
+def named_columns(value: Any) -> tuple[str, ...]:
+    """The columns of a dataset that `targets` names; none if it is an array."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, (list, tuple)) and value and isinstance(value[0], str) else ()
+
+
 def as_targets(name: str, value: Any) -> NDArray[Any]:
     """Targets, one row an image: numbers as float32 (float64 if that is torch's default) or int64, or booleans.
 

@@ -15,7 +15,7 @@ from feedline.pipeline.engines.choose import choose_engine, make_engine
 from feedline.pipeline.engines.types import Engine, EngineBatches
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
-from feedline.pipeline.part import Part, choose_ids, choose_weights, require_rows
+from feedline.pipeline.part import Part, choose_ids, choose_targets, choose_weights
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
 from feedline.pipeline.plan.certificate import certify
 from feedline.pipeline.position import Position, restored, saved, stream
@@ -75,8 +75,7 @@ class Loader:
         self.store_name = resolve_store(options.store, folder, self.device)
         self.engine_name = choose_engine(self.device) if options.engine == "auto" else options.engine
         ids = choose_ids(folder, options)
-        if options.targets is not None:
-            require_rows("targets", options.targets, folder)
+        targets = choose_targets(folder, options)
         self.images, self.classes = len(ids), options.classes or len(folder.classes)
         self.dataset = Part(folder, ids, self.classes)
         self._store = open_store(self.store_name, folder, self.device)
@@ -93,7 +92,7 @@ class Loader:
             rank=options.rank,
             world_size=options.world_size,
         )
-        self._rest = Rest(folder.labels, options.targets, options.with_ids, self.device)
+        self._rest = Rest(folder.labels, targets, options.with_ids, self.device)
         self._engine: Engine | None = None
         self._equip(self.output(0))
         self._next = Position()  # where the next loop starts
@@ -167,7 +166,7 @@ class Loader:
     def output(self, epoch: int) -> Size:
         """(height, width) in pixels of the batches of an epoch."""
         sizes = self.options.sizes
-        if self.part == "val":
+        if self.part != "train":
             return self.eval_output
         return self._own_size if sizes is None else (sizes.at(epoch), sizes.at(epoch))
 

@@ -12,10 +12,10 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias
 
 import torch
 
-from feedline.pipeline.arrays import ArrayOption, as_ids, as_targets, as_weights
+from feedline.pipeline.arrays import ArrayOption, as_ids, as_targets, as_weights, named_columns
 from feedline.pipeline.augment import canonical
 from feedline.pipeline.augment.old_keys import OLD_KEYS
-from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.engines.types import EngineName
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.image_sizes import LARGEST, SMALLEST, ImageSizes
@@ -50,7 +50,7 @@ OF_DATALOADER = {
     "batch_sampler": "say `subset`, `weights` or `shuffle`",
     "transforms": "say `augment`; normalising is done, with `mean` and `std`",
     "normalize": "leave it out: images are normalised with `mean` and `std`, or not at all with dtype=torch.uint8",
-    "train": "say `part`: train or val",
+    "train": "say `part`: train, val or test",
     "target_transform": "say `targets`: one row for each image id",
     "collate_fn": "say `transform`, which gets the finished batch",
     "prefetch_factor": "say `prefetch`: batches made ahead",
@@ -68,13 +68,14 @@ class LoaderOptions:
 
     Attributes:
         split: e.g. `70-30` or `official`.
-        part: `train` (augmented, shuffled) or `val`.
+        part: `train` (augmented, shuffled), `val`, or `test` where the source has one.
         classes: only the first N classes (all if None).
         fraction: only this share of the images of each class, for quick tries: the same images in every run.
         subset: only these images of the part, by id; val keeps their order, and may be images of train too, for folds.
         weights: for train: how likely each image is, one number for each image id of the dataset: an epoch draws as
             many images as the part has, with replacement. `balanced` makes all classes equally likely.
-        targets: what the loader gives as labels: one row for each image id of the dataset, of any shape. Floating point
+        targets: what the loader gives as labels: one row for each image id of the dataset, of any shape; or the name
+            of a column of the source's table (`loader.folder.columns`), or names for rows [columns]. Floating point
             comes as float32 (float64 if that is torch's default), whole numbers as int64, booleans as they are.
         with_ids: batches are `(images, labels, ids)`; ids are int64 [B].
         views: for train: windows of each image, decoded once; with more than one `images` are [views, B, 3, height,
@@ -110,12 +111,12 @@ class LoaderOptions:
     """
 
     split: str = key("70-30", "the split: 70-30 or official")
-    part: Literal["train", "val"] = "train"
+    part: PartName = "train"
     classes: int | None = key(None, "use only the first N classes, for quick tries")
     fraction: float = key(1.0, "use only this share of the images of each class, for quick tries")
     subset: ArrayOption | None = array()
     weights: ArrayOption | Literal["balanced"] | None = array()
-    targets: ArrayOption | None = array()
+    targets: ArrayOption | str | Sequence[str] | None = array()
     with_ids: bool = False
     views: int = 1
     transform: Callable[..., Any] | None = dataclasses.field(default=None, compare=False)
@@ -163,7 +164,9 @@ class LoaderOptions:
                 self._set(name, checked(name, hint, getattr(self, name)))  # before anybody sees it
         for name, convert in ARRAYS.items():
             value = getattr(self, name)
-            if value is not None and not (name == "weights" and isinstance(value, str)):
+            if value is None or (name == "weights" and isinstance(value, str)):
+                continue
+            if not (name == "targets" and named_columns(value)):
                 self._set(name, convert(name, value))
         self._check_data()
         for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from feedline.pipeline.arrays import as_targets, named_columns
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.dataset.description import REBUILD
@@ -85,7 +86,7 @@ def choose_ids(folder: Dataset, options: LoaderOptions) -> NDArray[np.int64]:
     if subset is None:
         return ids
     # To evaluate on images that were held out of training is no crime; to train on val's would be.
-    more = folder.ids(options.split, "train", options.classes) if options.part == "val" else ids[:0]
+    more = folder.ids(options.split, "train", options.classes) if options.part != "train" else ids[:0]
     strangers = subset[~(np.isin(subset, ids) | np.isin(subset, more))]
     if len(strangers):
         of = f"part {options.part} of split {options.split}"
@@ -121,6 +122,33 @@ def choose_weights(folder: Dataset, ids: NDArray[np.int64], options: LoaderOptio
     if not weights.sum() > 0:
         raise InputError("`weights`: no image of this part has a weight above 0")
     return weights
+
+
+def choose_targets(folder: Dataset, options: LoaderOptions) -> Any:
+    """What a loader gives instead of labels, one row for each image id; None for the labels.
+
+    Raises:
+        InputError: if `targets` does not fit the dataset, or names a column that it lacks or that holds text.
+    """
+    if options.targets is None:
+        return None
+    names = named_columns(options.targets)
+    if not names:
+        require_rows("targets", options.targets, folder)
+        return options.targets
+    if missing := [name for name in names if name not in folder.columns]:
+        raise InputError(
+            f"`targets`: must be an array, tensor or list of numbers, or columns of the dataset; {folder.root} has "
+            f"{', '.join(folder.columns) or 'none'}, and no {missing[0]!r}"
+        )
+    columns = [folder.column(name) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.dtype.kind == "U":
+            raise InputError(
+                f"`targets`: the column {name!r} of {folder.root} holds text, as {str(column[0])!r}; turn "
+                "`loader.folder.column(name)` into numbers, and give the array"
+            )
+    return as_targets("targets", columns[0] if isinstance(options.targets, str) else np.stack(columns, axis=1))
 
 
 def require_rows(name: str, array: Any, folder: Dataset) -> None:

@@ -43,7 +43,7 @@ def run(request: Request) -> int:
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
     with memory_errors(config, ranks):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
-        loader = make_loader(config, dataset, "val", device, ranks)
+        loader = make_loader(config, dataset, request.part, device, ranks)
         print_loader(loader, config)
         resized = loader.output(0) != tuple(snapshot.image_size)
         if resized:
@@ -104,6 +104,7 @@ def _report(out: Path, config: Config, loader: Loader, path: Path, evaluation: E
     result = {
         "checkpoint": str(path),
         "split": config.loader.split,
+        "part": loader.part,
         "images": evaluation.images,
         "image_size": list(loader.output(0)),
         "top1": round(evaluation.top1, 4),

@@ -30,7 +30,7 @@ from feedline.convert.indexed.labels import Labels, declared_names
 from feedline.convert.indexed.parts import Part, bytes_needed, digest, open_parts
 from feedline.convert.layouts import Item
 from feedline.convert.options import Options
-from feedline.pipeline.dataset import PACK_KINDS, ClassInfo, Dataset
+from feedline.pipeline.dataset import PACK_KINDS, ClassInfo, Dataset, PartName
 from feedline.pipeline.errors import InputError, first_line
 
 logger = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ def from_dataset(
     Ints without names must be 0, 1, 2, ...; texts without names are sorted. A class may be empty.
 
     Args:
-        dataset: has a length, and gives (image, target) or a dict for an index. Or a dict of two such datasets, train
-            and val: then there is a split `official` too.
+        dataset: has a length, and gives (image, target) or a dict for an index. Or a dict of such datasets, train
+            and val: then there is a split `official` too; `test` is a part that training never sees.
         out: the dataset folder. If it holds this dataset already, nothing is done.
         image, label: columns of the image and the target, where items are dicts (or longer than a pair: positions).
         classes: class names in label order, or {target: name} in label order.
@@ -143,7 +143,7 @@ def _declared(part: Part) -> list[str] | None:
     return declared_names(part.reader.dataset, None if columns is None else columns[1])
 
 
-def _identity(options: Options, parts: Mapping[str, Part], labels: Labels) -> dict[str, Any]:
+def _identity(options: Options, parts: Mapping[PartName, Part], labels: Labels) -> dict[str, Any]:
     """What the dataset depends on. The whole content is not read for this: a sample stands for it."""
     return {
         **options.identity(),
@@ -156,7 +156,7 @@ def _identity(options: Options, parts: Mapping[str, Part], labels: Labels) -> di
 
 def _run(
     options: Options,
-    parts: Mapping[str, Part],
+    parts: Mapping[PartName, Part],
     labels: Labels,
     target: Path,
     *,
@@ -187,7 +187,7 @@ def _numbered(done: ConvertedChunk, labels: Labels) -> list[Item]:
     ]
 
 
-def _check_parts(converted: Converted, parts: Mapping[str, Part]) -> None:
+def _check_parts(converted: Converted, parts: Mapping[PartName, Part]) -> None:
     for part, opened in parts.items():
         if part not in converted.parts:
             name, reason = next(pair for pair in converted.left_out if pair[0].startswith(f"{opened.reader.name}["))

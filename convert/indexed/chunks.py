@@ -10,6 +10,7 @@ from feedline.convert.indexed.pixels import as_file
 from feedline.convert.indexed.rows import Reader, Row, Target
 from feedline.convert.layouts import Item
 from feedline.convert.trees import Contents, Damaged
+from feedline.pipeline.dataset import PartName
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import first_line
 
@@ -34,14 +35,14 @@ class Chunk:
     """Consecutive items of a part.
 
     Attributes:
-        part: `train` or `val`.
+        part: `train`, `val` or `test`.
         name: what errors call the dataset.
         start, stop: the range of indices.
         rows: the items; None if the worker is to read them.
     """
 
     setup: Setup
-    part: str
+    part: PartName
     name: str
     start: int
     stop: int
@@ -86,7 +87,7 @@ class MemoryTree:
         return data
 
 
-def read_chunks(readers: Mapping[str, Reader], setup: Setup) -> Iterator[Chunk]:
+def read_chunks(readers: Mapping[PartName, Reader], setup: Setup) -> Iterator[Chunk]:
     """Reads all parts here, chunk by chunk, a chunk no larger than `MAX_BYTES` by more than one image."""
     for part, reader in readers.items():
         start, size = 0, 0
@@ -101,7 +102,7 @@ def read_chunks(readers: Mapping[str, Reader], setup: Setup) -> Iterator[Chunk]:
             yield Chunk(setup, part, reader.name, start, start + len(rows), rows)
 
 
-def unread_chunks(readers: Mapping[str, Reader], setup: Setup) -> Iterator[Chunk]:
+def unread_chunks(readers: Mapping[PartName, Reader], setup: Setup) -> Iterator[Chunk]:
     """Divides all parts into chunks that the workers read."""
     for part, reader in readers.items():
         count = len(reader.dataset)
@@ -118,7 +119,7 @@ def convert_chunk(chunk: Chunk) -> ConvertedChunk:
     """
     rows = chunk.rows
     if rows is None:
-        readers: Mapping[str, Reader] = pool.shared()
+        readers: Mapping[PartName, Reader] = pool.shared()
         rows = [readers[chunk.part].read(index) for index in range(chunk.start, chunk.stop)]
     items: list[Item] = []
     files: dict[str, bytes | Damaged] = {}

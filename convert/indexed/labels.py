@@ -111,7 +111,7 @@ class Labels:
         """
         if self.names is not None:
             return class_infos(self.names), {label: label for label in range(len(self.names))}
-        if only := sorted((t for t, parts in self._parts.items() if parts == {"val"}), key=str):
+        if only := sorted((t for t, parts in self._parts.items() if "train" not in parts), key=str):
             raise InputError(f"`dataset`: val has the target {only[0]!r}, which train lacks")
         ordered: list[Any] = sorted(self._numbers)  # all ints, or all texts
         if isinstance(ordered[0], int) and ordered != list(range(len(ordered))):

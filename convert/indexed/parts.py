@@ -13,7 +13,7 @@ from PIL import Image
 from feedline.convert.indexed.pixels import as_file
 from feedline.convert.indexed.rows import Reader, Row, find_columns
 from feedline.convert.space import BLOCK, INDEX, packed_pixels
-from feedline.pipeline.dataset import PARTS
+from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
@@ -30,8 +30,8 @@ class Part:
     sample: list[Row]
 
 
-def open_parts(dataset: Any, image: Any, label: Any) -> dict[str, Part]:
-    """Opens a dataset, or a dict of train and val.
+def open_parts(dataset: Any, image: Any, label: Any) -> dict[PartName, Part]:
+    """Opens a dataset, or a dict of parts.
 
     Args:
         dataset: see `from_dataset`.
@@ -51,12 +51,12 @@ def open_parts(dataset: Any, image: Any, label: Any) -> dict[str, Part]:
     if "train" not in dataset or not set(dataset) <= set(PARTS):
         raise InputError(
             f"`dataset`: has the parts {', '.join(map(str, dataset)) or 'none'}; choose what to train and to evaluate "
-            'on, and give {"train": ..., "val": ...}'
+            'on, and give {"train": ..., "val": ...}, and {"test": ...} if there is one'
         )
     return {part: _open(part, part, dataset[part], image, label) for part in PARTS if part in dataset}
 
 
-def digest(parts: Mapping[str, Part]) -> str:
+def digest(parts: Mapping[PartName, Part]) -> str:
     """A digest of all samples: other images or targets give another one."""
     total = hashlib.blake2b(digest_size=8)
     for part in parts.values():
@@ -67,7 +67,7 @@ def digest(parts: Mapping[str, Part]) -> str:
     return total.hexdigest()
 
 
-def bytes_needed(parts: Mapping[str, Part], packs: tuple[str, ...], max_size: int | None) -> int:
+def bytes_needed(parts: Mapping[PartName, Part], packs: tuple[str, ...], max_size: int | None) -> int:
     """Bytes that the dataset folder will take, estimated from the samples."""
     total = 0
     for part in parts.values():
@@ -88,7 +88,7 @@ def _sizes(row: Row, max_size: int | None) -> tuple[int, int] | None:
     return len(data), packed_pixels(height, width, max_size)
 
 
-def _open(part: str, name: str, dataset: Any, image: Any, label: Any) -> Part:
+def _open(part: PartName, name: str, dataset: Any, image: Any, label: Any) -> Part:
     count = _count(name, dataset)
     indices = sorted({i * (count - 1) // (SAMPLED - 1) for i in range(SAMPLED)})
     columns = find_columns(dataset, _first_item(dataset, indices), image, label)

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from feedline.convert.trees import Tree
-from feedline.pipeline.dataset import ClassInfo
+from feedline.pipeline.dataset import ClassInfo, PartName
 
 # What torchvision's ImageFolder accepts as an image.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
@@ -23,18 +23,20 @@ class Item:
     Attributes:
         name: its name in the tree.
         path: its path in the dataset folder, `<part>/<class>/<file>`.
-        part: `train` or `val`, as the source has it.
+        part: `train`, `val` or `test`, as the source has it.
         label: index into the listing's classes.
         size: bytes, as the tree lists it.
         made: the file was made from pixels, so its bytes depend on the version of Pillow; its pixels identify it.
+        columns: {column: text} of the other columns of the source's table; every item has the same ones.
     """
 
     name: str
     path: str
-    part: str
+    part: PartName
     label: int
     size: int
     made: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ class Labels:
         classes: in label order.
         items: the images, in any order.
         left_out: (name, reason) of every image that has no part or class.
+        ignored: (name, reason) of every other file that is not taken.
     """
 
     classes: list[ClassInfo]
     items: list[Item]
     left_out: list[tuple[str, str]]
+    ignored: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,9 @@ class Listing:
         tree: gives the bytes.
         origin: where the source came from, with a checksum if there is one.
         classes: in label order (sorted by folder).
-        items: sorted by path, train before val.
+        items: sorted by path, train before val before test.
         left_out: (name, reason) of every file that looks like an image and is not used.
+        ignored: (name, reason) of every other file that is not taken.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Listing:
     classes: list[ClassInfo]
     items: list[Item]
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
 
 
 def is_image(name: str) -> bool:

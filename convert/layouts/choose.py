@@ -5,6 +5,7 @@ from typing import Any
 
 from feedline.convert.layouts import MACOS_FOLDER, Listing, image_folder, tiny_imagenet
 from feedline.convert.trees import Tree
+from feedline.pipeline.dataset import PARTS
 from feedline.pipeline.errors import InputError
 
 
@@ -26,9 +27,10 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
         labels = tiny_imagenet.read(tree, files)
     else:
         labels = image_folder.read(tree, files, folders, source=str(next(iter(origin.values()))))
-    items = sorted(labels.items, key=lambda item: (item.part == "val", item.path))
+    items = sorted(labels.items, key=lambda item: (PARTS.index(item.part), item.path))
     _check_paths([item.path for item in items])
-    return Listing(name, tree, origin, labels.classes, items, sorted([*labels.left_out, *tree.contents.left_out]))
+    left_out = sorted([*labels.left_out, *tree.contents.left_out])
+    return Listing(name, tree, origin, labels.classes, items, left_out, sorted(labels.ignored))
 
 
 def _common_folder(names: Iterable[str]) -> str:

@@ -4,11 +4,11 @@ from collections import defaultdict
 
 from feedline.convert.layouts import MACOS_FOLDER, Item, Labels, Names, is_image
 from feedline.convert.trees import Tree
-from feedline.pipeline.dataset import ClassInfo
+from feedline.pipeline.dataset import ClassInfo, PartName
 from feedline.pipeline.errors import InputError
 
 # {part: {class folder: [(path in the dataset, name in the tree)]}}
-Images = dict[str, dict[str, list[tuple[str, str]]]]
+Images = dict[PartName, dict[str, list[tuple[str, str]]]]
 
 
 def read(tree: Tree, files: Names, folders: Names, *, source: str) -> Labels:
@@ -23,7 +23,8 @@ def read(tree: Tree, files: Names, folders: Names, *, source: str) -> Labels:
     Raises:
         InputError: if there are fewer than two classes, or val has a class that train lacks.
     """
-    parts = {part: {n: files[n] for n in files if n.startswith(f"{part}/")} for part in ("train", "val")}
+    names: tuple[PartName, ...] = ("train", "val")
+    parts = {part: {n: files[n] for n in files if n.startswith(f"{part}/")} for part in names}
     if not any(name.count("/") > 1 for name in parts["train"]):
         parts = {"train": {f"train/{name}": full for name, full in files.items()}}
         folders = {f"train/{name}": full for name, full in folders.items()}
@@ -38,7 +39,7 @@ def read(tree: Tree, files: Names, folders: Names, *, source: str) -> Labels:
     return Labels(classes, items, stray + _empty_folders(images, folders))
 
 
-def _images(parts: dict[str, dict[str, str]]) -> tuple[Images, list[tuple[str, str]]]:
+def _images(parts: dict[PartName, dict[str, str]]) -> tuple[Images, list[tuple[str, str]]]:
     images: Images = {part: defaultdict(list) for part in parts}
     left_out = []
     for part, names in parts.items():
@@ -67,9 +68,11 @@ def _classes(images: Images, source: str) -> list[ClassInfo]:
 
 def _empty_folders(images: Images, folders: Names) -> list[tuple[str, str]]:
     left_out = []
-    for path, name in folders.items():
-        part, _, folder = path.partition("/")
-        is_class_folder = part in images and folder and "/" not in folder and folder != MACOS_FOLDER
-        if is_class_folder and folder not in images[part]:
-            left_out.append((f"{name}/", "a class folder without images"))
+    for part, classes in images.items():
+        inside = {path.removeprefix(f"{part}/"): name for path, name in folders.items() if path.startswith(f"{part}/")}
+        left_out += [
+            (f"{name}/", "a class folder without images")
+            for folder, name in inside.items()
+            if "/" not in folder and folder != MACOS_FOLDER and folder not in classes
+        ]
     return left_out

@@ -13,14 +13,15 @@ the row. ::
     index/plain.npy                 bool [N], JPEG that needs no inspection (decode.py)
     index/paths.npy, paths.bin      int64 [N + 1] offsets into the UTF-8 bytes of all paths
     index/<split>-<part>.npy        int64 ids, in the order of the file list
+    index/column-<i>.npy            int64, float64 or text [N]: the i-th further column of the source's table
     packs/<kind>/index.npy          PACK_INDEX [N]
     packs/<kind>/00000.bin, ...     the data, at most 4 GiB a file
 """
 
 from feedline.pipeline.dataset.dataset import Dataset
-from feedline.pipeline.dataset.description import PARTS, ClassInfo, write_meta
+from feedline.pipeline.dataset.description import PARTS, ClassInfo, PartName, write_meta
 from feedline.pipeline.dataset.pack import PACK_KINDS, Pack
-from feedline.pipeline.dataset.writer import PackWriter, Record, Split, write_index
+from feedline.pipeline.dataset.writer import PackWriter, Record, Split, write_columns, write_index
 
 __all__ = [
     "PACK_KINDS",
@@ -29,8 +30,10 @@ __all__ = [
     "Dataset",
     "Pack",
     "PackWriter",
+    "PartName",
     "Record",
     "Split",
+    "write_columns",
     "write_index",
     "write_meta",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
-from feedline.pipeline.dataset.index import PathIndex, check_range, load_array
+from feedline.pipeline.dataset.index import PathIndex, check_range, load_array, load_column
 from feedline.pipeline.dataset.pack import Pack
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
@@ -28,7 +28,8 @@ class Dataset:
         classes: in label order.
         mean, std: measured over the train images, per channel RGB, in 0..1.
         count: images in all.
-        splits: {split: {part: images}}.
+        splits: {split: {part: images}}; all have train and val, and test where the source has one.
+        columns: names of the further columns of the source's table, see `column`.
         packs: {kind: {"bytes": ..., "files": ..., "image_size": [height, width] or None}}.
         meta: everything in dataset.json.
 
@@ -48,6 +49,7 @@ class Dataset:
         self.classes, self.count = about.classes, about.count
         self.mean, self.std = about.mean, about.std
         self.splits, self.packs, self.meta = about.splits, about.packs, about.meta
+        self.columns = list(map(str, about.meta.get("columns", ())))
         self._pack_sizes = about.pack_sizes
 
     def __repr__(self) -> str:
@@ -94,19 +96,21 @@ class Dataset:
 
         Args:
             split: a key of `splits`.
-            part: `train` or `val`.
+            part: `train`, `val` or `test`.
             classes: keep only the first N classes (all if None).
 
         Returns:
             int64 [n]; memory-mapped when nothing was left out.
 
         Raises:
-            InputError: if there is no such split, or there are fewer classes.
+            InputError: if there is no such split or part, or there are fewer classes.
         """
         if split not in self.splits:
             raise InputError(f"`split={split}`: {self.root} has the splits {', '.join(self.splits)}")
         if part not in PARTS:
-            raise InputError(f"`part={part}`: choose train or val")
+            raise InputError(f"`part={part}`: choose {', '.join(PARTS)}")
+        if part not in self.splits[split]:
+            raise InputError(f"`part={part}`: {self.root} has no {part} images; its source has no folder {part}/")
         path = self.root / f"index/{split}-{part}.npy"
         ids = check_range(path, load_array(path, np.dtype("<i8"), self.splits[split][part]), 0, self.count)
         if classes is None:
@@ -114,6 +118,20 @@ class Dataset:
         if not 1 <= classes <= len(self.classes):
             raise InputError(f"`classes={classes}`: {self.root} has {len(self.classes)} classes")
         return ids[self.labels[ids] < classes]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A further column of the source's table, one value for each image id.
+
+        Returns:
+            int64, float64 or text [count]; an empty field is nan, or empty text.
+
+        Raises:
+            InputError: if there is no such column.
+        """
+        if name not in self.columns:
+            known = f"has the columns {', '.join(self.columns)}" if self.columns else "has no columns"
+            raise InputError(f"column {name!r}: {self.root} {known}; they come from a table in the source")
+        return load_column(self.root / "index", self.columns.index(name), self.count)
 
     def pack(self, kind: str) -> Pack:
         """Opens a pack.

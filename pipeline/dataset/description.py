@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.files import write_json
@@ -12,7 +12,8 @@ from feedline.program import command_line
 
 FORMAT = "feedline-dataset"
 VERSION = 2
-PARTS: tuple[Literal["train", "val"], ...] = ("train", "val")
+PartName: TypeAlias = Literal["train", "val", "test"]
+PARTS: tuple[PartName, ...] = ("train", "val", "test")  # the last only where the source has one
 MAX_SIDE = 1 << 16  # pixels
 REBUILD = "build the dataset again with --force"  # ends the line of every error about a damaged folder
 
@@ -65,7 +66,7 @@ class Description:
                 mean=tuple(float(v) for v in meta["mean"]),
                 std=tuple(float(v) for v in meta["std"]),
                 count=int(meta["count"]),
-                splits={str(s): {p: int(n[p]) for p in PARTS} for s, n in meta["splits"].items()},
+                splits={str(s): _parts(n) for s, n in meta["splits"].items()},
                 packs=packs,
                 pack_sizes={kind: _size(about["image_size"]) for kind, about in packs.items()},
                 meta=meta,
@@ -105,6 +106,11 @@ def _read_meta(root: Path) -> dict[str, Any]:
     if meta.get("version") != VERSION:
         raise InputError(f"{path}: format version {meta.get('version')}, this program reads {VERSION}; {build} --force")
     return meta
+
+
+def _parts(counts: Any) -> dict[str, int]:
+    """Images of each part of a split, from dataset.json; `test` may be absent."""
+    return {part: int(counts[part]) for part in PARTS if part != "test" or part in counts}
 
 
 def _size(value: Any) -> tuple[int, int] | None:

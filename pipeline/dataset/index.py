@@ -93,3 +93,19 @@ class PathIndex:
         if not path or path[0] == "/" or "\0" in path or (".." in path and ".." in path.split("/")):
             raise InputError(f"{self._file}: image {image} lies at {path!r}, out of the folder; {REBUILD}")
         return path
+
+
+def load_column(folder: Path, number: int, rows: int) -> NDArray[Any]:
+    """Reads a further column of the source's table: int64, float64 or text [rows].
+
+    Raises:
+        InputError: if the file is missing or is something else.
+    """
+    path = folder / f"column-{number}.npy"
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises whatever the bytes lead to
+        raise InputError(f"{path}: cannot read this column ({first_line(error)}); {REBUILD}") from error
+    if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "ifU":
+        raise InputError(f"{path}: not a column of {rows} values; {REBUILD}")
+    return array

@@ -1,8 +1,10 @@
 """Writes packs, index and file lists, in id order."""
 
+import re
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,11 +19,17 @@ PACK_FILE_BYTES = 1 << 32  # the raw pack of Tiny ImageNet, 1.3 GiB, stays in on
 
 @dataclass(frozen=True)
 class Split:
-    """A named pair of lists of image ids; each int64, in file list order."""
+    """Named lists of image ids; each int64, in file list order."""
 
     name: str
     train: NDArray[np.int64]
     val: NDArray[np.int64]
+    test: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @property
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """The lists by part; `test` only if it has images."""
+        return {part: ids for part in PARTS if len(ids := getattr(self, part)) or part != "test"}
 
 
 class Record(NamedTuple):
@@ -122,9 +130,33 @@ def write_index(root: Path, records: Iterable[Record], splits: Iterable[Split]) 
     np.save(folder / "paths.npy", np.cumsum([0, *map(len, paths)], dtype=np.int64))
     (folder / "paths.bin").write_bytes(b"".join(paths))
     for split in splits:
-        for part in PARTS:
-            ids: NDArray[np.int64] = getattr(split, part)
+        for part, ids in split.parts.items():
             np.save(folder / f"{split.name}-{part}.npy", ids.astype(np.int64))
             target = root / "lists" / split.name / f"{part}.txt"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(b"".join(b"%b %d\n" % (paths[i], labels[i]) for i in ids.tolist()))
+
+
+def write_columns(root: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    """Writes the further columns of a source's table, as `Dataset.column` reads them.
+
+    A column of whole numbers becomes int64, one of numbers and empty fields float64, any other text.
+
+    Args:
+        root: the dataset folder, with its index.
+        columns: {name: a text for each image id}.
+    """
+    for number, texts in enumerate(columns.values()):
+        np.save(root / f"index/column-{number}.npy", _typed(texts))
+
+
+def _typed(texts: Sequence[str]) -> NDArray[Any]:
+    """Numbers, if all texts are some: whole ones, or floats where a field is empty."""
+    filled = [text.strip() for text in texts if text.strip()]
+    if filled and not any(re.match(r"[+-]?0\d", text) for text in filled):  # 007 is a name
+        with suppress(ValueError, OverflowError):
+            if len(filled) == len(texts):
+                return np.array([int(text) for text in filled], dtype=np.int64)
+        with suppress(ValueError):
+            return np.array([float(text) if text.strip() else np.nan for text in texts], dtype=np.float64)
+    return np.array(texts, dtype=np.str_)

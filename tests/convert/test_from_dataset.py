@@ -492,7 +492,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "path": (Path("photos"), {}, "`dataset=photos`: is a path; convert a folder or a zip with "),
     "empty": ([], {}, "`dataset`: the list is empty"),
     "empty val": ({"train": Pairs(), "val": []}, {}, "`val`: the list is empty"),
-    "parts": ({"train": Pairs(), "test": Pairs()}, {}, "`dataset`: has the parts train, test; choose what to train"),
+    "parts": ({"train": Pairs(), "dev": Pairs()}, {}, "`dataset`: has the parts train, dev; choose what to train"),
     "no train": ({"val": Pairs()}, {}, "`dataset`: has the parts val; choose"),
     "no parts": ({}, {}, "`dataset`: has the parts none; choose"),
     "triple": ([(pixels(0), 0, 1)], {}, "dataset[0]: is a tuple of 3, not a pair of an image and a target; name what"),

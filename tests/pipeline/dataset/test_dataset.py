@@ -57,7 +57,8 @@ def test_ids_of_the_first_classes(dataset: Dataset) -> None:
     ("split", "part", "classes", "message"),
     [
         ("60-40", "train", None, "`split=60-40`: .* has the splits official, 70-30"),
-        ("official", "test", None, "`part=test`: choose train or val"),
+        ("official", "dev", None, "`part=dev`: choose train, val, test"),
+        ("official", "test", None, "`part=test`: .* has no test images"),
         ("official", "val", 0, "`classes=0`: .* has 4 classes"),
         ("official", "val", 5, "`classes=5`: .* has 4 classes"),
     ],
