@@ -17,6 +17,7 @@ from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.options import Options
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
+from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
 
@@ -62,11 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 2 if something outside the code went wrong, 128 + signal if interrupted.
     """
-    args = parser().parse_args(argv)
-    try:
-        return _run(_options(args), force=args.force)
-    except FeedlineError as error:
-        return _fail(as_flags(error), 2)
+    with safe_output():
+        args = parser().parse_args(argv)
+        try:
+            return _run(_options(args), force=args.force)
+        except FeedlineError as error:
+            return _fail(as_flags(error), 2)
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -101,7 +103,7 @@ def _run(options: Options, *, force: bool) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"{short_name('convert')}: {message}", file=sys.stderr)
+    print(f"{short_name('convert')}: {one_line(message)}", file=sys.stderr)
     return status
 
 

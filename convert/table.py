@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from feedline.output import one_line
 from feedline.pipeline.dataset import Dataset
 
 LEFT_OUT_SHOWN = 3  # images that are named; doctor.json names all
@@ -51,7 +52,9 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _findings(counts: dict[str, Any], left_out: list[dict[str, str]]) -> list[tuple[str, str]]:
-    named = "".join(f"\n    {entry['path']}: {entry['reason']}" for entry in left_out[:LEFT_OUT_SHOWN])
+    named = "".join(
+        f"\n    {one_line(entry['path'])}: {one_line(entry['reason'])}" for entry in left_out[:LEFT_OUT_SHOWN]
+    )
     across = "".join(f", {n:,} across {name}" for name, n in counts["crossing_groups"].items())
     return [
         ("left out", f"{counts['left_out']:,}{named}"),

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from feedline import __version__
+from feedline.output import safe_output
 
 COMMANDS = {
     "convert": "write a dataset folder: download, check, split, pack",
@@ -30,6 +31,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `feedline COMMAND ...`. Only the command that is run is imported: --version needs no torch."""
     words = sys.argv[1:] if argv is None else list(argv)
+    with safe_output():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     command = parser().parse_args(words[:1]).command
     if command == "convert":
         from feedline.convert.build import main as convert

@@ -3,7 +3,7 @@
 import re
 
 # An argument stands alone: what users put into a message, a path say, may hold backticks too.
-_ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))")
+_ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))", re.DOTALL)
 
 
 class FeedlineError(Exception):

@@ -1,0 +1,101 @@
+"""What the commands print reaches the terminal safely, and a command does not end because nobody reads it."""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+# What a terminal obeys instead of showing it: control characters (escape sequences begin with U+001B or U+009B), line
+# separators, and those that turn the direction of what follows. Names of classes and files may hold any of them.
+_CONTROL = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_UNSAFE_IN_LINE = re.compile(f"[{_CONTROL}]")
+_UNSAFE = re.compile(f"(?![\t\n\r])[{_CONTROL}]")
+
+
+def one_line(text: object) -> str:
+    """Text that stays on its line, whatever it holds: control characters, also line ends, are shown as `\\x1b`."""
+    return _UNSAFE_IN_LINE.sub(_as_code, str(text))
+
+
+def _as_code(match: "re.Match[str]") -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+@contextlib.contextmanager
+def safe_output() -> Iterator[None]:
+    """Until the block ends, printing raises no error and sends no escape sequence.
+
+    Output goes nowhere if nobody reads it (`| head -1`) or the stream was closed before the start (`>&-`). What else
+    goes wrong with it is said at the end, if stderr still works. Characters that the stream's encoding lacks are
+    written as `\\xef`. Blocks may be nested.
+    """
+    _open_closed_descriptors()
+    before = sys.stdin, sys.stdout, sys.stderr
+    out, err = (_Output(stream or _nowhere()) for stream in before[1:])
+    sys.stdin = before[0] or open(os.devnull)  # noqa: SIM115, PTH123
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        yield
+    finally:
+        out.flush()
+        if out.problem:
+            err.write(f"the output could not be written ({out.problem})\n")
+        err.flush()
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+class _Output:
+    """A text stream whose `write` and `flush` raise no OSError; else as the stream.
+
+    Attributes:
+        problem: why something was lost; empty if nothing was, or if nobody reads the stream.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.problem = stream, ""
+
+    def write(self, text: str) -> int:
+        shown = _UNSAFE.sub(_as_code, text)
+        if not shown.isascii():
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+        with self._losing():
+            self._stream.write(shown)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        with self._losing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Turns the stream to nowhere after an error: else Python tries again at its end, and exits with 120."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self.problem = error.strerror or str(error)
+            with contextlib.suppress(OSError), _nowhere() as nowhere:  # a stream may have no descriptor
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+
+
+def _open_closed_descriptors() -> None:
+    """Opens /dev/null in place of 0, 1 and 2 where closed: else the next file that is opened takes their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
