@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from feedline.cli.request import Network
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
@@ -52,7 +52,7 @@ def make_loader(config: Config, dataset: Dataset, part: PartName, device: torch.
         part=part,
         device=device,
         seed=config.run.seed,
-        threads=config.loader.threads or max((os.cpu_count() or 1) // ranks.local_size, 1),
+        threads=config.loader.threads or max(available_cores() // ranks.local_size, 1),
         dtype=torch.float16 if half else torch.float32,
         rank=ranks.rank,
         world_size=ranks.world_size,

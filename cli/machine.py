@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from feedline.pipeline.cores import available_cores
 from feedline.training.config import RunConfig
 from feedline.training.heap import keep_freed_memory
 from feedline.training.ranks import Ranks
@@ -26,8 +27,11 @@ except ImportError:  # Windows
 
 def set_up_host(run: RunConfig, device: torch.device) -> None:
     """Sets the number of threads in which torch computes, and the heap of a CPU run; before any loader or model."""
+    cores = available_cores()  # torch knows of no control group's quota
     if run.torch_threads is not None:
         torch.set_num_threads(run.torch_threads)
+    elif torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
     if device.type == "cpu":
         keep_freed_memory()
 

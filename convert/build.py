@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from feedline.convert.options import Options
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.output import one_line, safe_output
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
 
@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
         "--val-fraction", type=float, default=0.3, help="share of val in the stratified split (default: 0.3)"
     )
     p.add_argument("--seed", type=int, default=0, help="seed of the stratified split (default: 0)")
-    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    cores = available_cores()
+    p.add_argument("--workers", type=int, default=cores, help=f"processes (default: one per core, here {cores})")
     p.add_argument(
         "--max-size",
         type=int,

@@ -87,7 +87,7 @@ class LoaderOptions:
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
         device: where batches go, e.g. `cuda` or `cpu`.
         decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
-        threads: worker threads on the host (all cores if None).
+        threads: worker threads on the host (one per core that this process may use if None).
         prefetch: batches made ahead.
         image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies); or for
             train sides by epoch, as `24@0,32@4`, of which val takes the last.

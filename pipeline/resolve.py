@@ -1,11 +1,10 @@
 """What the options of a loader come to: device, augmentations, the settings of the engine."""
 
-import os
-
 import torch
 
 from feedline.pipeline.augment import Augmentations, Center, resolve_training
 from feedline.pipeline.augment.types import Size
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.engines.types import EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions
@@ -48,7 +47,7 @@ def engine_spec(
         std=tuple(options.std),
         dtype=options.dtype,
         device=device,
-        threads=options.threads or os.cpu_count() or 1,
+        threads=options.threads or available_cores(),
         decode=options.decode,
         prefetch=options.prefetch,
     )

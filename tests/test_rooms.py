@@ -16,7 +16,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipeline": (),
     "training": ("pipeline", "model"),
     "cli": ("training", "pipeline", "model"),
-    "convert": ("pipeline.dataset", "pipeline.errors", "pipeline.files"),
+    "convert": ("pipeline.dataset", "pipeline.cores", "pipeline.errors", "pipeline.files"),
 }
 # The same inside pipeline: the dataset's format and the plan are at the bottom, the loader is the door.
 ALLOWED_IN_PIPELINE: dict[str, tuple[str, ...]] = {

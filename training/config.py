@@ -120,7 +120,7 @@ class RunConfig:
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )
     torch_threads: int | None = key(
-        None, "threads in which torch computes on the CPU (default: torch's choice, one per core)"
+        None, "threads in which torch computes on the CPU (default: torch's choice, at most one per core)"
     )
     tta: bool = key(False, "evaluate the mean of the logits of several views of each image, see --tta-views")
     tta_views: Views = key(

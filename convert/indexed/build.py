@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import multiprocessing
-import os
 import pickle
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from feedline.convert.indexed.labels import Labels, declared_names
 from feedline.convert.indexed.parts import Part, bytes_needed, digest, open_parts
 from feedline.convert.layouts import Item
 from feedline.convert.options import Options
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import PACK_KINDS, ClassInfo, Dataset, PartName
 from feedline.pipeline.errors import InputError, first_line
 
@@ -84,7 +84,7 @@ def from_dataset(
         packs: packs to write: `jpeg` (the files), `raw` (pixels), both, or none; a list, or text with commas.
         val_fraction: share of val in the stratified split, in (0, 1).
         seed: of the stratified split.
-        workers: processes that decode and compress; one per core if None.
+        workers: processes that decode and compress; one per core that this process may use if None.
         read_in_workers: also read the items in the worker processes; else in this one. The dataset must be safe to
             fork, or picklable. (Where Python does not fork, call this below `if __name__ == "__main__":`.)
         max_size: limit of the shorter side in packs, in pixels; larger images are resized (in the jpeg pack: saved
@@ -108,7 +108,7 @@ def from_dataset(
         packs=tuple(sorted({kind for kind in (packs.split(",") if isinstance(packs, str) else packs) if kind})),
         val_fraction=val_fraction,
         seed=seed,
-        workers=_cores() if workers is None else workers,
+        workers=available_cores() if workers is None else workers,
         strict=strict,
         max_size=max_size,
     )
@@ -246,8 +246,3 @@ def _check_picklable(readers: Any) -> None:
             f"`read_in_workers=True`: the dataset cannot be pickled ({first_line(error)}); leave it out, and items are "
             "read in this process"
         ) from error
-
-
-def _cores() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
