@@ -8,9 +8,12 @@ from torch import nn
 from torch.nn import functional
 
 from feedline.pipeline.loader import Loader
+from feedline.training.class_figures import balanced_accuracy, differ_in_size, macro_f1
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.views import Views, mean_logits
+
+SHOWN = 5  # the k of top-k
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,30 @@ class Evaluation:
     Attributes:
         images: number of images.
         loss: mean cross entropy, without label smoothing.
-        top1, top5: in percent; with fewer than five classes, top5 is 100.
+        top1, top5: in percent; top5 is None with five classes or fewer, where it would be 100 whatever is predicted.
         confusion: int64 [classes, classes]: number of images by class (row) and predicted class (column).
     """
 
     images: int
     loss: float
     top1: float
-    top5: float
+    top5: float | None
     confusion: torch.Tensor
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the classes differ in size, so that `balanced` and `macro_f1` say more than top-1."""
+        return differ_in_size(self.confusion)
+
+    @property
+    def balanced(self) -> float:
+        """Balanced accuracy: the mean of the classes' top-1, in percent."""
+        return balanced_accuracy(self.confusion)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the classes' F1, in percent."""
+        return macro_f1(self.confusion)
 
 
 @torch.no_grad()
@@ -62,9 +80,8 @@ def evaluate(
         for batch, labels in loader:
             with precision.autocast():
                 logits = mean_logits(model, batch, views)
-            logits = logits.float()
             loss += functional.cross_entropy(logits, labels, reduction="sum")
-            ranked = logits.topk(min(5, classes), dim=1).indices
+            ranked = logits.topk(min(SHOWN, classes), dim=1).indices
             correct = ranked == labels[:, None]
             hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
             confusion += torch.bincount(labels * classes + ranked[:, 0], minlength=classes * classes)
@@ -81,15 +98,9 @@ def evaluate(
         images=images,
         loss=loss.item() / images,
         top1=100 * top1 / images,
-        top5=100 * top5 / images,
+        top5=100 * top5 / images if classes > SHOWN else None,
         confusion=confusion.view(classes, classes).cpu(),
     )
-
-
-def per_class(evaluation: Evaluation) -> list[float]:
-    """Top-1 of each class, in percent; nan where a class has no image."""
-    totals = evaluation.confusion.sum(1)
-    return (100 * evaluation.confusion.diagonal().double() / totals).tolist()
 
 
 def most_confused(evaluation: Evaluation, limit: int = 10) -> list[tuple[int, int, int]]:

@@ -198,8 +198,12 @@ def _shown(name: str, percent: float | None, form: str) -> str:
 def _val_figures(row: Record) -> str:
     if row["val_top1"] is None:
         return "not evaluated"
-    return f"val loss {row['val_loss']:.3f} top-1 {row['val_top1']:5.2f} % top-5 {row['val_top5']:5.2f} %"
+    names = {"top-1": "val_top1", "top-5": "val_top5", "balanced": "val_balanced", "macro F1": "val_macro_f1"}
+    shares = "".join(_shown(f" {name}", row.get(key), "5.2f") for name, key in names.items())
+    return f"val loss {row['val_loss']:.3f}{shares}"
 
 
 def _result(row: Mapping[str, Any]) -> dict[str, float]:
-    return {key: row[key] for key in ("epoch", "val_top1", "val_top5", "val_loss", "train_top1", "train_loss")}
+    """The figures of an epoch; those of classes are there if the classes differ in size."""
+    kept = ("epoch", "val_top1", "val_top5", "val_balanced", "val_macro_f1", "val_loss", "train_top1", "train_loss")
+    return {key: row[key] for key in kept if key in row}

@@ -99,12 +99,14 @@ class TrainState:
             "train_top1": None if counted.top1 is None else round(counted.top1, 3),
             "val_loss": None if evaluation is None else round(evaluation.loss, 5),
             "val_top1": None if evaluation is None else round(evaluation.top1, 3),
-            "val_top5": None if evaluation is None else round(evaluation.top5, 3),
+            "val_top5": None if evaluation is None or evaluation.top5 is None else round(evaluation.top5, 3),
             "lr": position.lrs[-1][1],
             "images_per_s": round(self.images_per_s, 1),
             "stall": round(position.stall, 4),
             "seconds": round(position.train_seconds + position.eval_seconds, 1),
         }
+        if evaluation is not None and evaluation.uneven:
+            row |= {"val_balanced": round(evaluation.balanced, 3), "val_macro_f1": round(evaluation.macro_f1, 3)}
         earlier = [before["val_top1"] for before in position.evaluated]
         position.history.append(row)
         return evaluation is not None and all(row["val_top1"] > top1 for top1 in earlier)

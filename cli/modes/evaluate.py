@@ -9,23 +9,20 @@ import torch
 from torch import nn
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown
+from feedline.cli.eval_report import report
 from feedline.cli.flags import given_values
 from feedline.cli.machine import set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint
-from feedline.pipeline.dataset import ClassInfo, Dataset
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
-from feedline.pipeline.files import write_json
-from feedline.pipeline.loader import Loader
 from feedline.training import checkpoint
 from feedline.training.config import Config
-from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
+from feedline.training.evaluate import evaluate
 from feedline.training.memory import memory_errors
-from feedline.training.meter import hardware, versions
 from feedline.training.norms import with_new_statistics
 from feedline.training.precision import Precision
 from feedline.training.ranks import Ranks
-from feedline.training.records import write_csv
 from feedline.training.snapshot import Snapshot
 
 
@@ -54,7 +51,7 @@ def run(request: Request) -> int:
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
-        _report(request.folder(), config, loader, path, evaluation)
+        report(request.folder(), config, loader, path, evaluation)
     return 0
 
 
@@ -92,58 +89,3 @@ def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
         raise InputError(f"{path}: its weights do not fit this model ({reason})") from error
-
-
-def _report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation) -> None:
-    """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most."""
-    dataset = loader.folder
-    classes, accuracy = dataset.classes[: config.loader.classes], per_class(evaluation)
-    pairs = _confused(classes, evaluation)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_per_class(out / "per_class.csv", classes, evaluation)
-    result = {
-        "checkpoint": str(path),
-        "split": config.loader.split,
-        "part": loader.part,
-        "images": evaluation.images,
-        "image_size": list(loader.output(0)),
-        "top1": round(evaluation.top1, 4),
-        "top5": round(evaluation.top5, 4),
-        "loss": round(evaluation.loss, 5),
-        "tta": config.run.tta,
-        "tta_views": config.run.views,
-        "confused": pairs,
-        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "hardware": hardware(loader.device),
-        "versions": versions(),
-    }
-    write_json(out / "eval.json", result)
-    print(
-        f"{path}: top-1 {evaluation.top1:.2f} %  top-5 {evaluation.top5:.2f} %  loss {evaluation.loss:.4f}  on "
-        f"{evaluation.images:,} images"
-    )
-    ranked = sorted(zip(accuracy, classes, strict=True), key=lambda pair: pair[0])
-    print("hardest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:5]))
-    print("easiest: " + ", ".join(f"{_short(c.words)} {a:.0f} %" for a, c in ranked[:-6:-1]))
-    for pair in pairs[:5]:
-        print(f"confused: {_short(pair['words'])} taken for {_short(pair['predicted_words'])}: {pair['images']} images")
-    print(f"each class: {out / 'per_class.csv'}  all: {out / 'eval.json'}")
-
-
-def _write_per_class(path: Path, classes: list[ClassInfo], evaluation: Evaluation) -> None:
-    rows = zip(classes, per_class(evaluation), evaluation.confusion.sum(1).tolist(), strict=True)
-    write_csv(path, [{"class": c.folder, "words": c.words, "images": n, "top1": round(a, 3)} for c, a, n in rows])
-
-
-def _confused(classes: list[ClassInfo], evaluation: Evaluation) -> list[dict[str, Any]]:
-    """The twenty pairs of classes with most wrong predictions."""
-    totals = evaluation.confusion.sum(1).tolist()
-    return [
-        {"class": classes[a].folder, "words": classes[a].words, "predicted": classes[b].folder,
-         "predicted_words": classes[b].words, "images": n, "share": round(100 * n / totals[a], 2)}
-        for a, b, n in most_confused(evaluation, 20)
-    ]  # fmt: skip
-
-
-def _short(words: str) -> str:
-    return words.split(",")[0]

@@ -65,8 +65,10 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
     if skipped := summary["epochs"]["skipped"]:
         evaluated = summary["epochs"]["evaluated"]
         print(f"evaluated after {len(evaluated)} of {len(evaluated) + len(skipped)} epochs: {_listed(evaluated)}")
+    names = {"top-5": "val_top5", "balanced": "val_balanced", "macro F1": "val_macro_f1"}
+    more = ", ".join(f"{name} {best[key]:.2f} %" for name, key in names.items() if best.get(key) is not None)
     print(
-        f"best val top-1 {best['val_top1']:.2f} % (top-5 {best['val_top5']:.2f} %) in epoch {best['epoch']}; "
+        f"best val top-1 {best['val_top1']:.2f} %{f' ({more})' if more else ''} in epoch {best['epoch']}; "
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import pytest
@@ -6,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from feedline.training.evaluate import Evaluation, evaluate, most_confused, per_class
+from feedline.training.class_figures import per_class
+from feedline.training.evaluate import Evaluation, evaluate, most_confused
 from feedline.training.views import mean_logits
 from tests.training.conftest import Build, Make, small_model
 
@@ -21,7 +21,7 @@ def test_evaluation_counts_every_image_once(config: Make, trainer: Build) -> Non
         logits = model(images)
     assert result.images == len(labels) == 32
     assert result.top1 == pytest.approx(100 * (logits.argmax(1) == labels).double().mean().item())
-    assert result.top5 == 100
+    assert result.top5 is None, "there are four classes"
     assert result.loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert result.confusion.sum() == 32
     assert result.confusion[1, 2] == ((labels == 1) & (logits.argmax(1) == 2)).sum()
@@ -67,8 +67,40 @@ def test_views_are_for_tta(config: Make, values: dict[str, Any], views: str | No
     assert config(**values).run.views == views
 
 
+def of(confusion: list[list[int]]) -> Evaluation:
+    return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, torch.tensor(confusion))
+
+
 def test_per_class_and_most_confused() -> None:
-    result = Evaluation(9, 0.0, 0.0, 0.0, torch.tensor([[2, 1, 0], [3, 1, 1], [0, 0, 0]]))
-    assert per_class(result)[:2] == pytest.approx([200 / 3, 20])
-    assert math.isnan(per_class(result)[2])
+    result = of([[2, 1, 0], [3, 1, 1], [0, 0, 0]])
+    assert per_class(result.confusion) == [pytest.approx(200 / 3), pytest.approx(20), None]
     assert most_confused(result) == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
+
+
+def test_figures_over_the_classes() -> None:
+    """Of classes with images only: 90 of 90 and 2 of 10, one of them taken for a class without images."""
+    result = of([[90, 0, 0], [7, 2, 1], [0, 0, 0]])
+    assert result.balanced == pytest.approx((100 + 20) / 2)
+    assert result.macro_f1 == pytest.approx(100 * (180 / 187 + 4 / 12) / 2)
+    assert result.uneven
+
+
+@pytest.mark.parametrize(("sizes", "uneven"), [((50, 50), False), ((50, 49), False), ((50, 45), True)])
+def test_classes_differ_in_size_by_more_than_a_few_percent(sizes: tuple[int, int], uneven: bool) -> None:
+    assert of([[sizes[0], 0, 0], [0, sizes[1], 0], [0, 0, 0]]).uneven == uneven
+
+
+def test_there_is_no_top5_of_five_classes(config: Make, trainer: Build) -> None:
+    run = trainer(config())
+    for classes, has_top5 in ((5, False), (6, True)):
+        run.val.classes = classes
+        top5 = evaluate(small_model(classes), run.val, run.state.step.precision).top5
+        assert (top5 is not None) == has_top5
+
+
+def test_the_mean_of_views_is_taken_in_float32() -> None:
+    """In bf16 both classes would have the logit 1."""
+    images = torch.tensor([1.0, 1.0078125]).to(torch.bfloat16).reshape(1, 1, 1, 2)
+    logits = mean_logits(nn.Flatten(), images, "flip")
+    assert logits.dtype == torch.float32
+    assert logits.tolist() == [[1.00390625, 1.00390625]]
