@@ -1,5 +1,6 @@
 """The loader: iterates the batches of one part of a split."""
 
+import dataclasses
 import operator
 import os
 import threading
@@ -15,7 +16,7 @@ from feedline.pipeline.engines.choose import choose_engine, make_engine
 from feedline.pipeline.engines.types import Engine, EngineBatches
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions, Source, takes_options
-from feedline.pipeline.part import Part, choose_ids, choose_targets, choose_weights
+from feedline.pipeline.part import Part, choose_ids, choose_split, choose_targets, choose_weights
 from feedline.pipeline.plan import Blocks, Plan, PlanBatch
 from feedline.pipeline.plan.certificate import certify
 from feedline.pipeline.position import Position, restored, saved, stream
@@ -53,7 +54,7 @@ class Loader:
         **options: see `LoaderOptions`, which lists them with their defaults.
 
     Attributes:
-        options: as given.
+        options: as given, with the split that `auto` stands for.
         folder: the dataset folder.
         dataset: the part, as torchvision's ImageFolder looks: its length, `classes`, `targets`, one image by index.
         images: in the part.
@@ -69,6 +70,8 @@ class Loader:
     @takes_options(LoaderOptions)
     def __init__(self, dataset: Source, options: LoaderOptions) -> None:
         self.folder = folder = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        if options.split == "auto":
+            options = dataclasses.replace(options, split=choose_split(folder, options.split))
         self.options = options
         self.split, self.part, self.batch_size = options.split, options.part, options.batch_size
         self.device = resolve_device(options.device)

@@ -67,7 +67,8 @@ class LoaderOptions:
     """The options of a loader.
 
     Attributes:
-        split: e.g. `70-30` or `official`.
+        split: e.g. `official` (the source's own) or `70-30`; `auto` is `official` where there is one, else the first of
+            `Dataset.splits`, which is mostly the only one.
         part: `train` (augmented, shuffled), `val`, or `test` where the source has one.
         classes: only the first N classes (all if None).
         fraction: only this share of the images of each class, for quick tries: the same images in every run.
@@ -110,7 +111,9 @@ class LoaderOptions:
         InputError: if a value cannot be used.
     """
 
-    split: str = key("70-30", "the split: 70-30 or official")
+    split: str = key(
+        "auto", "the split, as official or 70-30; auto: official (the source's own), or else the first that there is"
+    )
     part: PartName = "train"
     classes: int | None = key(None, "use only the first N classes, for quick tries")
     fraction: float = key(1.0, "use only this share of the images of each class, for quick tries")

@@ -15,6 +15,8 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions
 from feedline.pipeline.plan.philox import STREAM_FRACTION, philox
 
+OFFICIAL = "official"  # the split that the source has
+
 
 class Part:
     """The images of one part of a split, in list order: `loader.dataset`.
@@ -71,6 +73,19 @@ class Part:
         """(path, label) of each image."""
         paths = (str(self.folder.root / self.folder.path(image)) for image in self.ids.tolist())
         return list(zip(paths, self.targets, strict=True))
+
+
+def choose_split(folder: Dataset, split: str) -> str:
+    """The split of that name, for `auto` the source's own, or else the first that is listed.
+
+    Raises:
+        InputError: if there is no such split.
+    """
+    if split == "auto":
+        split = OFFICIAL if OFFICIAL in folder.splits else next(iter(folder.splits), split)
+    if split not in folder.splits:
+        raise InputError(f"`split={split}`: {folder.root} has the splits {', '.join(folder.splits)}")
+    return split
 
 
 def choose_ids(folder: Dataset, options: LoaderOptions) -> NDArray[np.int64]:

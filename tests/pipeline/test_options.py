@@ -141,3 +141,14 @@ def test_the_dataset_may_be_named(dataset: Dataset) -> None:
     assert Loader(str(dataset.root), split="official", batch_size=16).images == 96
     with pytest.raises(TypeError, match="one argument by position, the dataset"):
         Loader(dataset, "official")  # type: ignore[call-arg]
+
+
+def test_the_default_split_is_the_sources_own_or_else_the_first(dataset: Dataset, varied: Dataset) -> None:
+    loader = Loader(dataset, batch_size=16)
+    assert (loader.split, loader.options.split, loader.images) == ("official", "official", 96)
+    assert Loader(varied, batch_size=4).split == Loader(varied, batch_size=4, split="auto").split == "70-30"
+    assert Loader(dataset, split="70-30", batch_size=16).split == "70-30"
+    state = loader.state_dict()
+    Loader(dataset, split="official", batch_size=16).load_state_dict(state)
+    with pytest.raises(InputError, match="split=70-30"):
+        Loader(dataset, split="70-30", batch_size=16).load_state_dict(state)
