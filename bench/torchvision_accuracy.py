@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from feedline import Dataset, InputError, Loader
+from feedline import InputError, Loader
 from feedline.cli.build import choose_device, make_loader, make_model
 from feedline.cli.main import parser
 from feedline.cli.request import Request
@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(request: Request) -> int:
-    config = request.config()
-    device, dataset, out = choose_device(config.run.device), Dataset(config.run.data), Path(request.folder())
+    config, dataset = request.opened()
+    device, out = choose_device(config.run.device), Path(request.folder())
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
     augment = resolve_training(config.loader.augment, train.folder.image_size, train.spec.output)
     if not isinstance(augment.crop, PadCrop) or augment.flip is None or train.spec.resize:

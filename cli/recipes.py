@@ -1,11 +1,13 @@
 """Recipes: TOML files with a value for some of the keys."""
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, as_keys
 from feedline.program import command_line
 from feedline.training.config import Config
@@ -17,13 +19,17 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+MADE_FOR = "made-for"  # the key that names the dataset for which a recipe was made; it is no flag
+OF_ITS_SET = ("split", "stem", "target")  # keys that say nothing about another dataset
 
 
-def read_recipe(name: str) -> dict[str, Any]:
+def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
     """Reads the values of a recipe.
 
     Args:
         name: of a file in recipes/, or a .toml file.
+        dataset: what it will be used on: where the recipe was made for another set, the keys that say nothing about
+            this one are left out. None for all keys.
 
     Raises:
         InputError: if there is no such file, it is not TOML, or it has an unknown key or a wrong value.
@@ -36,12 +42,27 @@ def read_recipe(name: str) -> dict[str, Any]:
         raise InputError(f"`recipe={name}`: no such recipe; there are {known}, or give a .toml file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`recipe={name}`: {path} cannot be read ({error})") from error
+    made_for = content.pop(MADE_FOR, None)
+    if not isinstance(made_for, str | None):
+        raise InputError(f"{path}: {MADE_FOR} = {made_for}: must be the name of a dataset")
     values = check_keys(content, str(path))
     try:
         Config.build(name, values)
     except InputError as error:
         raise InputError(f"{path}: {as_keys(error)}") from error
-    return values
+    if dataset is None or made_for is None or _is(dataset, made_for):
+        return values
+    return {key: value for key, value in values.items() if key not in OF_ITS_SET}
+
+
+def _is(dataset: Dataset, name: str) -> bool:
+    """Whether a dataset is the one of that name. Tiny ImageNet is known by its classes too, whatever its name."""
+    if dataset.name == name or name != "tiny-imagenet":
+        return dataset.name == name
+    wordnet = all(re.fullmatch(r"n\d{8}", c.folder) for c in dataset.classes)
+    return dataset.name == "tiny-imagenet-200" or (
+        len(dataset.classes) == 200 and wordnet and dataset.image_size == (64, 64)
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -77,18 +98,19 @@ def _hint(field: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {near[0].replace('_', '-')}?" if near else f"; see {command_line('train')} --help"
 
 
-def configure(recipe: str, flags: Mapping[str, Any]) -> Config:
+def configure(recipe: str, flags: Mapping[str, Any], dataset: Dataset | None = None) -> Config:
     """A recipe with flags on top.
 
     Args:
         recipe: name or file.
         flags: values by key; text as on the command line is parsed.
+        dataset: what it will be used on, see `read_recipe`.
 
     Raises:
         InputError: if a value cannot be used.
     """
     name = Path(recipe).stem if recipe.endswith(".toml") else recipe
-    values, given = read_recipe(recipe), convert_known(flags)
+    values, given = read_recipe(recipe, dataset), convert_known(flags)
     if "augment" in values or "augment" in given:
         return Config.build(name, values).replace(**given)
     return Config.build(name, {**values, **given})  # crop, padding and flip may come from both

@@ -10,6 +10,8 @@ from torch import nn
 
 from feedline.cli.recipes import configure
 from feedline.model import resnet18
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
 
@@ -49,6 +51,16 @@ class Request:
     def config(self) -> Config:
         """The recipe with the flags on top. Raises InputError if a value cannot be used."""
         return configure(self.recipe or "default", self.flags)
+
+    def opened(self) -> tuple[Config, Dataset]:
+        """The dataset, and the configuration for it: with its split, and without what the recipe says of other sets.
+
+        Raises:
+            InputError: if there is no such dataset or split, or a value cannot be used.
+        """
+        dataset = Dataset(self.config().run.data)
+        config = configure(self.recipe or "default", self.flags, dataset)
+        return config.replace(split=choose_split(dataset, config.loader.split)), dataset
 
     def folder(self) -> Path:
         """The folder for results: `--out`, or a new one named after mode and time. Only rank 0 may call it."""

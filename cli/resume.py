@@ -6,7 +6,6 @@ from pathlib import Path
 from feedline.cli.flags import given_values
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint, resolve_max_lr
-from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training import checkpoint
 from feedline.training.config import Config
@@ -65,10 +64,11 @@ def choose_start(request: Request) -> Start:
 
 
 def _new(request: Request) -> Start:
-    out, config = request.folder(), request.config()
+    out = request.folder()
     if (out / checkpoint.LAST).exists():
         raise InputError(f"`out={out}`: holds a run already; resume it with `resume={out}`, or choose another `out`")
-    return Start(out, resolve_max_lr(config, Dataset(config.run.data), request.runs()))
+    config, dataset = request.opened()
+    return Start(out, resolve_max_lr(config, dataset, request.runs()))
 
 
 def _resumed(request: Request, out: Path, named: Path | None) -> Start:
@@ -100,8 +100,8 @@ def _resumed_config(request: Request, snapshot: Snapshot) -> Config:
     saved = snapshot.config
     if request.recipe and request.recipe != saved.recipe:
         raise InputError(f"`recipe={request.recipe}`: the run was started with recipe {saved.recipe}")
-    config = saved.replace(**given_values(request.flags))
-    before = saved.flat()
+    before, given = saved.flat(), given_values(request.flags)
+    config = saved.replace(**{name: value for name, value in given.items() if (name, value) != ("split", "auto")})
     free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, config) else set())
     for name, value in config.flat().items():
         if name not in free and value != before[name]:

@@ -25,8 +25,8 @@ from feedline.training.step import TrainStep
 
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
-    ranks, config = request.ranks, request.config()
-    device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
+    ranks, (config, dataset) = request.ranks, request.opened()
+    device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     auto_store, reason = choose_store(dataset, device)
     store = resolve_store(config.loader.store, dataset, device)

@@ -16,6 +16,7 @@ from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.part import choose_split
 from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.evaluate import evaluate
@@ -33,6 +34,7 @@ def run(request: Request) -> int:
     path, snapshot = ranks.on_first(lambda: _load(request, dataset))
     snapshot.check_dataset(dataset, path)
     config = _config(snapshot, data, given_values(request.flags))
+    config = config.replace(split=choose_split(dataset, config.loader.split))
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     model = make_model(config, dataset, request.network)

@@ -9,7 +9,6 @@ from feedline.cli.flags import as_words
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
-from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.files import write_json
 from feedline.program import command_line
 from feedline.training import plots
@@ -29,8 +28,8 @@ MEANING = {
 
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
-    ranks, config = request.ranks, request.config()
-    device, dataset = choose_device(config.run.device, ranks), Dataset(config.run.data)
+    ranks, (config, dataset) = request.ranks, request.opened()
+    device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
     print_loader(loader, config)

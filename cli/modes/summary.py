@@ -13,7 +13,7 @@ def run(request: Request) -> int:
     config = request.config()
     classes, size = config.loader.classes or 200, config.loader.last_size
     if (Path(config.run.data) / "dataset.json").exists():
-        dataset = Dataset(config.run.data)
+        config, dataset = request.opened()
         classes = config.loader.classes or len(dataset.classes)
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
