@@ -30,9 +30,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--source",
         default="tiny-imagenet",
-        help="tiny-imagenet (downloaded), sample (drawn by this program), the URL or path of a zip, or a folder; zips "
-        "and folders are laid out like Tiny ImageNet, as class/*.jpg, or as train/class/*.jpg and val/class/*.jpg "
-        "(default: tiny-imagenet)",
+        help="tiny-imagenet (downloaded), sample (drawn by this program), the URL or path of a zip or a tar, or a "
+        "folder; archives and folders are laid out like Tiny ImageNet, as class/*.jpg, or as train/class/*.jpg and "
+        "val/class/*.jpg (default: tiny-imagenet)",
     )
     p.add_argument("--out", type=Path, help="the dataset folder (default: data/<name of the source>)")
     p.add_argument(

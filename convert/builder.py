@@ -31,7 +31,7 @@ def build(options: Options) -> Dataset:
             In each case nothing is left behind, and what was at `options.out` stays.
     """
     downloads = options.out.parent / "downloads"
-    with open_source(options.source, downloads) as listing, atomic_folder(options.out) as target:
+    with open_source(options.source, downloads, options.out) as listing, atomic_folder(options.out) as target:
         space.check_space(listing, options.out, options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
         about = About(listing.name, listing.origin, options.identity(), listing.classes)

@@ -1,15 +1,23 @@
-"""Opens a source by what it is: the name of a built-in one, a URL, a zip or a folder."""
+"""Opens a source by what it is: the name of a built-in one, a URL, an archive or a folder."""
 
+import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from feedline.convert import unknown
 from feedline.convert.download import Remote, checksum, download
 from feedline.convert.layouts import Listing
 from feedline.convert.layouts.choose import read_layout
 from feedline.convert.sample import draw_sample
+from feedline.convert.scratch import Scratch
+from feedline.convert.trees import Tree
+from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.folder import FolderTree
+from feedline.convert.trees.tar import TarTree
 from feedline.convert.trees.zip import ZipTree
 from feedline.pipeline.errors import InputError
 
@@ -17,52 +25,78 @@ TINY_IMAGENET = Remote(
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip", 248_100_043, "md5", "90528d7ca1a48142e341f4ef8d21d0de"
 )
 
+_SUFFIX = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+
 
 def default_name(source: str) -> str:
     """The name of the dataset made from a source: `tiny-imagenet`, `sample`, or that of the file or folder."""
     if source in ("tiny-imagenet", "sample"):
         return source
-    if "://" in source:
-        return Path(Remote.parse(source).filename).stem
-    path = Path(source).resolve()
-    return path.stem if path.suffix == ".zip" else path.name
+    name = Remote.parse(source).filename if "://" in source else Path(source).resolve().name
+    return _SUFFIX.sub("", name) or name
 
 
 @contextmanager
-def open_source(source: str, downloads: Path) -> Iterator[Listing]:
-    """Lists the images of a source, after downloading or drawing it if need be.
+def open_source(source: str, downloads: Path, out: Path | None = None) -> Iterator[Listing]:
+    """Lists the images of a source, after downloading, drawing or unpacking it if need be.
 
     The listing can be used until the block ends.
 
     Args:
-        source: `tiny-imagenet`, `sample`, the URL of a zip, or the path of a zip or a folder.
+        source: `tiny-imagenet`, `sample`, the URL of an archive, or the path of an archive or a folder.
         downloads: folder for downloads, which are kept.
+        out: the dataset folder; what is unpacked lies beside it for a while. In `downloads` if None.
 
     Raises:
         InputError: if there is no such source, or it cannot be used.
     """
-    if source == "sample":
-        with tempfile.TemporaryDirectory() as folder:
-            yield _folder(source, draw_sample(Path(folder) / source))
-    elif source == "tiny-imagenet":
-        yield _download(source, TINY_IMAGENET, downloads)
-    elif "://" in source:
-        yield _download(default_name(source), Remote.parse(source), downloads)
-    elif (path := Path(source)).is_file():
-        yield read_layout(default_name(source), ZipTree(path), {"zip": path.name, "md5": checksum(path, "md5")})
-    elif path.is_dir():
-        yield _folder(default_name(source), path)
-    else:
-        raise InputError(
-            f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, a zip or a folder of images"
-        )
+    with contextlib.closing(Scratch(out or downloads / "unpacked")) as scratch:
+        if not source.strip():
+            raise InputError("`source=`: is empty; give tiny-imagenet, sample, a URL, an archive or a folder of images")
+        if source == "sample":
+            with tempfile.TemporaryDirectory() as folder:
+                yield _folder(source, draw_sample(Path(folder) / source))
+        elif source == "tiny-imagenet":
+            yield _download(source, TINY_IMAGENET, downloads, scratch)
+        elif "://" in source:
+            yield _download(default_name(source), Remote.parse(source), downloads, scratch)
+        elif (path := Path(source)).is_file():
+            tree, kind = _open_archive(path, scratch)
+            yield read_layout(default_name(source), tree, {kind: path.name, "md5": checksum(path, "md5")})
+        elif path.is_dir():
+            unknown.check_folder(path)
+            yield _folder(default_name(source), path)
+        else:
+            raise InputError(
+                f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, an archive or a folder "
+                "of images"
+            )
 
 
 def _folder(name: str, path: Path) -> Listing:
     return read_layout(name, FolderTree(path), {"folder": path.resolve().name})
 
 
-def _download(name: str, remote: Remote, downloads: Path) -> Listing:
+def _download(name: str, remote: Remote, downloads: Path, scratch: Scratch) -> Listing:
     path = download(remote, downloads)
-    origin = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
-    return read_layout(name, ZipTree(path), origin)
+    origin: dict[str, Any] = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
+    return read_layout(name, _open_archive(path, scratch)[0], origin)
+
+
+def _open_archive(path: Path, scratch: Scratch) -> tuple[Tree, str]:
+    """An archive as a tree, by its content, and the word for it.
+
+    Raises:
+        InputError: if the file is no archive that can be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"PK" and (path.suffix.lower() == ".zip" or unknown.describe_file(path) is None):
+        return ZipTree(path), "zip"
+    if not is_tar(path):
+        raise unknown.refuse_file(path)
+    if compression(path) is None:
+        return TarTree(path), "tar"
+    plain = scratch.folder() / "unpacked.tar"
+    unpack(path, plain)
+    return TarTree(plain, str(path)), "tar"

@@ -1,5 +1,6 @@
 """A zip as a tree."""
 
+import contextlib
 import lzma
 import os
 import stat
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.trees import Contents, Damaged
+from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
+
+_UTF8, _ENCRYPTED = 0x800, 0x1  # flags of an entry
 
 
 @dataclass
 class ZipTree:
-    """The files in a zip. Names are checked before any of them is used as a path.
+    """The files in a zip, by their plain names (see `plain_name`).
 
     Args:
         path: the zip.
@@ -42,16 +46,15 @@ class ZipTree:
             InputError: if the zip cannot be read, has unsafe or repeated names, or is a zip bomb.
         """
         files: dict[str, int] = {}
-        folders: list[str] = []
+        folders: set[str] = set()
         left_out: list[tuple[str, str]] = []
-        for entry in self._zip.infolist():
-            name = entry.filename
-            self._check_name(name, files)
-            if name.endswith("/"):
-                folders.append(name.rstrip("/"))
+        _, entries = self._zip
+        for name, entry in entries.items():
+            if _is_folder(entry):
+                folders.add(name)
             elif stat.S_ISLNK(entry.external_attr >> 16):
                 left_out.append((name, "a link"))
-            elif entry.flag_bits & 1:
+            elif entry.flag_bits & _ENCRYPTED:
                 left_out.append((name, "encrypted"))
             else:
                 files[name] = entry.file_size
@@ -60,14 +63,14 @@ class ZipTree:
 
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""
-        archive = self._zip
+        archive, entries = self._zip
         try:
-            return archive.read(name)
+            return archive.read(entries[name])
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
             raise Damaged(f"damaged in the zip ({error})") from error
 
     @property
-    def _zip(self) -> zipfile.ZipFile:
+    def _zip(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         if (now := self._size_and_time()) != self._opened_as:
             raise InputError(f"{self.path}: was changed while it was read; convert it when it is complete")
         return _open_zip(self.path, now[1], os.getpid())
@@ -79,13 +82,6 @@ class ZipTree:
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror}; give a zip that can be read") from error
         return status.st_size, status.st_mtime_ns
-
-    def _check_name(self, name: str, earlier: dict[str, int]) -> None:
-        parts = name.replace("\\", "/").split("/")
-        if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-            raise InputError(f"{self.path}: contains the unsafe name {name!r}; do not trust this zip")
-        if name in earlier:
-            raise InputError(f"{self.path}: contains {name!r} twice; do not trust this zip")
 
     def _check_size(self, unpacked: int) -> None:
         packed = self._opened_as[0]
@@ -101,13 +97,36 @@ class ZipTree:
 
 
 @lru_cache(maxsize=2)
-def _open_zip(path: Path, changed: int, process: int) -> zipfile.ZipFile:
+def _open_zip(path: Path, changed: int, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Opens a zip once per process: this reads the whole directory, a second for 110,000 names.
 
     Forked processes need one each, because they would share the file position.
+
+    Returns:
+        The zip, and its entries by plain name.
     """
     del changed, process  # part of the cache key only
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises anything for damaged bytes
         raise InputError(f"{path}: not a readable zip ({error}); download it again") from error
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = plain_name(path, _decoded_name(entry), backslashes=True)
+        if name in entries and not (_is_folder(entry) and _is_folder(entries[name])):
+            raise InputError(f"{path}: contains {name!r} twice; do not trust this zip")
+        if name:
+            entries[name] = entry
+    return archive, entries
+
+
+def _is_folder(entry: zipfile.ZipInfo) -> bool:
+    return entry.filename.endswith(("/", "\\"))
+
+
+def _decoded_name(entry: zipfile.ZipInfo) -> str:
+    """The name, also where a program wrote UTF-8 without saying so, as macOS does."""
+    if not entry.flag_bits & _UTF8 and not entry.filename.isascii():
+        with contextlib.suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode("utf-8")
+    return entry.filename

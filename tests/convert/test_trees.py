@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import warnings
 import zipfile
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench.memory import resident_mib
+from feedline import InputError
 from feedline.convert import space
 from feedline.convert.trees.folder import FolderTree
 from feedline.convert.trees.zip import ZipTree
@@ -105,6 +107,9 @@ def add_link(archive: zipfile.ZipFile) -> None:
         (lambda z: z.writestr("a\\..\\..\\evil.jpg", b"x"), "contains the unsafe name"),
         (lambda z: z.writestr("C:/evil.jpg", b"x"), "contains the unsafe name"),
         (add_twice, "contains 'a/0.jpg' twice"),
+        (lambda z: z.writestr("a//0.jpg", b"x"), "contains 'a/0.jpg' twice"),
+        (lambda z: z.writestr("./a/./0.jpg", b"x"), "contains 'a/0.jpg' twice"),
+        (lambda z: z.writestr("a\\0.jpg", b"x"), "contains 'a/0.jpg' twice"),
     ],
 )
 def test_unsafe_zips_are_refused(
@@ -118,6 +123,45 @@ def test_unsafe_zips_are_refused(
     assert message in line
     assert "do not trust this zip" in line
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_two_spellings_of_one_letter_are_one_name(source: Path, tmp_path: Path) -> None:
+    """As Macs and others write an accent: composed, or a letter and its accent."""
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    archive = zipped(source, tmp_path / "x.zip", lambda z: z.writestr(f"{apart}/1.jpg", jpeg(1)))
+    with zipfile.ZipFile(archive, "a") as change:
+        change.writestr(f"{composed}/2.jpg", jpeg(2))
+    tree = ZipTree(archive)
+    assert [name for name in tree.contents.files if name.startswith("caf")] == [
+        f"{composed}/1.jpg",
+        f"{composed}/2.jpg",
+    ]
+    assert tree.read(f"{composed}/1.jpg") == jpeg(1)
+    with zipfile.ZipFile(archive, "a") as change:
+        change.writestr(f"{composed}/1.jpg", jpeg(3))
+    with pytest.raises(InputError, match=re.escape("contains 'caf\u00e9/1.jpg' twice")):
+        _ = ZipTree(archive).contents
+
+
+def test_a_zip_with_backslashes_is_read(source: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in sorted(source.rglob("*.jpg")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = str(path.relative_to(source)).replace("/", "\\")
+            archive.writestr(entry, path.read_bytes())
+    dataset = convert(tmp_path / "x.zip", tmp_path / "out", "--val-fraction", "0.5")
+    assert [c.folder for c in dataset.classes] == ["a", "b"]
+    assert dataset.count == 8
+
+
+def test_a_name_in_utf8_that_the_zip_does_not_declare(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("na\u00efve/1.jpg", b"x")
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    for flags in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
+        data[flags + 1] &= ~0x08
+    (tmp_path / "x.zip").write_bytes(data)
+    assert list(ZipTree(tmp_path / "x.zip").contents.files) == ["na\u00efve/1.jpg"]
 
 
 def test_a_zip_bomb_is_refused(
@@ -146,7 +190,7 @@ def test_links_and_damaged_files_in_a_zip_are_listed(source: Path, tmp_path: Pat
     assert dataset.count == 7
 
 
-@pytest.mark.parametrize("keep", [0, 10, 500, 2000])
+@pytest.mark.parametrize("keep", [10, 500, 2000])
 def test_a_truncated_zip(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], keep: int) -> None:
     archive = zipped(source, tmp_path / "x.zip")
     archive.write_bytes(archive.read_bytes()[:keep])

@@ -1,0 +1,37 @@
+"""Names in archives, checked before any of them is used as a path, and spelled in one way."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+from feedline.pipeline.errors import InputError
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def plain_name(archive: Path, name: str, *, backslashes: bool = False) -> str:
+    """A name in its plain spelling: `./cat//1.jpg` is `cat/1.jpg`, and letters with accents are composed (NFC).
+
+    Args:
+        archive: names it in errors.
+        name: as the archive has it.
+        backslashes: backslashes separate folders, as in zips that old Windows programs write.
+
+    Returns:
+        The name without a slash at the end; empty for the archive's top folder.
+
+    Raises:
+        InputError: if the name leads out of the archive.
+    """
+    both = name.replace("\\", "/")
+    parts = both.split("/")
+    if both.startswith("/") or ".." in parts or _DRIVE.match(both):
+        raise InputError(f"{archive}: contains the unsafe name {name!r}; do not trust this {kind(archive)}")
+    parts = (both if backslashes else name).split("/")
+    plain = "/".join(part for part in parts if part not in ("", "."))
+    return plain if plain.isascii() else unicodedata.normalize("NFC", plain)
+
+
+def kind(archive: Path) -> str:
+    """What messages call an archive: `zip` or `tar`."""
+    return "zip" if archive.suffix.lower() == ".zip" else "tar"
