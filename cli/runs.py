@@ -1,7 +1,7 @@
 """Runs on the disk: their checkpoints and the results of LR range tests."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,21 +53,38 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> Config:
     """Replaces `max_lr=auto` by the recommendation of the last LR range test.
 
     Raises:
-        InputError: if there was no test with this dataset, recipe and batch size.
+        InputError: if there was no test with this dataset, recipe and batch size, or the last one recommends no rate.
     """
     if config.optim.max_lr != "auto":
         return config
     key = lr_range_key(config, dataset)
     for path in _newest_first(runs, "lr_range.json"):
-        try:
-            result = json.loads(path.read_text(encoding="utf-8"))
-            if all(result.get(name) == value for name, value in key.items()):
-                lr = float(result["suggestions"][result["recommended"]])
-                print(f"max LR {lr:.3g}, {result['recommended']} of {path}")
-                return config.replace(max_lr=lr)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # another program's file, or one that was cut off
+        if (found := _read_test(path, key)) is None:
+            continue
+        lr, why = found
+        if lr is None:
+            raise InputError(
+                f"`max_lr=auto`: the LR range test in {path.parent} recommends no rate ({why}); leave `max_lr` to the "
+                "recipe, give a number, or test again with other flags"
+            )
+        print(f"max LR {lr:.3g}, {why} of {path}")
+        return config.replace(max_lr=lr)
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
         f"batches of {config.loader.batch_size} in {runs}; run --mode lrfind with the same flags first"
     )
+
+
+def _read_test(path: Path, key: Mapping[str, Any]) -> tuple[float | None, str] | None:
+    """The rate that a test recommends and the rule's name; None and the reason if there is no such rate.
+
+    Returns None for a test of something else, another program's file, or one that was cut off.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if any(result.get(name) != value for name, value in key.items()):
+            return None
+        rule = result["recommended"]
+        return (None, str(result["reason"])) if rule is None else (float(result["suggestions"][rule]), str(rule))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

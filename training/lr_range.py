@@ -7,7 +7,7 @@ step, and watch the loss.
 import copy
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +20,13 @@ from torch.optim.lr_scheduler import StepLR
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.training.config import Config
+from feedline.training.lr_curve import RECOMMENDED, no_recommendation, smoothed_over, suggest
 from feedline.training.progress import Progress
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
-SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
-RECOMMENDED = "scaled"
-SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
+STEPS = 100  # of a test, at least: on small sets over several passes
 BLOW_UP_FACTOR = 1.5  # the test ends when the loss exceeds that of the first steps by this factor
 
 
@@ -39,8 +38,9 @@ class LRRange:
         lr, loss, smoothed: one value per step.
         suggestions: `scaled` (50 times the valley, at most the last rate), `minimum` (lowest smoothed loss: the
             assignment's rule), `steepest` (fastest fall in the decade below that) and `valley` (middle of the longest
-            fall).
-        recommended: the suggestion to use.
+            fall); none where the curve gives none.
+        recommended: the suggestion to use; None if there is none.
+        reason: why none is recommended, and what to do.
         stopped: why the test ended.
     """
 
@@ -48,8 +48,9 @@ class LRRange:
     loss: list[float]
     smoothed: list[float]
     suggestions: dict[str, float]
-    recommended: str
+    recommended: str | None
     stopped: str
+    reason: str | None = None
 
 
 @contextmanager
@@ -94,8 +95,13 @@ class Sweep:
     steps: int
 
     @classmethod
-    def plan(cls, batches: int, *, start: float, end: float) -> "Sweep":
-        """A sweep from `start` to `end` with a factor of 1.069, or a larger one if an epoch has too few batches.
+    def plan(cls, batches: int, *, start: float, end: float, fewest: int = STEPS) -> "Sweep":
+        """A sweep from `start` to `end`: with a factor of 1.069 if an epoch has enough batches, else with a larger one.
+
+        Args:
+            batches: in an epoch.
+            start, end: the first and the last learning rate.
+            fewest: steps at least, over several epochs if need be.
 
         Raises:
             InputError: if `start` is not between 0 and `end`.
@@ -103,9 +109,10 @@ class Sweep:
         if not 0 < start < end:
             raise InputError(f"`start_lr={start:g}`: must be above 0 and below `end_lr={end:g}`")
         needed = math.ceil(math.log(end / start) / math.log(GAMMA)) + 1
-        if batches >= needed:
+        steps = max(batches, fewest)
+        if steps >= needed:
             return cls(start, GAMMA, needed)
-        return cls(start, (end / start) ** (1 / max(batches - 1, 1)), batches)
+        return cls(start, (end / start) ** (1 / max(steps - 1, 1)), steps)
 
 
 def lr_range_test(
@@ -121,13 +128,13 @@ def lr_range_test(
     Args:
         config: optimizer, loss and precision, as in training.
         model: moved to the device.
-        batches: the test ends after the last one at the latest.
+        batches: of one epoch or several; the test ends after the last one at the latest.
         device: the batches' device.
         sweep: the learning rates.
         ranks: the processes that take part; all get the same losses.
 
     Raises:
-        InputError: if there were fewer than 12 steps.
+        InputError: if the loss is not finite from the first step on.
     """
     lrs: list[float] = []
     losses: list[float] = []
@@ -150,46 +157,10 @@ def lr_range_test(
             progress.step()
             progress.show(f"LR {lrs[-1]:.2e}  loss {value:.3f}")
     progress.close()
-    if len(lrs) < 12:
-        raise InputError(f"LR range test: {len(lrs)} steps are too few ({stopped}); use a smaller `batch_size`")
-    smoothed = smooth(losses, sweep.steps / SMOOTHED_OVER)
+    if not lrs:
+        raise InputError(f"LR range test: {stopped} at the first step; lower `start_lr`, or check the images")
+    smoothed = smoothed_over(losses, sweep.steps)
+    reason = no_recommendation(losses, smoothed, sweep.steps, stopped)
+    if reason is not None:
+        return LRRange(lrs, losses, smoothed, {}, None, stopped, reason)
     return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed), RECOMMENDED, stopped)
-
-
-def smooth(losses: Sequence[float], width: float) -> list[float]:
-    """A Gaussian average over `width` steps on either side. Unlike a moving average it does not lag behind."""
-    index = np.arange(len(losses))
-    weights = np.exp(-0.5 * ((index[:, None] - index) / max(width, 1.5)) ** 2)
-    averaged: list[float] = ((weights @ np.asarray(losses)) / weights.sum(axis=1)).tolist()
-    return averaged
-
-
-def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]:
-    """The learning rates that a curve suggests, by name (see `LRRange`).
-
-    Args:
-        lrs: learning rates that grow by a constant factor.
-        smoothed: the smoothed loss at each.
-    """
-    loss = np.asarray(smoothed)
-    minimum = int(loss.argmin())
-    # Far below the minimum the curve is nearly flat: there the steepest slope would be noise.
-    first = min(int(np.searchsorted(lrs, lrs[minimum] / 10)), max(minimum - 1, 0))
-    slopes = np.gradient(loss)[first : minimum + 1]
-    steepest, valley = first + int(slopes.argmin()), _valley(loss[: minimum + 1])
-    scaled = min(SCALE * lrs[valley], lrs[-1])  # after the last one the loss blew up, or nothing is known
-    return {"scaled": scaled, "minimum": lrs[minimum], "steepest": lrs[steepest], "valley": lrs[valley]}
-
-
-def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
-    """The middle index of the longest decreasing subsequence, as in fastai's `valley`."""
-    n = len(loss)
-    longest = np.ones(n, dtype=int)
-    first = np.arange(n)
-    for i in range(1, n):
-        higher = np.flatnonzero(loss[:i] > loss[i])
-        if len(higher):
-            j = higher[longest[higher].argmax()]
-            longest[i], first[i] = longest[j] + 1, first[j]
-    end = int(longest.argmax())
-    return (int(first[end]) + end) // 2

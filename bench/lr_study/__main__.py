@@ -54,7 +54,7 @@ class Results:
 
 
 def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int) -> None:
-    """Runs the range tests as --mode lrfind does, the trainings, and range tests with fewer and more steps."""
+    """Runs the range tests of one epoch, the trainings, and range tests with fewer and more steps."""
 
     def sweeps(kind: str) -> None:
         for seed, case in itertools.product(range(sweep_seeds), todo):

@@ -29,8 +29,8 @@ SETS: dict[str, dict[str, Any]] = {
 COMMON: dict[str, Any] = {"split": "70-30", "image_size": 16, "ema": 0.0, "tta": False, "threads": 1, "device": "cpu"}
 OPTIMIZERS: dict[str, dict[str, Any]] = {"sgd": {"weight_decay": 5e-4}, "adam": {"weight_decay": 0.0}}
 BATCH_SIZES = (32, 128)
-# Range tests by their most steps: those of an epoch, as --mode lrfind; short; enough for a factor of 1.069 a step on a
-# small set too. The last two may take several epochs.
+# Range tests by their most steps: those of an epoch; short; enough for a factor of 1.069 a step on a small set too. The
+# last two may take several epochs.
 KINDS = {"epoch": None, "short": 60, "full": 10**6}
 
 
@@ -79,7 +79,7 @@ class Case:
         loader = make_loader(config, Dataset(self.data), "train", CPU)
         batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
         try:
-            sweep = Sweep.plan(KINDS[kind] or len(loader), start=end / 1e5, end=end)
+            sweep = Sweep.plan(KINDS[kind] or len(loader), start=end / 1e5, end=end, fewest=1)
             test = lr_range_test(config, self.model(config), batches, CPU, sweep)
         finally:
             loader.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from feedline.training.lr_range import SMOOTHED_OVER, smooth, suggest
+from feedline.training.lr_curve import smoothed_over, suggest
 
 FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
 RULES = ("scaled", "minimum", "steepest", "valley")
@@ -27,7 +27,7 @@ def suggestions(curves: Curves, kind: str = "epoch") -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for key, curve in curves.items():
         if key.startswith(kind):
-            smoothed = smooth(curve["loss"], curve["steps"] / SMOOTHED_OVER)
+            smoothed = smoothed_over(curve["loss"], curve["steps"])
             rates = suggest(curve["lr"], smoothed)
             for rule in RULES:
                 found.setdefault(rule, []).append(rates[rule])

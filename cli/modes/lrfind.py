@@ -9,9 +9,11 @@ from feedline.cli.flags import as_words
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
+from feedline.pipeline.errors import InputError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.program import command_line
 from feedline.training import plots
+from feedline.training.bench import endless
 from feedline.training.lr_range import LRRange, Sweep, lr_range_test
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
@@ -38,7 +40,7 @@ def run(request: Request) -> int:
     try:
         with cores_in_use(device, ranks), memory_errors(config, ranks):
             model = make_model(config, dataset, request.network)
-            test = lr_range_test(config, model, loader, device, sweep, ranks)
+            test = lr_range_test(config, model, endless(loader), device, sweep, ranks)
     finally:
         loader.close()
     if not ranks.is_first:
@@ -46,6 +48,8 @@ def run(request: Request) -> int:
     result = {
         **lr_range_key(config, dataset),
         **vars(test),
+        "reason": _in_words(test.reason),
+        "passes": round(len(test.lr) / len(loader), 2),
         "command": request.command,
         "images": loader.images,
         "precision": Precision.choose(config.run, device).name,
@@ -56,8 +60,12 @@ def run(request: Request) -> int:
     title = f"LR range test: {dataset.name} {config.loader.split}, recipe {config.recipe}, {config.optim.optimizer}"
     out = request.folder()
     _write(out, result, title)
-    _print_suggestions(test, out)
-    print("train with it:\n  " + _train_command(request, test.suggestions[test.recommended]))
+    _print_suggestions(test, len(loader), out)
+    if test.recommended is None:
+        print(f"no learning rate is recommended: {result['reason']}")
+        print("train with the recipe's rate:\n  " + _train_command(request))
+    else:
+        print("train with it:\n  " + _train_command(request, max_lr=f"{test.suggestions[test.recommended]:.3g}"))
     return 0
 
 
@@ -67,16 +75,22 @@ def _write(out: Path, result: dict[str, Any], title: str) -> None:
     plots.lr_range(out / "lr_range.png", result, title)
 
 
-def _print_suggestions(test: LRRange, out: Path) -> None:
-    print(f"{len(test.lr)} steps, LR {test.lr[0]:.2e} to {test.lr[-1]:.2e}; ended because {test.stopped}")
+def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
+    passes = len(test.lr) / batches
+    over = f", {passes:.1f} passes over the images" if passes > 1 else ""
+    print(f"{len(test.lr)} steps{over}, LR {test.lr[0]:.2e} to {test.lr[-1]:.2e}; ended because {test.stopped}")
     for name, lr in test.suggestions.items():
         mark = "->" if name == test.recommended else "  "
         print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
     print(f"curve: {out / 'lr_range.png'}")
 
 
-def _train_command(request: Request, lr: float) -> str:
-    """The command that trains with a learning rate and the flags of this command."""
+def _in_words(reason: str | None) -> str | None:
+    """Why there is no recommendation, with flags as on the command line."""
+    return None if reason is None else as_flags(InputError(reason))
+
+
+def _train_command(request: Request, **more: Any) -> str:
+    """The command that trains with the flags of this command, and more."""
     words = ["--mode", "train", *(["--recipe", request.recipe] if request.recipe else [])]
-    words += as_words({**request.flags, "max_lr": f"{lr:.3g}"})
-    return f"{command_line('train')} {shlex.join(words)}"
+    return f"{command_line('train')} {shlex.join([*words, *as_words({**request.flags, **more})])}"

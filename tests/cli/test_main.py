@@ -18,7 +18,7 @@ from tests.training.conftest import small_model
 
 def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     """All steps; each command is the one that the step before suggests."""
-    assert run("lrfind", dataset) == 0
+    assert run("lrfind", dataset, "--batch-size", "16") == 0
     out = capsys.readouterr().out
     (folder,) = Path("runs").glob("lrfind-*")
     result = json.loads((folder / "lr_range.json").read_text())

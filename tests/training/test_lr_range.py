@@ -1,6 +1,9 @@
+import json
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -9,11 +12,14 @@ from torch import nn
 
 from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
+from feedline.training.bench import endless
 from feedline.training.config import Config
-from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, smooth, suggest, unchanged
+from feedline.training.lr_curve import no_recommendation, smooth, smoothed_over, suggest
+from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, unchanged
 from tests.training.conftest import small_model
 
 CPU = torch.device("cpu")
+Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -31,7 +37,7 @@ def test_the_test_restores_everything(dataset: Dataset, config: Callable[..., Co
     sweep = Sweep.plan(len(loader), start=1e-4, end=10)
     result = lr_range_test(c, model, loader, CPU, sweep)
     loader.close()
-    assert len(result.lr) > 15
+    assert len(result.lr) > 12
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in before.items())
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(model[8].weight.grad, torch.ones(4, 16))  # type: ignore[index]
@@ -65,11 +71,19 @@ def test_the_factor_is_1_069_if_an_epoch_has_enough_batches() -> None:
     sweep = Sweep.plan(1000, start=1e-5, end=1.0)
     assert sweep.factor == GAMMA == 1.069
     assert sweep.steps == math.ceil(math.log(1e5) / math.log(1.069)) + 1
-    short = Sweep.plan(50, start=1e-5, end=1.0)
-    assert short.steps == 50
-    assert 1e-5 * short.factor**49 == pytest.approx(1.0)
     with pytest.raises(InputError, match="start_lr=2"):
         Sweep.plan(100, start=2, end=1)
+
+
+@pytest.mark.parametrize(("batches", "steps"), [(1, 100), (12, 100), (18, 100), (99, 100), (150, 150), (173, 173)])
+def test_a_smaller_set_takes_a_hundred_steps_over_several_passes(batches: int, steps: int) -> None:
+    sweep = Sweep.plan(batches, start=1e-5, end=1.0)
+    assert sweep.steps == steps
+    assert 1e-5 * sweep.factor ** (steps - 1) == pytest.approx(1.0)
+
+
+def test_a_short_range_takes_fewer_steps() -> None:
+    assert Sweep.plan(5, start=0.1, end=1.0) == Sweep(0.1, GAMMA, 36)
 
 
 def test_the_rates_are_those_of_step_lr(dataset: Dataset, config: Callable[..., Config]) -> None:
@@ -89,11 +103,51 @@ def test_it_stops_when_the_loss_blows_up(dataset: Dataset, config: Callable[...,
     assert all(math.isfinite(loss) for loss in result.loss)
 
 
-def test_too_few_steps_are_refused(dataset: Dataset, config: Callable[..., Config]) -> None:
+def why_not(losses: Floats, steps: int = 100) -> str:
+    """Why a curve gives no rate; empty if it gives one."""
+    return no_recommendation(list(losses), smoothed_over(list(losses), steps), steps, "all steps were done") or ""
+
+
+def noise(size: float, seed: int, steps: int = 100) -> Floats:
+    return np.random.default_rng(seed).normal(0, size, steps)
+
+
+FALL = np.interp(np.arange(100), [0, 30, 70, 99], [2.3, 2.3, 1.5, 4.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fall_behind_noise_gives_a_rate(seed: int) -> None:
+    for size in (0.0, 0.1, 0.4):
+        assert not why_not(FALL + noise(size, seed))
+
+
+def test_curves_that_give_no_rate() -> None:
+    assert "too few (all steps were done); lower `start_lr`" in why_not(FALL[:11])
+    assert "hardly falls" in why_not(np.full(100, 2.3))
+    assert "hardly falls" in why_not(np.interp(np.arange(100), [0, 70, 99], [2.3, 2.29, 4.0]))
+    assert "rises from the first rates on" in why_not(np.linspace(2.3, 4, 100))
+    assert "fastest at the first rates; lower `start_lr`" in why_not(2 + 0.5 ** np.arange(100) - 1e-4 * np.arange(100))
+    bare = [why_not(2.3 + noise(0.3, seed)) for seed in range(200)]
+    assert sum("noise" in text or "rises" in text or "hardly" in text for text in bare) > 180
+    assert any("no more than its noise; use a larger `batch_size`" in text for text in bare)
+
+
+def test_the_study_s_curves_give_rates() -> None:
+    """Those that took a hundred steps or more: real networks on real images."""
+    path = Path(__file__).parents[2] / "results/lr-range/lr_study.json"
+    for curves in json.loads(path.read_text())["sweeps"].values():
+        for curve in curves.values():
+            if len(curve["loss"]) > 100:
+                assert not why_not(curve["loss"], curve["steps"])
+
+
+def test_a_test_without_a_rate_says_why(dataset: Dataset, config: Callable[..., Config]) -> None:
     c = config(batch_size=32)
     loader = make_loader(c, dataset, "train", CPU)
-    with pytest.raises(InputError, match="3 steps are too few"):
-        lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 3))
+    result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-3, 2.0, 3))
+    loader.close()
+    assert (result.recommended, result.suggestions) == (None, {})
+    assert result.reason == "3 steps are too few (all steps were done); lower `start_lr`"
 
 
 def test_suggestions_on_a_known_curve() -> None:
@@ -128,11 +182,13 @@ def test_the_scaled_rate_is_at_most_the_last_one() -> None:
 
 
 def test_the_scaled_rate_is_recommended(dataset: Dataset, config: Callable[..., Config]) -> None:
-    c = config(batch_size=4)
+    c = config(batch_size=16)
     loader = make_loader(c, dataset, "train", CPU)
-    result = lr_range_test(c, small_model(), loader, CPU, Sweep(1e-6, 2.0, 22))
+    sweep = Sweep.plan(len(loader), start=1e-4, end=10)
+    result = lr_range_test(c, small_model(), endless(loader), CPU, sweep)
     loader.close()
     assert result.recommended == "scaled"
+    assert result.reason is None
     assert result.suggestions == suggest(result.lr, result.smoothed)
 
 

@@ -1,0 +1,99 @@
+"""The curve of an LR range test: smoothed, judged, and the learning rates that it suggests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
+RECOMMENDED = "scaled"
+SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
+FEWEST = 12  # losses of which a curve is read
+# A fall of the smoothed loss counts from 3 standard errors on. Of curves that are noise alone one in 20 falls by that;
+# the falls that real networks had in tests of 60 steps and more were of 2.7 to 100 (docs/lr-range.md).
+SURE = 3.0
+SMALLEST_FALL = 0.01  # of the loss
+
+
+def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps: int, stopped: str) -> str | None:
+    """Why a curve gives no learning rate, and what to do; None if it gives one.
+
+    Args:
+        losses: of each step that was done.
+        smoothed: the same, smoothed.
+        steps: that were planned.
+        stopped: why the test ended.
+    """
+    if len(losses) < FEWEST:
+        return f"{len(losses)} steps are too few ({stopped}); lower `start_lr`"
+    loss = np.asarray(smoothed)
+    minimum = int(loss.argmin())
+    if minimum < max(steps / 10, 2):
+        return "the loss rises from the first rates on; lower `start_lr`"
+    before = losses[: minimum // 2]
+    fall = float(np.mean(before)) - loss[minimum]
+    if fall < SMALLEST_FALL * np.mean(before):
+        return "the loss hardly falls at any rate; check the labels, or raise `end_lr`"
+    if fall < SURE * _error(losses[: minimum + 1], len(before), steps):
+        return "the loss falls by no more than its noise; use a larger `batch_size`"
+    if int(np.gradient(loss)[: minimum + 1].argmin()) < steps / 20:
+        return "the loss falls fastest at the first rates; lower `start_lr`"
+    return None
+
+
+def _error(losses: Sequence[float], before: int, steps: int) -> float:
+    """The standard error of the mean of so many losses minus a smoothed one.
+
+    Noise is taken from the differences of neighbours, which a trend hardly changes.
+    """
+    deviation = 1.4826 * float(np.median(np.abs(np.diff(losses)))) / 2**0.5  # of the normal distribution
+    smoothed_from = 2 * np.pi**0.5 * _width(steps)  # losses in a Gaussian average
+    return deviation * float(1 / before + 1 / smoothed_from) ** 0.5
+
+
+def smoothed_over(losses: Sequence[float], steps: int) -> list[float]:
+    """The losses of a test of so many steps, smoothed."""
+    return smooth(losses, _width(steps))
+
+
+def _width(steps: int) -> float:
+    return max(steps / SMOOTHED_OVER, 1.5)
+
+
+def smooth(losses: Sequence[float], width: float) -> list[float]:
+    """A Gaussian average over `width` steps on either side. Unlike a moving average it does not lag behind."""
+    index = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((index[:, None] - index) / width) ** 2)
+    averaged: list[float] = ((weights @ np.asarray(losses)) / weights.sum(axis=1)).tolist()
+    return averaged
+
+
+def suggest(lrs: Sequence[float], smoothed: Sequence[float]) -> dict[str, float]:
+    """The learning rates that a curve suggests, by name (see `LRRange`).
+
+    Args:
+        lrs: learning rates that grow by a constant factor.
+        smoothed: the smoothed loss at each.
+    """
+    loss = np.asarray(smoothed)
+    minimum = int(loss.argmin())
+    # Far below the minimum the curve is nearly flat: there the steepest slope would be noise.
+    first = min(int(np.searchsorted(lrs, lrs[minimum] / 10)), max(minimum - 1, 0))
+    slopes = np.gradient(loss)[first : minimum + 1]
+    steepest, valley = first + int(slopes.argmin()), _valley(loss[: minimum + 1])
+    scaled = min(SCALE * lrs[valley], lrs[-1])  # after the last one the loss blew up, or nothing is known
+    return {"scaled": scaled, "minimum": lrs[minimum], "steepest": lrs[steepest], "valley": lrs[valley]}
+
+
+def _valley(loss: "np.ndarray[Any, np.dtype[np.float64]]") -> int:
+    """The middle index of the longest decreasing subsequence, as in fastai's `valley`."""
+    n = len(loss)
+    longest = np.ones(n, dtype=int)
+    first = np.arange(n)
+    for i in range(1, n):
+        higher = np.flatnonzero(loss[:i] > loss[i])
+        if len(higher):
+            j = higher[longest[higher].argmax()]
+            longest[i], first[i] = longest[j] + 1, first[j]
+    end = int(longest.argmax())
+    return (int(first[end]) + end) // 2
