@@ -14,27 +14,87 @@ from feedline.pipeline.errors import InputError
 LOCK_TIMEOUT = 5.0  # seconds; the workers of a killed build need a moment to end
 
 
+def resolve(out: Path) -> Path:
+    """Where a folder lies or will lie, without links: what a link leads to is replaced, never the link.
+
+    Raises:
+        InputError: if no folder can be there.
+    """
+    place = Path(os.path.realpath(out))
+    if place.is_symlink():
+        raise InputError(f"{out}: is a link that leads to itself; remove it, or choose another `out`")
+    for path in (out, *out.parents):
+        leads_to = Path(os.path.realpath(path))
+        missing = leads_to.parent if path == out else leads_to
+        if path.is_symlink() and not missing.is_dir():
+            raise InputError(
+                f"{path}: is a link to {leads_to}, but there is no {missing}; make that folder, or choose another `out`"
+            )
+    for folder in place.parents:
+        if folder.is_dir():
+            break
+        if folder.exists():
+            raise InputError(f"{out}: {folder} is a file, not a folder; choose another `out`")
+    return place
+
+
 @contextlib.contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
     """Yields an empty folder that replaces `out` when the block ends, or is removed if the block raises.
 
-    A folder that is at `out` already stays there until then.
+    A folder that is at `out` already stays there until then. Folders made to hold `out` are removed too.
 
     Raises:
-        InputError: if another process is writing `out`.
+        InputError: if another process is writing `out`, or nothing can be written there.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(out)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
-    folder.chmod(0o755)
-    lock = os.open(folder, os.O_RDONLY)
+    out = resolve(out)
+    if Path.cwd().is_relative_to(out):
+        raise InputError(f"{out}: is the current folder, or holds it; go to another folder, or choose another `out`")
+    if os.path.ismount(out):
+        raise InputError(
+            f"{out}: a file system is mounted there, so it cannot be replaced; choose a folder in it as `out`"
+        )
+    with _folders(out):
+        remove_leftovers(out)
+        folder = _make_folder(out)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
+            yield folder
+            _replace(out, folder)
+        finally:
+            os.close(lock)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_folder(out: Path) -> Path:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
-        yield folder
-        _replace(out, folder)
-    finally:
-        os.close(lock)
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(out), dir=out.parent))
+        folder.chmod(0o755)
+    except OSError as error:
+        raise _not_there(out, error) from error
+    return folder
+
+
+def _not_there(out: Path, error: OSError) -> InputError:
+    return InputError(f"{out}: no folder can be made there ({error.strerror}); choose another `out`")
+
+
+@contextlib.contextmanager
+def _folders(out: Path) -> Iterator[None]:
+    """Makes the folders around `out`. Those that were made are removed if the block raises, unless they are used."""
+    made = [parent for parent in out.parents if not parent.exists()]
+    try:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_there(out, error) from error
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+        raise
 
 
 def _replace(out: Path, folder: Path) -> None:
@@ -43,8 +103,12 @@ def _replace(out: Path, folder: Path) -> None:
         return
     old = folder.with_name(folder.name + "-old")
     out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old)
+    try:
+        folder.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(out: Path) -> None:
@@ -55,7 +119,8 @@ def remove_leftovers(out: Path) -> None:
     Raises:
         InputError: if a build of `out` is still running.
     """
-    leftovers = sorted(out.parent.glob(f".{out.name}.building-*"))
+    out = resolve(out)
+    leftovers = _leftovers(out)
     for folder in leftovers:
         if not folder.name.endswith("-old"):
             _wait_for_unlock(folder, out)
@@ -63,6 +128,18 @@ def remove_leftovers(out: Path) -> None:
             folder.rename(out)
     for folder in leftovers:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix(out: Path) -> str:
+    return f".{out.name}.building-"
+
+
+def _leftovers(out: Path) -> list[Path]:
+    """Temporary folders of `out`, sorted. Those of `out.building-x` begin alike, but have another point."""
+    with contextlib.suppress(FileNotFoundError):
+        names = (name for name in os.listdir(out.parent) if name.startswith(_prefix(out)))  # noqa: PTH208
+        return sorted(out.parent / name for name in names if "." not in name.removeprefix(_prefix(out)))
+    return []
 
 
 def _wait_for_unlock(folder: Path, out: Path) -> None:

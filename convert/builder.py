@@ -1,13 +1,14 @@
 """Converts a source to a dataset folder."""
 
 import contextlib
+import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from feedline.convert import doctor, images, pool, space, splits
-from feedline.convert.atomic_folder import atomic_folder
+from feedline.convert.atomic_folder import atomic_folder, resolve
 from feedline.convert.collect import Converted, collect, progress_bar
 from feedline.convert.fingerprint import fingerprint
 from feedline.convert.layouts import Item, Listing
@@ -30,13 +31,14 @@ def build(options: Options) -> Dataset:
         OSError: if the folder cannot be written.
             In each case nothing is left behind, and what was at `options.out` stays.
     """
-    downloads = options.out.parent / "downloads"
-    with open_source(options.source, downloads, options.out) as listing, atomic_folder(options.out) as target:
-        space.check_space(listing, options.out, options.packs, options.max_size)
+    out = Path(os.path.abspath(options.out))  # noqa: PTH100 - "." has no parent; links stay links
+    downloads = out.parent / "downloads"
+    with atomic_folder(out) as target, open_source(options.source, downloads, out) as listing:
+        space.check_space(listing, resolve(out), options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
         about = About(listing.name, listing.origin, options.identity(), listing.classes)
         write(options, about, converted, target)
-    return Dataset(options.out)
+    return Dataset(out)
 
 
 def find_complete(out: Path, identity: dict[str, Any]) -> Dataset | None:
@@ -49,7 +51,7 @@ def find_complete(out: Path, identity: dict[str, Any]) -> Dataset | None:
     Raises:
         InputError: if it was built from something else or with other options, or cannot be read.
     """
-    if not out.exists():
+    if not out.exists() or not any(out.iterdir()):
         return None
     dataset = Dataset(out)
     before, now = dataset.meta.get("build", {}), identity
@@ -63,12 +65,13 @@ def find_complete(out: Path, identity: dict[str, Any]) -> Dataset | None:
 
 
 def check_replaceable(out: Path) -> None:
-    """Checks that only a dataset would be replaced.
+    """Checks that only a dataset would be replaced, or an empty folder.
 
     Raises:
         InputError: if there is anything else at `out`.
     """
-    if out.exists() and not (out / "dataset.json").exists():
+    empty = out.is_dir() and not any(out.iterdir())
+    if out.exists() and not empty and not (out / "dataset.json").exists():
         raise InputError(f"{out}: already exists and is not a dataset; choose another `out`")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert import pool, space
-from feedline.convert.atomic_folder import atomic_folder, remove_leftovers
+from feedline.convert.atomic_folder import atomic_folder, remove_leftovers, resolve
 from feedline.convert.builder import About, check_replaceable, find_complete, write
 from feedline.convert.collect import Converted, collect, progress_bar
 from feedline.convert.images import JobResult
@@ -120,7 +120,7 @@ def from_dataset(
     if not force and (complete := find_complete(options.out, identity)):
         return complete
     with atomic_folder(options.out) as target:
-        space.require_space(bytes_needed(parts, options.packs, max_size), options.out)
+        space.require_space(bytes_needed(parts, options.packs, max_size), resolve(options.out))
         results = _run(options, parts, labels, target, read_in_workers=read_in_workers, progress=progress)
         with contextlib.closing(results):
             converted = collect(options, results, target)

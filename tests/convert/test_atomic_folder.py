@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feedline import Dataset
-from feedline.convert import atomic_folder
+from feedline.convert import atomic_folder, build, builder
 from tests.conftest import convert
 from tests.convert.helpers import refusal
 from tests.soak import conversions
@@ -58,3 +58,94 @@ def test_killed_builds(tiny_source: Path, tmp_path: Path) -> None:
     """The long version: python -m tests.soak conversions --kills 40."""
     counts = conversions.run(tiny_source, tmp_path, kills=4, seed=1)
     assert counts["kills"] >= 4
+
+
+def test_a_link_is_kept_and_the_folder_that_it_leads_to_is_replaced(tiny_source: Path, tmp_path: Path) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "data/tiny"
+    for folder in (disk, link.parent):
+        folder.mkdir()
+    link.symlink_to(disk / "tiny")
+    for packs in ("", "jpeg"):  # at first there is only the link
+        dataset = convert(tiny_source, link, "--packs", packs, "--force")
+        assert link.is_symlink()
+        assert dataset.root == link
+        assert list(Dataset(disk / "tiny").packs) == list(filter(None, [packs]))
+    assert [p.name for p in (*disk.iterdir(), *link.parent.iterdir())] == ["tiny", "tiny"]
+
+
+def test_links_that_lead_nowhere_are_refused(
+    tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unmounted").symlink_to(tmp_path / "disk/tiny")
+    line = refusal(capsys, tiny_source, tmp_path / "unmounted")
+    assert f"is a link to {tmp_path}/disk/tiny, but there is no {tmp_path}/disk; make that folder" in line
+    (tmp_path / "disk-link").symlink_to(tmp_path / "disk")
+    line = refusal(capsys, tiny_source, tmp_path / "disk-link/a/tiny")
+    assert f"/disk-link: is a link to {tmp_path}/disk, but there is no {tmp_path}/disk; make that folder" in line
+    (tmp_path / "loop").symlink_to("loop")
+    assert "is a link that leads to itself" in refusal(capsys, tiny_source, tmp_path / "loop")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk-link", "loop", "unmounted"]
+
+
+def test_leftovers_of_folders_with_a_similar_name_are_left_alone(tmp_path: Path) -> None:
+    others = [".data1.building-x", ".data.building-y.building-z", ".data[2].building-x"]
+    for name in [*others, ".data[1].building-x", ".data.building-x"]:
+        (tmp_path / name).mkdir()
+    for name in ("data[1]", "data", "data?", "*"):
+        atomic_folder.remove_leftovers(tmp_path / name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize("name", ["data/", "./data//", "x/../data", "*[?]", "data.building-x", "-o", "ü \n"])
+def test_unusual_names_of_the_folder(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    for _ in range(2):
+        assert build.main([f"--source={tiny_source}", f"--out={name}", "--packs=", "--workers=1", "--force"]) == 0
+    assert Dataset(name).count == 128
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_empty_folder_is_filled(tiny_source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert convert(tiny_source, tmp_path / "out", "--packs", "").count == 128
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (".", "is the current folder, or holds it; go to another folder, or choose another --out"),
+        ("..", "..: already exists and is not a dataset"),
+        ("file", "file: already exists and is not a dataset; choose another --out"),
+        ("file/", "file: already exists and is not a dataset; choose another --out"),
+        ("file/below/it", "/file is a file, not a folder; choose another --out"),
+        ("new/file/../../file/x", "/file is a file, not a folder; choose another --out"),
+        ("/proc/x", "/proc/x: no folder can be made there (No such file or directory); choose another --out"),
+        ("/proc/x/y/z", "no folder can be made there (No such file or directory); choose another --out"),
+        ("/proc", "/proc: already exists and is not a dataset"),
+        ("n" * 256, "File name too long"),
+    ],
+)
+def test_places_where_no_folder_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, message: str
+) -> None:
+    """The source, which would be drawn for a second, is not looked at."""
+    here = tmp_path / "here"
+    (here / "empty").mkdir(parents=True)
+    (here / "empty/../file").touch()
+    monkeypatch.setattr(builder, "open_source", lambda *_: pytest.fail("the source was opened"))
+    monkeypatch.chdir(here / "empty" if out.startswith(".") else here)
+    assert build.main(["--source", "sample", "--out", out]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["empty", "file", "here"]
+
+
+def test_folders_made_for_a_build_that_fails_are_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "images").mkdir()
+    assert build.main(["--source", str(tmp_path / "images"), "--out", str(tmp_path / "there/a/b/c")]) == 2
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["images", "there"]

@@ -40,7 +40,7 @@ sys.exit(build.main(["--source", sys.argv[1], "--out", "/mnt/out", "--workers", 
     [
         ("size=1m", False, "/mnt/out: needs about 2.3 MiB, and 1.0 MiB are free there; free some space"),
         ("size=1m", True, "No space left on device; nothing was left behind"),
-        ("ro", False, "Read-only file system; nothing was left behind"),
+        ("ro", False, "/mnt/out: no folder can be made there (Read-only file system); choose another --out"),
     ],
 )
 def test_a_target_that_cannot_be_written(tiny_source: Path, options: str, skip_check: bool, message: str) -> None:
