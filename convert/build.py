@@ -18,15 +18,13 @@ from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.output import one_line, safe_output
 from feedline.pipeline.cores import available_cores
-from feedline.pipeline.errors import FeedlineError, as_flags
-from feedline.program import command_line, short_name
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.program import Parser, short_name
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog=command_line("convert"), description="Convert images to a dataset folder that training reads."
-    )
+    p = Parser("convert", "Convert images to a dataset folder that training reads.")
     p.add_argument(
         "--source",
         default="tiny-imagenet",
@@ -34,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "folder; archives and folders are laid out like Tiny ImageNet, as class/*.jpg, or as train/class/*.jpg and "
         "val/class/*.jpg (default: tiny-imagenet)",
     )
-    p.add_argument("--out", type=Path, help="the dataset folder (default: data/<name of the source>)")
+    p.add_argument("--out", help="the dataset folder (default: data/<name of the source>)")
     p.add_argument(
         "--packs", default="jpeg,raw", help="packs to write, separated by commas; '' for none (default: jpeg,raw)"
     )
@@ -73,9 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _options(args: argparse.Namespace) -> Options:
+    if "" in (args.source, args.out):  # Path("") would be the current folder
+        raise InputError(f"`{'source' if args.source == '' else 'out'}`: is empty; leave it out, or name a folder")
     return Options(
         source=args.source,
-        out=args.out or Path("data") / default_name(args.source),
+        out=Path(args.out or f"data/{default_name(args.source)}"),
         packs=tuple(sorted(set(filter(None, args.packs.split(","))))),
         val_fraction=args.val_fraction,
         seed=args.seed,
@@ -93,7 +93,7 @@ def _run(options: Options, *, force: bool) -> int:
             print(f"{options.out}: complete already ({dataset.count:,} images); nothing to do. --force builds it again")
             return 0
         started = time.perf_counter()
-        with _sigterm_as_ctrl_c():
+        with _signals_as_ctrl_c():
             dataset = build(options)
             print_table(dataset, time.perf_counter() - started)
     except OSError as error:
@@ -109,17 +109,23 @@ def _fail(message: str, status: int) -> int:
 
 
 @contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Handles SIGTERM like Ctrl-C, so that the temporary folder is removed."""
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Handles SIGTERM, and SIGHUP unless it is ignored (nohup), like Ctrl-C: the temporary folder is removed."""
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
-    def interrupt(signum: int, _: object) -> None:
-        raise KeyboardInterrupt(signum)
+    def interrupt(number: int, _: object) -> None:
+        for other in numbers:  # systemd sends both
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

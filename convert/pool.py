@@ -60,10 +60,11 @@ def shared() -> Any:
 
 
 def _start_worker(shared: Any) -> None:
-    """Leaves Ctrl-C to the parent, and ends the worker when its parent ends, however that happens."""
+    """Leaves Ctrl-C and SIGHUP to the parent, and ends the worker when its parent ends, however that happens."""
     global _shared
     _shared = shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the terminal sends them to all
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     assert parent is not None

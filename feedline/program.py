@@ -1,7 +1,11 @@
 """What the commands are called here: in a checkout some are scripts."""
 
+import argparse
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
+
+from feedline.output import one_line
 
 _SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
 
@@ -30,3 +34,20 @@ def _started_as() -> str:
         return "python -m feedline"
     in_checkout = (package / "convert").is_symlink()  # an installation holds copies of the rooms
     return "" if in_checkout and path.stem != "feedline" else "feedline"
+
+
+class Parser(argparse.ArgumentParser):
+    """The flags of a command. What is wrong with them is said in one line, as all errors are.
+
+    Args:
+        command: as in `feedline COMMAND`.
+        description: what it does.
+        **options: of argparse.
+    """
+
+    def __init__(self, command: str, description: str, **options: Any) -> None:
+        super().__init__(prog=command_line(command), description=description, **options)
+        self._command = command
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{short_name(self._command)}: {one_line(message)}; --help lists the flags\n")

@@ -3,7 +3,10 @@
 import contextlib
 import fcntl
 import os
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +129,7 @@ def test_an_empty_folder_is_filled(tiny_source: Path, tmp_path: Path) -> None:
         ("/proc/x/y/z", "no folder can be made there (No such file or directory); choose another --out"),
         ("/proc", "/proc: already exists and is not a dataset"),
         ("n" * 256, "File name too long"),
+        ("", "--out: is empty; leave it out, or name a folder"),
     ],
 )
 def test_places_where_no_folder_can_be(
@@ -149,3 +153,58 @@ def test_folders_made_for_a_build_that_fails_are_removed(tmp_path: Path, capsys:
     (tmp_path / "images").mkdir()
     assert build.main(["--source", str(tmp_path / "images"), "--out", str(tmp_path / "there/a/b/c")]) == 2
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["images", "there"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_build_that_is_told_to_end_leaves_nothing(
+    tiny_source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(builder, "write_meta", interrupted)
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)]
+    argv = ["--source", str(tiny_source), "--out", str(tmp_path / "out"), "--packs", "", "--workers", "2"]
+    assert build.main(argv) == 128 + number
+    assert capsys.readouterr().err == "build.py: interrupted; nothing was left behind\n"
+    assert not list(tmp_path.iterdir())
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_second_signal_does_not_disturb_the_clearing_up(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        remove(*args, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    monkeypatch.setattr(builder, "write_meta", lambda *_, **__: signal.raise_signal(signal.SIGHUP))
+    argv = ["--source", str(tiny_source), "--out", str(tmp_path / "out"), "--packs", "", "--workers", "1"]
+    assert build.main(argv) == 128 + signal.SIGHUP
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hangup_that_is_ignored_ends_nothing(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nohup does."""
+
+    def hang_up(*_: Any) -> str:
+        signal.raise_signal(signal.SIGHUP)
+        return "fingerprint"
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr(builder, "fingerprint", hang_up)
+        assert convert(tiny_source, tmp_path / "out", "--packs", "").fingerprint == "fingerprint"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
