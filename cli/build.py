@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from feedline.cli.request import Network
+from feedline.cli.request import Network, Request
+from feedline.model import stem_for
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.errors import InputError
@@ -16,6 +17,9 @@ from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
+
+# The end of a mode's first line. Networks without a choice of stem leave it at `auto`.
+STEMS = {"auto": "", "small": "; stem small (3x3)", "standard": "; stem standard (7x7, max-pool)"}
 
 
 def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
@@ -70,6 +74,34 @@ def make_model(config: Config, dataset: Dataset, network: Network) -> nn.Module:
     return build_network(network, config.loader.classes or len(dataset.classes), config.model.changed())
 
 
+def with_stem(config: Config, request: Request, side: int | None) -> Config:
+    """The configuration with the stem that `auto` is.
+
+    Networks that take no stem get none, unless a flag asks for it.
+
+    Args:
+        config: of the run.
+        request: says which network, and has the flags.
+        side: the largest that the run trains on, in pixels; None for the configuration of a checkpoint. If that still
+            says `auto`, an older version wrote it, which had the small stem only.
+    """
+    stem = config.model.stem
+    if "stem" not in inspect.signature(request.network).parameters:
+        return config if side is None or "stem" in request.flags else config.replace(stem="auto")
+    return config if stem != "auto" else config.replace(stem="small" if side is None else stem_for(side))
+
+
+def training_side(config: Config, own: Sequence[int]) -> int:
+    """The largest side that a run trains on, in pixels.
+
+    Args:
+        config: of the run.
+        own: (height, width) of the input where the configuration has no size.
+    """
+    sizes = config.loader.sizes
+    return max(own) if sizes is None else max(side for _, side in sizes.starts)
+
+
 def build_network(network: Network, classes: int, options: Mapping[str, Any]) -> nn.Module:
     """Calls a network's function with the number of classes and the options that are set. Raises as `make_model`."""
     parameters = inspect.signature(network).parameters
@@ -87,7 +119,8 @@ def print_loader(loader: Loader, config: Config) -> None:
     print(
         f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader)}, batches of "
         f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
-        f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}",
+        f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}"
+        f"{STEMS[config.model.stem]}",
         flush=True,
     )
 

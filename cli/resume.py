@@ -27,6 +27,8 @@ FREE_ON_RESUME = {
     "target",
 }
 
+AUTO = ("split", "stem")  # a run keeps what they came to
+
 
 @dataclass(frozen=True)
 class Start:
@@ -101,7 +103,7 @@ def _resumed_config(request: Request, snapshot: Snapshot) -> Config:
     if request.recipe and request.recipe != saved.recipe:
         raise InputError(f"`recipe={request.recipe}`: the run was started with recipe {saved.recipe}")
     before, given = saved.flat(), given_values(request.flags)
-    config = saved.replace(**{name: value for name, value in given.items() if (name, value) != ("split", "auto")})
+    config = saved.replace(**{name: value for name, value in given.items() if name not in AUTO or value != "auto"})
     free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, config) else set())
     for name, value in config.flat().items():
         if name not in free and value != before[name]:

@@ -1,4 +1,7 @@
-"""Options of a residual network. None changes its parameters' number, names or shapes, nor the random numbers drawn."""
+"""Options of a residual network.
+
+Only the stem changes its parameters' number and shapes, and none changes the random numbers drawn for the rest of it.
+"""
 
 import torch
 from torch import nn
@@ -10,6 +13,13 @@ from feedline.model.drop_path import DropPath
 def blocks_of(model: nn.Module) -> list[BasicBlock]:
     """The residual blocks, in the order in which they run."""
     return [module for module in model.modules() if isinstance(module, BasicBlock)]
+
+
+def set_small_stem(model: ResNet) -> None:
+    """Replaces the 7x7 convolution of stride 2 and the max-pool by a 3x3 convolution."""
+    model.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
 
 
 def set_norms(model: nn.Module, *, momentum: float, eps: float) -> None:

@@ -1,7 +1,7 @@
 """The layer table: shapes, parameters, totals, sizes.
 
 torchinfo, the maintained library for this, prints the tree of modules. The assignment's table is the sequence of layers
-as they run, with one row per convolution, norm, block and linear layer.
+as they run, with one row per convolution, norm, pooling, block and linear layer.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-_ROWS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, BasicBlock)
+_ROWS = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.Linear, BasicBlock)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,11 @@ from feedline.training.views import Views
 class ModelConfig:
     """Options of the network. Those with a default value are not passed to it, so that any network can be used."""
 
+    stem: Literal["auto", "small", "standard"] = key(
+        "auto",
+        "first layers: small is 3x3 without max-pool, standard 7x7 with stride 2 and max-pool; auto: small up to 96 "
+        "pixels of the largest training side, else standard",
+    )
     zero_init: bool = key(False, "the last norm of each block starts at 0, so the block starts as its shortcut")
     dirac_init: bool = key(False, "the first filters of the convolutions in the blocks start as the identity")
     norm_momentum: float = key(0.1, "share of a new batch in the running statistics of the norms")

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
@@ -32,6 +32,7 @@ def run(request: Request) -> int:
     store = resolve_store(config.loader.store, dataset, device)
     engine = choose_engine(device) if config.loader.engine == "auto" else config.loader.engine
     loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
+    config = with_stem(config, request, training_side(config, loaders[chosen].output(0)))
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
     with cores_in_use(device, ranks), memory_errors(config, ranks):

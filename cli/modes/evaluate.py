@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown, with_stem
 from feedline.cli.eval_report import report
 from feedline.cli.flags import given_values
 from feedline.cli.machine import set_up_host
@@ -35,6 +35,7 @@ def run(request: Request) -> int:
     snapshot.check_dataset(dataset, path)
     config = _config(snapshot, data, given_values(request.flags))
     config = config.replace(split=choose_split(dataset, config.loader.split))
+    config = with_stem(config, request, None)
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     model = make_model(config, dataset, request.network)

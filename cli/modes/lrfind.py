@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.flags import as_words
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
@@ -34,6 +34,7 @@ def run(request: Request) -> int:
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
+    config = with_stem(config, request, training_side(config, loader.output(0)))
     print_loader(loader, config)
     end = request.end_lr or END_LR[config.optim.optimizer]
     sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)

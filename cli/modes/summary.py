@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from feedline.cli.build import build_network
+from feedline.cli.build import build_network, training_side, with_stem
 from feedline.cli.request import Request
 from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
@@ -18,6 +18,7 @@ def run(request: Request) -> int:
         size = size or (dataset.image_size or (224,))[0]
     elif "data" in request.flags:
         Dataset(config.run.data)  # raises: this was asked for
-    model = build_network(request.network, classes, config.model.changed())
-    print(layer_table(model, (3, size or 224, size or 224)))
+    side = size or 224
+    config = with_stem(config, request, training_side(config, (side, side)))
+    print(layer_table(build_network(request.network, classes, config.model.changed()), (3, side, side)))
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.cli.build import choose_device, make_loader, make_model, print_loader
+from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start
@@ -29,6 +29,8 @@ def run(request: Request) -> int:
     with memory_errors(config, ranks):
         train = make_loader(config, dataset, "train", device, ranks)
         val = make_loader(config, dataset, "val", device, ranks)
+        side = training_side(config, train.output(0)) if start.snapshot is None else None
+        config = with_stem(config, request, side)
         print_loader(train, config)
         model = make_model(config, dataset, request.network)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)

@@ -24,11 +24,26 @@ def test_an_option_keeps_every_parameter_and_its_name(name: str) -> None:
     assert sum(p.numel() for p in changed.parameters()) == 11_271_432
 
 
-def test_an_option_leaves_the_other_weights_of_a_seed_as_they_are() -> None:
-    plain, changed = seeded().state_dict(), seeded(**OPTIONS).state_dict()
+@pytest.mark.parametrize("stem", ["small", "standard"])
+def test_an_option_leaves_the_other_weights_of_a_seed_as_they_are(stem: str) -> None:
+    plain, changed = seeded(stem=stem).state_dict(), seeded(**OPTIONS, stem=stem).state_dict()
     differing = {name for name in plain if not torch.equal(plain[name], changed[name])}
     convs = {f"layer{i}.{j}.conv{k}.weight" for i in (1, 2, 3, 4) for j in (0, 1) for k in (1, 2)}
     assert differing == convs | {name.replace("conv2", "bn2") for name in convs if "conv2" in name} | {"fc.bias"}
+
+
+def test_the_stem_leaves_all_other_weights_of_a_seed_as_they_are() -> None:
+    small, standard = seeded().state_dict(), seeded(stem="standard").state_dict()
+    assert small.keys() == standard.keys()
+    assert {name for name in small if not torch.equal(small[name], standard[name])} == {"conv1.weight"}
+
+
+@pytest.mark.parametrize("stem", ["small", "standard"])
+def test_with_all_options_either_stem_trains(stem: str) -> None:
+    model = seeded(**OPTIONS, stem=stem)
+    model(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    assert model.conv1.weight.grad.any()
 
 
 def test_zero_init_makes_a_block_its_shortcut() -> None:

@@ -3,11 +3,15 @@ import copy
 import pytest
 import torch
 import torch.fx
+import torchvision
 from torch import nn
 
-from feedline.model import compiled, conv, layer_table, resnet18
+from feedline.model import compiled, conv, layer_table, resnet18, stem_for
+from feedline.model.resnet import Stem
 from feedline.model.summary import layers
 from tests.model.conftest import needs_kernels, relative_error
+
+STEMS: tuple[Stem, ...] = ("small", "standard")
 
 
 def test_it_has_as_many_parameters_as_the_assignments_model() -> None:
@@ -46,6 +50,21 @@ def test_the_layer_table_equals_the_assignments() -> None:
     assert model.training, "train or eval mode is unchanged"
 
 
+def test_the_standard_stem_is_torchvisions() -> None:
+    model, theirs = resnet18(200, stem="standard"), torchvision.models.resnet18(num_classes=200)
+    assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+    model.load_state_dict(theirs.state_dict())
+    batch = torch.randn(2, 3, 224, 224)
+    torch.testing.assert_close(model.eval()(batch), theirs.eval()(batch))
+    rows = layers(model, (3, 224, 224))
+    assert [row.kind for row in rows[:3]] == ["Conv2d", "BatchNorm2d", "MaxPool2d"]
+    assert (rows[0].shape, rows[2].shape, rows[-2].shape) == ((64, 112, 112), (64, 56, 56), (512, 7, 7))
+
+
+def test_auto_takes_the_small_stem_for_small_images() -> None:
+    assert [stem_for(side) for side in (8, 64, 96, 97, 128, 224)] == ["small"] * 3 + ["standard"] * 3
+
+
 def test_a_batch_gives_finite_logits_in_any_memory_format() -> None:
     torch.manual_seed(0)
     model = resnet18(7).eval()
@@ -56,12 +75,16 @@ def test_a_batch_gives_finite_logits_in_any_memory_format() -> None:
     torch.testing.assert_close(plain, last, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("training", [True, False])
-def test_with_and_without_kernels_it_computes_the_same(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+def test_with_and_without_kernels_it_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch, training: bool, stem: Stem
+) -> None:
     """As near to float32 as torch's operations in bfloat16 are; single layers differ either way."""
     torch.manual_seed(0)
-    batch = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last)
-    model = resnet18(20).to(memory_format=torch.channels_last).train(training)
+    side = 32 if stem == "small" else 128  # the same in all stages
+    batch = torch.randn(32, 3, side, side).to(memory_format=torch.channels_last)
+    model = resnet18(20, stem=stem).to(memory_format=torch.channels_last).train(training)
     results = []
     for kernels, autocast in ((compiled.kernels, True), (None, True), (None, False)):
         monkeypatch.setattr(compiled, "kernels", kernels)
@@ -138,8 +161,9 @@ def test_training_after_inference_mode() -> None:
     assert model.layer4[0].conv1.weight.grad is not None
 
 
-def test_torch_can_look_into_it() -> None:
-    model, batch = resnet18(5).eval(), torch.randn(2, 3, 32, 32)
+@pytest.mark.parametrize("stem", STEMS)
+def test_torch_can_look_into_it(stem: Stem) -> None:
+    model, batch = resnet18(5, stem=stem).eval(), torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(torch.fx.symbolic_trace(model)(batch), model(batch))
     whole = torch.compile(model, backend="eager", fullgraph=True)
     with torch.autocast("cpu", torch.bfloat16):
