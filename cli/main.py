@@ -1,19 +1,24 @@
 """The command: parses, runs a mode, prints errors in one line."""
 
 import argparse
+import contextlib
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
+from feedline.cli.claim import Claims
 from feedline.cli.flags import add_flags
 from feedline.cli.modes import MODES
 from feedline.cli.request import Network, Request
 from feedline.model import resnet18
+from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
 from feedline.training.ranks import FirstRankError, joined
+from feedline.training.stopping import interrupt_on_signal
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,23 +64,32 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
     Returns:
         The exit status: 0; 2 after an error that was printed in one line; 128 + the signal for a run that was stopped.
     """
+    with safe_output():
+        return _run(sys.argv[1:] if argv is None else list(argv), network)
+
+
+def _run(argv: list[str], network: Network) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    argv = sys.argv[1:] if argv is None else list(argv)
     args = vars(parser().parse_args(argv))
     mode, options = args.pop("mode"), {name: args.pop(name) for name in OPTIONS}
-    command = f"{command_line('train')} {shlex.join(argv)}"
+    command, claims = f"{command_line('train')} {shlex.join(argv)}", Claims()
     try:
-        with joined() as ranks:
-            request = Request(mode=mode, flags=args, command=command, network=network, ranks=ranks, **options)
+        with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims):
+            request = Request(
+                mode=mode, flags=args, command=command, network=network, ranks=ranks, claims=claims, **options
+            )
             return MODES[mode](request)
     except FirstRankError:
         return 2
     except FeedlineError as error:
-        print(f"{_speaker()}: {as_flags(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{_speaker()}: interrupted", file=sys.stderr)
-        return 130
+        return _fail(as_flags(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"{_speaker()}: {one_line(message)}", file=sys.stderr)
+    return status
 
 
 def _speaker() -> str:

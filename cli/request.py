@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
 
+from feedline.cli.claim import Claims
 from feedline.cli.recipes import configure
 from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
@@ -31,6 +33,7 @@ class Request:
         network: builds the model.
         ranks: the processes that run this command.
         recipe, out, resume, checkpoint, part, start_lr, end_lr, rounds, seconds: the flags of these names.
+        claims: the folders that this command writes.
     """
 
     mode: str
@@ -47,6 +50,7 @@ class Request:
     end_lr: float | None = None
     rounds: int = 5
     seconds: float = 2.0
+    claims: Claims = field(default_factory=Claims)
 
     def config(self) -> Config:
         """The recipe with the flags on top. Raises InputError if a value cannot be used."""
@@ -63,13 +67,17 @@ class Request:
         return config.replace(split=choose_split(dataset, config.loader.split)), dataset
 
     def folder(self) -> Path:
-        """The folder for results: `--out`, or a new one named after mode and time. Only rank 0 may call it."""
-        if self.out:
-            return Path(self.out)
-        stem = f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}"
-        names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-        return next(path for name in names if not (path := self.runs() / name).exists())
+        """Claims the folder for results: `--out`, or a new one named after mode and time. Only rank 0 may call it.
+
+        Raises:
+            InputError: if it cannot be written, another run lives there, or it is a dataset.
+        """
+        if self.out is None:
+            return self.claims.new(self.runs(), f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
+        if (Path(self.out) / "dataset.json").exists():
+            raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
+        return self.claims.take(Path(self.out))
 
     def runs(self) -> Path:
         """The folder that holds the runs."""
-        return Path(self.out).parent if self.out else Path("runs")
+        return Path("runs") if self.out is None else Path(self.out).parent

@@ -7,6 +7,7 @@ import atexit
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,7 +169,9 @@ def _status(error: BaseException) -> int:
     """The exit status of a command that ends with this error."""
     if isinstance(error, FeedlineError):
         return 2
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
+    return 1
 
 
 def _connect(ranks: Ranks) -> None:

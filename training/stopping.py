@@ -1,9 +1,12 @@
-"""Requests to stop a run, by SIGTERM or Ctrl-C."""
+"""Requests to stop a run, by SIGTERM, SIGHUP or Ctrl-C."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Interrupted(Exception):
@@ -18,20 +21,20 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._requested = False  # no threading.Event: its lock would deadlock on a signal inside the handler of another
         self.signum = signal.SIGINT
 
     def set(self, signum: int = signal.SIGINT) -> None:
         self.signum = signal.Signals(signum)
-        self._event.set()
+        self._requested = True
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._requested
 
 
 @contextmanager
 def stop_on_signal(stopping: Stopping, *, patient: bool = False) -> Iterator[None]:
-    """On SIGTERM or the first Ctrl-C the run finishes its step and saves; a second Ctrl-C interrupts at once.
+    """On SIGTERM, SIGHUP or the first Ctrl-C the run finishes its step and saves; a second Ctrl-C interrupts at once.
 
     Args:
         stopping: the request to set.
@@ -43,9 +46,38 @@ def stop_on_signal(stopping: Stopping, *, patient: bool = False) -> Iterator[Non
             raise KeyboardInterrupt
         stopping.set(signum)
 
-    previous = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    with _handling(stop, (signal.SIGINT, *_endings())):
+        yield
+
+
+@contextmanager
+def interrupt_on_signal() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, with their number, so that a command cleans up."""
+
+    def interrupt(signum: int, _: object) -> None:
+        raise KeyboardInterrupt(signum)
+
+    with _handling(interrupt, _endings()):
+        yield
+
+
+def _endings() -> tuple[int, ...]:
+    """SIGTERM, and SIGHUP unless it is ignored, as nohup does."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, hangup
+
+
+@contextmanager
+def _handling(handler: Handler, signals: tuple[int, ...]) -> Iterator[None]:
+    """Handles signals until the exit. Outside the main thread, where Python allows no handlers, it changes nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {s: signal.signal(s, handler) for s in signals}
     try:
         yield
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+        for signum, before in previous.items():
+            signal.signal(signum, before)

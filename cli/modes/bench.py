@@ -26,7 +26,7 @@ from feedline.training.step import TrainStep
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     ranks, (config, dataset) = request.ranks, request.opened()
-    device = choose_device(config.run.device, ranks)
+    device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
     set_up_host(config.run, device)
     auto_store, reason = choose_store(dataset, device)
     store = resolve_store(config.loader.store, dataset, device)
@@ -58,8 +58,6 @@ def run(request: Request) -> int:
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "config": config.flat(),
     }
-    out = request.folder()
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "bench.json", content)
     _plot(out / "bench.png", results, content)
     _print(results, content)

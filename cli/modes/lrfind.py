@@ -31,7 +31,7 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, (config, dataset) = request.ranks, request.opened()
-    device = choose_device(config.run.device, ranks)
+    device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
     set_up_host(config.run, device)
     loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)
     config = with_stem(config, request, training_side(config, loader.output(0)))
@@ -59,7 +59,6 @@ def run(request: Request) -> int:
         "config": config.flat(),
     }
     title = f"LR range test: {dataset.name} {config.loader.split}, recipe {config.recipe}, {config.optim.optimizer}"
-    out = request.folder()
     _write(out, result, title)
     _print_suggestions(test, len(loader), out)
     if test.recommended is None:
@@ -71,7 +70,6 @@ def run(request: Request) -> int:
 
 
 def _write(out: Path, result: dict[str, Any], title: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "lr_range.json", result)
     plots.lr_range(out / "lr_range.png", result, title)
 
