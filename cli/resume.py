@@ -1,33 +1,22 @@
 """How a training run starts: new, or resumed from a checkpoint."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from feedline.cli.flags import given_values
+from feedline.cli.locate import run_data
+from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint, resolve_max_lr
+from feedline.cli.same_command import resumed_config
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
+from feedline.program import command_line
 from feedline.training import checkpoint
+from feedline.training.asked import Asked
 from feedline.training.config import Config
 from feedline.training.ranks import may_restart, restarted
 from feedline.training.snapshot import Snapshot
-
-# What may change when a run is resumed: none of it changes the result.
-FREE_ON_RESUME = {
-    "data",
-    "store",
-    "engine",
-    "decode",
-    "threads",
-    "torch_threads",
-    "device",
-    "log_every",
-    "certify",
-    "save_every",
-    "target",
-}
-
-AUTO = ("split", "stem")  # a run keeps what they came to
 
 
 @dataclass(frozen=True)
@@ -37,18 +26,22 @@ class Start:
     Attributes:
         out: the run folder.
         config: of the run.
+        asked: what the command of the run asked for.
         snapshot: the checkpoint to resume from; None for a new run.
         earlier: the file of that checkpoint, if it is not the run's last one.
+        notes: what to say before it starts.
     """
 
     out: Path
     config: Config
+    asked: Asked
     snapshot: Snapshot | None = None
     earlier: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def choose_start(request: Request) -> Start:
-    """Decides between a new run and a resumed one. Only rank 0 may call it.
+    """Decides between a new run and a resumed one, and claims its folder. Only rank 0 may call it.
 
     Raises:
         InputError: if the run cannot start like this.
@@ -65,65 +58,57 @@ def choose_start(request: Request) -> Start:
     return _new(request)
 
 
+def resume_command(out: Path) -> str:
+    """The command that resumes a run."""
+    return f"{command_line('train')} --mode train --resume {shlex.quote(str(out))}"
+
+
 def _new(request: Request) -> Start:
+    config, dataset = request.opened()
     out = request.folder()
     if (out / checkpoint.LAST).exists():
-        raise InputError(f"`out={out}`: holds a run already; resume it with `resume={out}`, or choose another `out`")
-    config, dataset = request.opened()
-    return Start(out, resolve_max_lr(config, dataset, request.runs()))
+        raise _taken(out)
+    recipe = request.recipe or "default"
+    asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
+    return Start(out, resolve_max_lr(config, dataset, request.runs()), asked)
+
+
+def _taken(out: Path) -> InputError:
+    if (out / "summary.json").exists():
+        return InputError(f"`out={out}`: holds a complete run; choose another `out`")
+    return InputError(
+        f"`out={out}`: holds a run already, which was stopped; resume it with: {resume_command(out)} (or choose "
+        "another `out`)"
+    )
 
 
 def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     """Resumes from the checkpoint that the user named, or from the run's last one."""
-    snapshot = checkpoint.load(named) if named else checkpoint.load_last(out)
-    config = _resumed_config(request, snapshot)
+    path = named or out / checkpoint.LAST
+    if not path.exists():
+        checkpoint.load(path)  # raises: nothing is claimed where there is no run
+    request.claims.take(out, "resume")
+    snapshot = checkpoint.load(path) if named else checkpoint.load_last(out)
+    data = request.flags.get("data") or run_data(snapshot, path)
+    asked, config, notes = resumed_config(request, snapshot, Dataset(data))
+    config = config.replace(data=data)
     done = snapshot.position.epoch >= config.optim.epochs and (out / "summary.json").exists()
-    if done and request.resume:
+    if done and request.resume and not restarted():
         raise InputError(f"`resume={out}`: this run is complete; evaluate it with --mode eval, or start a new one")
-    return Start(out, config, snapshot, named if named and named.name != checkpoint.LAST else None)
+    earlier = named if named and named.name != checkpoint.LAST else None
+    return Start(out, config, asked, snapshot, earlier, notes)
 
 
 def _run_to_resume(request: Request) -> Path:
-    """The folder of the run that `--resume` names."""
-    if request.resume != "latest":
-        path = Path(request.resume or "")
-        return path.parent if path.suffix == ".pt" else path
-    if request.out:
-        return Path(request.out)
-    return latest_checkpoint(request.runs(), checkpoint.LAST).parent
-
-
-def _resumed_config(request: Request, snapshot: Snapshot) -> Config:
-    """The configuration of the run, with the flags that may change.
+    """The folder of the run that `--resume` names.
 
     Raises:
-        InputError: if another flag differs.
+        InputError: if `--out` names another folder, or there is no run.
     """
-    saved = snapshot.config
-    if request.recipe and request.recipe != saved.recipe:
-        raise InputError(f"`recipe={request.recipe}`: the run was started with recipe {saved.recipe}")
-    before, given = saved.flat(), given_values(request.flags)
-    config = saved.replace(**{name: value for name, value in given.items() if name not in AUTO or value != "auto"})
-    free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, config) else set())
-    for name, value in config.flat().items():
-        if name not in free and value != before[name]:
-            raise InputError(
-                f"`{name}={_text(value)}`: the run was started with {_text(before[name])}; a resumed run keeps its "
-                "settings, start a new one to change them"
-            )
-    return config
-
-
-def _peak_goes_on(snapshot: Snapshot, config: Config) -> bool:
-    """Whether the run is at the peak of a trapezoid, as it was planned and as it would be now."""
-    whole, started = snapshot.position.epoch, snapshot.position.epoch + (snapshot.position.step > 0)
-    return all(
-        optim.schedule == "trapezoid"
-        and optim.warmup * optim.epochs <= whole
-        and started <= optim.epochs * (1 - optim.cooldown)
-        for optim in (snapshot.config.optim, config.optim)
-    )
-
-
-def _text(value: object) -> str:
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+    if request.resume == "latest" and not Path("latest").exists():
+        return Path(request.out) if request.out else latest_checkpoint(request.runs(), checkpoint.LAST).parent
+    path = Path(request.resume or "")
+    out = path.parent if path.suffix == ".pt" else path
+    if request.out and Path(request.out).resolve() != out.resolve():
+        raise InputError(f"`out={request.out}`: a resumed run goes on in its own folder, {out}; leave `out` out")
+    return out

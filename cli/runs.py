@@ -1,8 +1,7 @@
 """Runs on the disk: their checkpoints and the results of LR range tests."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,54 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training import checkpoint
 from feedline.training.config import Config
+from feedline.training.snapshot import Snapshot
+
+SHOWN = 3  # checkpoints that a message names
 
 
-def latest_checkpoint(runs: Path, name: str, fingerprint: str | None = None) -> Path:
-    """The newest checkpoint.
+def latest_checkpoint(runs: Path, name: str) -> Path:
+    """The newest checkpoint of that name. Raises InputError if there is none.
 
     Args:
         runs: the folder that holds the runs.
         name: `last.pt` or `best.pt`.
-        fingerprint: of a dataset: skips checkpoints of others and those that cannot be read.
-
-    Raises:
-        InputError: if there is none.
     """
+    path = next(_newest_first(runs, name), None)
+    if path is None:
+        raise no_such_run(runs, name)
+    return path
+
+
+def newest_of(runs: Path, name: str, fingerprint: str | None) -> tuple[tuple[Path, Snapshot] | None, list[str]]:
+    """The newest checkpoint that can be read, and newer ones that were skipped, each with the reason.
+
+    Args:
+        runs: the folder that holds the runs.
+        name: `last.pt` or `best.pt`.
+        fingerprint: of the dataset that it must be of; None for any.
+    """
+    skipped = []
     for path in _newest_first(runs, name):
-        if fingerprint is None:
-            return path
-        with suppress(InputError):
-            if checkpoint.load(path).fingerprint == fingerprint:
-                return path
-    raise InputError(f"no run with a {name} in {runs}; train one with --mode train, or name it")
+        try:
+            snapshot = checkpoint.load(path)
+        except InputError:
+            skipped.append(f"{path}: it cannot be read")
+            continue
+        if fingerprint in (None, snapshot.fingerprint):
+            return (path, snapshot), skipped
+        skipped.append(f"{path}: it is of another dataset{_called(snapshot)}")
+    return None, skipped
+
+
+def _called(snapshot: Snapshot) -> str:
+    return f", {snapshot.dataset['name']}" if "name" in snapshot.dataset else ""
+
+
+def no_such_run(runs: Path, name: str, skipped: Sequence[str] = ()) -> InputError:
+    """The error that there is no checkpoint, with what there is instead."""
+    more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+    there = f" for this dataset ({'; '.join(skipped[:SHOWN])}{more})" if skipped else ""
+    return InputError(f"no run with a {name} in {runs}{there}; train one with --mode train, or name it")
 
 
 def _newest_first(runs: Path, name: str) -> Iterator[Path]:

@@ -36,7 +36,12 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
     "rng": (torch.Tensor,),
     "rng_cuda": (list,),
     "val_top1": (float, type(None)),
+    "dataset": (dict,),
+    "asked": (dict,),
+    "resolved": (dict,),
 }
+# What older checkpoints lack.
+_LATER: dict[str, Any] = {"norms": None, "certificates": {}, "dataset": {}, "asked": {}, "resolved": {}}
 _POSITION: dict[str, tuple[type, ...]] = {
     "epoch": (int,),
     "step": (int,),
@@ -105,6 +110,9 @@ class Snapshot:
         position: where the run stands.
         rng, rng_cuda: states of torch's generators.
         val_top1: in percent; None unless saved right after an evaluation.
+        dataset: its `name`, and the `path` of its folder; empty in older checkpoints.
+        asked: what the command asked for (see `Asked`); empty in older checkpoints.
+        resolved: what the run made of it (see `resolved`); empty in older checkpoints.
     """
 
     fingerprint: str
@@ -124,6 +132,9 @@ class Snapshot:
     certificates: dict[str, torch.Tensor] = field(default_factory=dict)
     val_top1: float | None = None
     norms: dict[str, torch.Tensor] | None = None
+    dataset: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -133,13 +144,12 @@ class Snapshot:
     def to_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        flat = self.config.flat()
         return {
             "format": FORMAT,
             "version": VERSION,
             **content,
             "recipe": self.config.recipe,
-            "config": {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()},
+            "config": as_lists(self.config.flat()),
             "position": {**vars(self.position), "lrs": [list(pair) for pair in self.position.lrs]},
         }
 
@@ -154,7 +164,7 @@ class Snapshot:
             raise InputError("not a checkpoint of this program")
         if content.get("version") != VERSION:
             raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
-        entries = _checked({"norms": None, "certificates": {}, **content}, _ENTRIES)  # older ones lack these
+        entries = _checked({**_LATER, **content}, _ENTRIES)
         recipe, config = entries.pop("recipe"), entries.pop("config")
         position = _checked(entries.pop("position"), _POSITION, "position.")
         try:
@@ -180,6 +190,11 @@ class Snapshot:
                 f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with {len(dataset.classes)} classes, "
                 f"fingerprint {dataset.fingerprint[:12]}; name the right one with `data`"
             )
+
+
+def as_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with lists in place of tuples, as checkpoints hold them."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _checked(content: Mapping[str, Any], types: dict[str, tuple[type, ...]], where: str = "") -> dict[str, Any]:

@@ -38,6 +38,7 @@ class TrainState:
         position: where the run stands.
         norms: statistics of batch norms that the evaluation just before used instead of those of training; None if
             there are none, or training went on.
+        asked, resolved: what the command asked for and what the run made of it, as checkpoints keep them.
     """
 
     def __init__(self, config: Config, model: nn.Module, train: Loader, ranks: Ranks = ALONE) -> None:
@@ -53,6 +54,8 @@ class TrainState:
         self.certificate = Certificate(train, ranks, pixels=config.run.certify == "pixels")
         self.position = Position()
         self.norms: dict[str, torch.Tensor] | None = None
+        self.asked: dict[str, Any] = {}
+        self.resolved: dict[str, Any] = {}
 
     @property
     def model(self) -> nn.Module:
@@ -137,6 +140,9 @@ class TrainState:
             rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
             val_top1=val_top1,
             norms=self.norms,
+            dataset={"name": dataset.name, "path": str(dataset.root)},
+            asked=self.asked,
+            resolved=self.resolved,
         )
 
     def restore(self, snapshot: Snapshot, run: Path) -> None:
@@ -167,6 +173,7 @@ class TrainState:
         self.counts.restore(snapshot.sums)
         self.certificate.restore(snapshot.certificates)
         self.position = snapshot.position.copy()
+        self.asked, self.resolved = snapshot.asked, snapshot.resolved
         torch.set_rng_state(snapshot.rng)
         if self.train.device.type == "cuda" and len(snapshot.rng_cuda) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(snapshot.rng_cuda)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.variants.series import Variant
 from feedline.cli.flags import as_words
-from feedline.cli.resume import FREE_ON_RESUME
+from feedline.cli.same_command import FREE_ON_RESUME
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import plain, write_json
 

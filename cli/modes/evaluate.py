@@ -1,9 +1,7 @@
 """--mode eval: a checkpoint on a split."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,13 +9,12 @@ from torch import nn
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown, with_stem
 from feedline.cli.eval_report import report
 from feedline.cli.flags import given_values
+from feedline.cli.locate import find_checkpoint, named_data, run_data
 from feedline.cli.machine import set_up_host
 from feedline.cli.request import Request
-from feedline.cli.runs import latest_checkpoint
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_split
-from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.evaluate import evaluate
 from feedline.training.memory import memory_errors
@@ -29,11 +26,11 @@ from feedline.training.snapshot import Snapshot
 
 def run(request: Request) -> int:
     """Evaluates a checkpoint; writes eval.json and per_class.csv."""
-    ranks, data = request.ranks, request.config().run.data
-    dataset = Dataset(data)
-    path, snapshot = ranks.on_first(lambda: _load(request, dataset))
+    ranks = request.ranks
+    out, (path, snapshot) = ranks.on_first(lambda: (request.folder(), find_checkpoint(request)))
+    config = _config(snapshot, request, path)
+    dataset = Dataset(config.run.data)
     snapshot.check_dataset(dataset, path)
-    config = _config(snapshot, data, given_values(request.flags))
     config = config.replace(split=choose_split(dataset, config.loader.split))
     config = with_stem(config, request, None)
     device = choose_device(config.run.device, ranks)
@@ -54,13 +51,14 @@ def run(request: Request) -> int:
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
-        report(request.folder(), config, loader, path, evaluation)
+        report(out, config, loader, path, evaluation)
     return 0
 
 
-def _config(snapshot: Snapshot, data: str, given: Mapping[str, Any]) -> Config:
+def _config(snapshot: Snapshot, request: Request, path: Path) -> Config:
     """The settings of the run; the flags of this command override them, another `image_size` the run's `eval_size`."""
-    config = snapshot.config.replace(**{"data": data, **given})
+    given, data = given_values(request.flags), named_data(request)
+    config = snapshot.config.replace(**{**given, "data": data or run_data(snapshot, path)})
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)
     return config
@@ -77,13 +75,6 @@ def _with_new_statistics(
         return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)
     finally:
         train.close()
-
-
-def _load(request: Request, dataset: Dataset) -> tuple[Path, Snapshot]:
-    """The checkpoint that was named, or the newest one of this dataset."""
-    named = Path(request.checkpoint) if request.checkpoint else None
-    path = named or latest_checkpoint(request.runs(), checkpoint.BEST, dataset.fingerprint)
-    return path, checkpoint.load(path)
 
 
 def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:

@@ -1,6 +1,5 @@
 """--mode train: starts a run or resumes one."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
-from feedline.cli.resume import Start, choose_start
+from feedline.cli.resume import Start, choose_start, resume_command
 from feedline.pipeline.dataset import Dataset
-from feedline.program import command_line
 from feedline.training import checkpoint
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
+from feedline.training.resolved import changes, resolved
 from feedline.training.stopping import Interrupted, stop_on_signal
 
 
@@ -31,19 +30,29 @@ def run(request: Request) -> int:
         val = make_loader(config, dataset, "val", device, ranks)
         side = training_side(config, train.output(0)) if start.snapshot is None else None
         config = with_stem(config, request, side)
-        print_loader(train, config)
         model = make_model(config, dataset, request.network)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
+        notes = [*start.notes, *_settle(start, trainer)]
+        print_loader(train, config)
+        for note in notes:
+            print(note, flush=True)
         _prepare_resumed(start, trainer)
         try:
             with cores_in_use(device, ranks), stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
                 summary = trainer.fit()
         except Interrupted:
-            command = f"{command_line('train')} --mode train --resume {shlex.quote(str(start.out))}"
-            print(f"stopped and saved; resume it with:\n  {command}")
+            print(f"stopped and saved; resume it with:\n  {resume_command(start.out)}", flush=True)
             return 128 + trainer.stopping.signum
     _print_summary(summary, start.out)
     return 0
+
+
+def _settle(start: Start, trainer: Trainer) -> list[str]:
+    """Gives the run's checkpoints what was asked for and what it came to; returns what to say of changes."""
+    state, now = trainer.state, resolved(trainer.train)
+    said = changes(state.resolved, now)
+    state.asked, state.resolved = start.asked.to_dict(), {**now, **state.resolved}
+    return said
 
 
 def _prepare_resumed(start: Start, trainer: Trainer) -> None:

@@ -1,10 +1,53 @@
+"""A run goes on with the command that began it, and with no other."""
+
 import json
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from feedline import Dataset
+from feedline import Dataset, Loader
+from feedline.pipeline.loader import Batch
+from feedline.training import checkpoint
 from tests.cli.commands import QUICK, refused, run, train
+from tests.training.conftest import same
+
+Stop = Callable[..., None]
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Stop:
+    """Runs a command and stops it, as SIGTERM does, in its first epoch."""
+    iterate = Loader.__iter__
+
+    def interrupted(self: Loader) -> Iterator[Batch]:
+        for number, batch in enumerate(iterate(self)):
+            if number == 3:
+                signal.raise_signal(signal.SIGTERM)
+            yield batch
+
+    def stop(*argv: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Loader, "__iter__", interrupted)
+            assert train(*argv) == 128 + signal.SIGTERM
+
+    return stop
+
+
+@pytest.fixture
+def command(dataset: Dataset) -> list[str]:
+    return ["--mode", "train", "--data", str(dataset.root), *QUICK]
+
+
+def weights(run: str) -> dict[str, torch.Tensor]:
+    return checkpoint.load(Path(run) / "last.pt").model
+
+
+def recipe(text: str = "") -> str:
+    Path("my.toml").write_text(f"batch-size = 8\nimage-size = 16\nepochs = 2\nmax-lr = 0.003\namp = true\n{text}")
+    return "my.toml"
 
 
 def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -12,10 +55,150 @@ def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.Captu
     assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a")
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--certify", "pixels")
     assert "this run is complete" in line, "what is certified may change"
-    line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--epochs", "5")
-    assert "--epochs 5: the run was started with 1" in line
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
-    assert "holds a run already; resume it with --resume runs/a" in line
+    assert "--out runs/a: holds a complete run; choose another --out" in line
+
+
+def test_other_epochs_of_one_cycle_are_refused_with_the_reason(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--epochs", "5")
+    assert "--epochs 5: the run was started with 1, over which its learning rate rises and falls" in line
+    assert "one with --schedule trapezoid can get other epochs until it falls" in line
+
+
+def test_a_stopped_run_goes_on_with_a_recipe_file_and_an_automatic_rate(
+    dataset: Dataset, command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The resolved rate is the run's, also when a later LR test would give another one."""
+    mine = ["--mode", "train", "--data", str(dataset.root), "--split", "official", "--device", "cpu"]
+    mine += ["--recipe", recipe(), "--max-lr", "auto", "--out", "runs/a"]
+    lrfind = ["--mode", "lrfind", *mine[2:-4]]
+    assert train(*lrfind) == 0
+    stopped(*mine)
+    rate = checkpoint.load(Path("runs/a/last.pt")).config.optim.max_lr
+    assert train(*lrfind, "--end-lr", "0.01") == 0
+    capsys.readouterr()
+
+    line = refused(capsys, *mine)
+    assert line.startswith("train.py: --out runs/a: holds a run already, which was stopped; resume it with: ")
+    assert "python train.py --mode train --resume runs/a" in line
+    assert train(*mine, "--resume", "runs/a") == 0
+    assert "resuming runs/a at epoch 1, step 4 of 12" in capsys.readouterr().out
+    assert checkpoint.load(Path("runs/a/last.pt")).config.optim.max_lr == rate
+    assert train(*mine[:-4], "--max-lr", repr(rate), "--out", "runs/whole") == 0
+    assert same(weights("runs/a"), weights("runs/whole"))
+
+
+@pytest.mark.parametrize("end", [["--resume"], ["--resume", "runs/a/last.pt"], ["--resume", "runs/a", "--no-tta"]])
+def test_spellings_of_the_same_command(command: list[str], stopped: Stop, end: list[str]) -> None:
+    began = [*command, "--augment", "flip,pad-crop", "--no-tta", "--image-size", "16", "--out", "runs/a"]
+    stopped(*began)
+    again = [*command, "--augment", "pad-crop:4,flip", "--image-size", "16@0", "--max-lr", "3e-3", "--out", "./runs/a"]
+    assert train(*again, *end) == 0
+
+
+def test_the_rate_as_the_console_showed_it_is_the_runs(
+    dataset: Dataset, command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("lrfind", dataset) == 0
+    stopped(*command, "--max-lr", "auto", "--out", "runs/a")
+    rate = checkpoint.load(Path("runs/a/last.pt")).config.optim.max_lr
+    line = refused(capsys, *command, "--max-lr", "0.5", "--resume", "runs/a")
+    assert f"--max-lr 0.5: the run was started with {rate} (auto); a resumed run keeps its settings" in line
+    assert train(*command, "--max-lr", f"{rate:.3g}", "--resume", "runs/a") == 0
+
+
+def test_a_rate_that_was_given_is_not_automatic(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(*command, "--max-lr", "0.002", "--out", "runs/a")
+    line = refused(capsys, *command, "--max-lr", "auto", "--resume", "runs/a")
+    assert "--max-lr auto: the run was started with 0.002" in line
+
+
+def test_a_recipe_that_was_changed_since(
+    dataset: Dataset, stopped: Stop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compared by values: what changes nothing is taken, the rest is refused; a restart by torchrun only says it."""
+    data = ["--mode", "train", "--data", str(dataset.root), "--split", "official", "--device", "cpu"]
+    mine = [*data, "--recipe", recipe(), "--out", "runs/a"]
+    stopped(*mine)
+    recipe("momentum = 0.8\n")
+    line = refused(capsys, *mine, "--resume", "runs/a")
+    assert "--recipe my.toml: has momentum = 0.8, the run was started with 0.9 (the file was changed since)" in line
+    line = refused(capsys, *data, "--recipe", "demo", "--resume", "runs/a")
+    assert "--recipe demo: has batch-size = 50, the run was started with 8 (with recipe my)" in line
+    with monkeypatch.context() as patch:
+        patch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+        stopped(*mine)
+    assert "my.toml was changed since the run began; the run keeps momentum = 0.9\n" in capsys.readouterr().out
+    Path("other.toml").write_text(Path(recipe("log-every = 5\n# as before\nsplit = 'official'\n")).read_text())
+    assert train(*data, "--recipe", "other.toml", "--resume", "runs/a") == 0
+    last = checkpoint.load(Path("runs/a/last.pt"))
+    assert (last.config.run.log_every, last.config.optim.momentum, last.config.recipe) == (5, 0.9, "my")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--no-flip"], "--no-flip: makes augment auto-crop, the run was started with auto-crop,flip"),
+        (["--no-amp"], "--no-amp: the run was started with --amp; a resumed run keeps its settings"),
+        (["--seed", "1"], "--seed 1: the run was started with 0"),
+        (["--out", "runs/b"], "--out runs/b: a resumed run goes on in its own folder, runs/a; leave --out out"),
+    ],
+)
+def test_what_would_be_another_run_names_what_was_written(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    stopped(*command, "--out", "runs/a")
+    assert message in refused(capsys, "--mode", "train", "--resume", "runs/a", *flags)
+    assert not Path("runs/b").exists()
+
+
+def test_checkpoints_of_older_versions_are_resumed(
+    dataset: Dataset, command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They do not know what was asked for, nor where their dataset is: the name of the recipe has to do."""
+    stopped(*command, "--out", "runs/a")
+    last = Path("runs/a/last.pt")
+    content = torch.load(last, weights_only=True)
+    for name in ("asked", "dataset", "resolved"):
+        del content[name]
+    torch.save(content, last)
+    assert "--recipe default: has batch-size = 256" in refused(
+        capsys, "--mode", "train", "--recipe", "default", "--resume", "runs/a"
+    )
+    assert train(*command, "--resume", "runs/a") == 0
+
+
+def test_a_run_is_resumed_where_its_dataset_is(
+    dataset: Dataset, stopped: Stop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From another folder too, though the command named it relative to this one."""
+    Path("data").symlink_to(dataset.root)
+    out = Path("runs/a").absolute()
+    stopped("--mode", "train", "--data", "data", *QUICK, "--out", str(out))
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert train("--mode", "train", "--resume", str(out)) == 0
+    monkeypatch.chdir("..")
+    Path("data").unlink()
+    line = refused(capsys, "--mode", "train", "--resume", str(out))
+    assert (
+        f"last.pt: its dataset {dataset.name} was at {Path('data').absolute()}, where there is none now; name" in line
+    )
+
+
+def test_other_threads_are_said(command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_num_threads()
+    try:
+        stopped(*command, "--torch-threads", "1", "--out", "runs/a")
+        assert train("--mode", "train", "--resume", "runs/a", "--torch-threads", "2") == 0
+    finally:
+        torch.set_num_threads(before)
+    assert "2 torch thread(s), so far 1: sums are rounded differently" in capsys.readouterr().out
 
 
 def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(
@@ -31,7 +214,7 @@ def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(
     assert len(planned) == 4 * 12
     assert planned[-1] < planned[24] == max(planned)
     line = refused(capsys, "--mode", "train", "--resume", "runs/a/last.pt", "--epochs", "5")
-    assert "--epochs 5: the run was started with 4" in line, "the fall has been"
+    assert "--epochs 5: the run was started with 4, and its learning rate has begun to fall" in line
 
 
 def rates(run: Path) -> list[float]:

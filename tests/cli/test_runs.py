@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from feedline import Dataset
-from tests.cli.commands import refused, run
+from tests.cli.commands import QUICK, refused, run, train
 from tests.conftest import convert
 
 
@@ -15,7 +15,10 @@ def test_a_checkpoint_of_another_dataset(
     line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "runs/a/best.pt")
     assert "runs/a/best.pt: was trained on another dataset (4 classes" in line
     line = refused(capsys, "--mode", "eval", "--data", str(other.root))
-    assert "no run with a best.pt in runs" in line
+    assert line.endswith(
+        f"no run with a best.pt in runs for this dataset (runs/a/best.pt: it is of another dataset, {dataset.name}); "
+        "train one with --mode train, or name it"
+    )
 
 
 def test_eval_takes_the_latest_readable_checkpoint(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,4 +26,33 @@ def test_eval_takes_the_latest_readable_checkpoint(dataset: Dataset, capsys: pyt
     Path("runs/b").mkdir()
     Path("runs/b/best.pt").write_bytes(b"cut off")
     assert run("eval", dataset) == 0
-    assert "runs/a/best.pt: top-1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "runs/a/best.pt: top-1" in out
+    assert "skipped runs/b/best.pt: it cannot be read\n" in out
+
+
+def test_a_checkpoint_knows_its_dataset(
+    dataset: Dataset, varied: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named by its file or by its run, and as the newest of all; from another folder too."""
+    Path("data").symlink_to(dataset.root)
+    assert train("--mode", "train", "--data", "data", *QUICK, "--out", "runs/a") == 0
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    for name in ("../runs/a/best.pt", "../runs/a"):
+        assert train("--mode", "eval", "--checkpoint", name, "--out", "e") == 0
+        assert "on 32 images" in capsys.readouterr().out
+    monkeypatch.chdir("..")
+    assert train("--mode", "eval") == 0
+    assert run("train", varied, "--split", "70-30", "--out", "runs/b") == 0
+    capsys.readouterr()
+    assert train("--mode", "eval") == 0
+    assert "runs/b/best.pt: top-1" in capsys.readouterr().out
+    assert train("--mode", "eval", "--data", "data") == 0
+    out = capsys.readouterr().out
+    assert f"skipped runs/b/best.pt: it is of another dataset, {varied.name}\n" in out
+    assert "runs/a/best.pt: top-1" in out
+    Path("data").unlink()
+    line = refused(capsys, "--mode", "eval", "--checkpoint", "runs/a/best.pt")
+    assert "runs/a/best.pt: its dataset" in line
+    assert line.endswith(f"was at {Path('data').absolute()}, where there is none now; name it with --data")

@@ -1,0 +1,60 @@
+"""Which checkpoint to evaluate, and the dataset of a run: where its checkpoint says it is."""
+
+from pathlib import Path
+
+from feedline.cli.recipes import read_recipe
+from feedline.cli.request import Request
+from feedline.cli.runs import newest_of, no_such_run
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training import checkpoint
+from feedline.training.snapshot import Snapshot
+
+
+def run_data(snapshot: Snapshot, path: Path) -> str:
+    """The dataset folder of a run: as its command named it, or where it was for the run if that is elsewhere from here.
+
+    Args:
+        snapshot: of a checkpoint of the run.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        InputError: if the dataset is no longer where it was.
+    """
+    named, kept = snapshot.config.run.data, snapshot.dataset.get("path")
+    if kept is None:
+        return named
+    for folder in (kept, named):
+        if (Path(folder) / "dataset.json").exists():
+            return named if Path(folder).resolve() == Path(named).resolve() else folder
+    name = snapshot.dataset.get("name")
+    raise InputError(f"{path}: its dataset {name} was at {kept}, where there is none now; name it with `data`")
+
+
+def named_data(request: Request) -> str | None:
+    """The dataset folder that a command names, by flag or recipe; None if it names none."""
+    if "data" in request.flags:
+        return str(request.flags["data"])
+    return read_recipe(request.recipe).get("data") if request.recipe else None
+
+
+def find_checkpoint(request: Request) -> tuple[Path, Snapshot]:
+    """The checkpoint that the command names (a run's best one, if it names a run), or the newest that fits its dataset.
+
+    Prints which newer ones were skipped.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    if request.checkpoint is not None:
+        path = Path(request.checkpoint)
+        path = path / checkpoint.BEST if path.is_dir() else path
+        return path, checkpoint.load(path)
+    data = named_data(request)
+    fingerprint = None if data is None else Dataset(data).fingerprint
+    found, skipped = newest_of(request.runs(), checkpoint.BEST, fingerprint)
+    if found is None:
+        raise no_such_run(request.runs(), checkpoint.BEST, skipped)
+    for reason in skipped:
+        print(f"skipped {reason}")
+    return found

@@ -1,0 +1,152 @@
+"""A run goes on with the command that began it: what a command asks for now, compared with what the run asked for."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from feedline.cli.flags import given_values
+from feedline.cli.recipes import configure
+from feedline.cli.request import Request
+from feedline.pipeline.augment.old_keys import OLD_KEYS
+from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
+from feedline.training.asked import Asked
+from feedline.training.config import Config
+from feedline.training.ranks import restarted
+from feedline.training.snapshot import Snapshot
+
+# What may change when a run is resumed: none of it changes the result.
+FREE_ON_RESUME = {
+    "data",
+    "store",
+    "engine",
+    "decode",
+    "threads",
+    "torch_threads",
+    "device",
+    "log_every",
+    "certify",
+    "save_every",
+    "target",
+}
+
+
+def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tuple[Asked, Config, tuple[str, ...]]:
+    """What a resumed run asks for and its configuration, with the values that may change, and what to say.
+
+    Args:
+        request: the command.
+        snapshot: of the run.
+        dataset: of the run, for which recipes are read.
+
+    Raises:
+        InputError: if the command asks for something else than the run.
+    """
+    asked = Asked.of(snapshot)
+    changes, notes = _recipe_changes(request, snapshot, asked, dataset)
+    given = given_values(request.flags)
+    if asked.recipe is None:
+        given = {k: v for k, v in given.items() if v != "auto" or k in FREE_ON_RESUME}
+    wanted = asked.config.replace(**{**changes, **given})
+    free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, wanted) else set())
+    before, now, run = asked.config.flat(), wanted.flat(), snapshot.config.flat()
+    changed = {name: value for name, value in now.items() if value != before[name]}
+    for name, value in changed.items():
+        if name not in free and not _is_what_it_came_to(value, run[name], before[name]):
+            began = _text(run[name]) + (" (auto)" if before[name] == "auto" != run[name] else "")
+            raise _refusal(name, value, began, given, asked.config)
+    changed = {name: value for name, value in changed.items() if name in free}
+    return Asked(asked.config.replace(**changed), asked.recipe), snapshot.config.replace(**changed), notes
+
+
+def _recipe_changes(
+    request: Request, snapshot: Snapshot, asked: Asked, dataset: Dataset
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The values of the recipe that changed since the run began, of those that may change; and what to say.
+
+    Raises:
+        InputError: if others changed. A run that torchrun restarts keeps those that it began with.
+    """
+    if not request.recipe:
+        return {}, ()
+    same_name = _name(request.recipe) == snapshot.config.recipe
+    if asked.recipe is None and same_name:
+        return {}, ()
+    now, then = configure(request.recipe, {}, dataset).flat(), (asked.recipe or asked.config).flat()
+    if asked.recipe is None:  # of what was automatic an older checkpoint knows only what it came to
+        now = {name: value for name, value in now.items() if value != "auto"}
+    given, run = set(_keys(given_values(request.flags))), snapshot.config.flat()
+    of_run = asked.config.flat()
+    changed = {k: v for k, v in now.items() if v != then[k] and k not in given and v not in (of_run[k], run[k])}
+    other = {name: value for name, value in changed.items() if name not in FREE_ON_RESUME}
+    if other and not restarted():
+        name, value = next(iter(other.items()))
+        since = "the file was changed since" if same_name else f"with recipe {snapshot.config.recipe}"
+        raise InputError(
+            f"`recipe={request.recipe}`: has {_key(name)} = {_text(value)}, the run was started with "
+            f"{_text(of_run[name])} ({since}); a resumed run keeps its settings: leave `recipe` out, or start a new run"
+        )
+    kept = ", ".join(f"{_key(name)} = {_text(of_run[name])}" for name in other)
+    notes = (f"{request.recipe} was changed since the run began; the run keeps {kept}",) if other else ()
+    return {name: value for name, value in changed.items() if name in FREE_ON_RESUME}, notes
+
+
+def _name(recipe: str) -> str:
+    return Path(recipe).stem if recipe.endswith(".toml") else recipe
+
+
+def _keys(given: Mapping[str, Any]) -> list[str]:
+    """The keys that flags decide."""
+    return [*given, *(["augment"] if OLD_KEYS.keys() & given.keys() else [])]
+
+
+def _is_what_it_came_to(value: Any, run: Any, asked: Any) -> bool:
+    """Whether a value is what the run made of one that it resolved, exactly or as the console shows it."""
+    if run == asked or isinstance(value, bool):
+        return False
+    numbers = isinstance(value, (int, float)) and isinstance(run, (int, float))
+    return value == run or (numbers and math.isfinite(run) and f"{value:.3g}" == f"{run:.3g}")
+
+
+def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any], config: Config) -> InputError:
+    """The error about a value that another run would need; it names what the user wrote."""
+    if name == "augment" and "augment" not in given:
+        flag = next(f"{old}={given[old]}" for old in OLD_KEYS if old in given)
+        what = f"`{flag}`: makes augment {_text(value)}, the run was started with {began}"
+    elif isinstance(value, bool):
+        what = f"`{name}={value}`: the run was started with `{name}={began}`"
+    else:
+        what = f"`{name}={_text(value)}`: the run was started with {began}"
+    if name == "epochs":
+        return InputError(f"{what}, {_why_epochs_stay(config)}")
+    return InputError(f"{what}; a resumed run keeps its settings, start a new one to change them")
+
+
+def _why_epochs_stay(config: Config) -> str:
+    """Why a run cannot get another number of epochs."""
+    if config.optim.schedule == "trapezoid":
+        return "and its learning rate has begun to fall to the end of these; start a new run"
+    return (
+        "over which its learning rate rises and falls (`schedule=onecycle`): other epochs would need another rate in "
+        "the steps that are done. Start a new run; one with `schedule=trapezoid` can get other epochs until it falls"
+    )
+
+
+def _peak_goes_on(snapshot: Snapshot, wanted: Config) -> bool:
+    """Whether the run is at the peak of a trapezoid, as it was planned and as it would be now."""
+    whole, started = snapshot.position.epoch, snapshot.position.epoch + (snapshot.position.step > 0)
+    return all(
+        optim.schedule == "trapezoid"
+        and optim.warmup * optim.epochs <= whole
+        and started <= optim.epochs * (1 - optim.cooldown)
+        for optim in (snapshot.config.optim, wanted.optim)
+    )
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _text(value: object) -> str:
+    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
