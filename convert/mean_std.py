@@ -3,6 +3,8 @@
 (Not `statistics.py`: beside `build.py` that would hide Python's module of the name.)
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,11 +27,16 @@ def histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 def mean_std(total: NDArray[np.int64]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel, in 0..1, exact up to rounding to six digits.
 
+    Sums are whole numbers: those of floats give a constant channel a variance below 0.
+
     Args:
-        total: int64 [VALUES], the sum of the images' histograms.
+        total: int64 [VALUES], the sum of the images' histograms, of one pixel at least.
     """
-    counts = total.reshape(3, 256)
-    values = np.arange(256) / 255
-    mean = (counts * values).sum(axis=1) / counts.sum(axis=1)
-    variance = (counts * values**2).sum(axis=1) / counts.sum(axis=1) - mean**2
-    return [round(v, 6) for v in mean.tolist()], [round(v, 6) for v in np.sqrt(variance).tolist()]
+    means, stds = [], []
+    for counts in total.reshape(3, 256).tolist():
+        pixels = sum(counts)
+        first = sum(value * n for value, n in enumerate(counts))
+        second = sum(value**2 * n for value, n in enumerate(counts))
+        means.append(round(first / (255 * pixels), 6))
+        stds.append(round(math.sqrt(pixels * second - first**2) / (255 * pixels), 6))
+    return means, stds

@@ -26,7 +26,8 @@ class Dataset:
         fingerprint: hex digest over every image's path, label and bytes, and the splits; checkpoints carry it.
         image_size: (height, width) in pixels if all images share one size, else None.
         classes: in label order.
-        mean, std: measured over the train images, per channel RGB, in 0..1.
+        mean, std: measured over the train images, per channel RGB, in 0..1; the std of a constant channel is 1 here, so
+            that it can be divided by, and 0 in dataset.json.
         count: images in all.
         splits: {split: {part: images}}; all have train and val, and test where the source has one.
         columns: names of the further columns of the source's table, see `column`.

@@ -15,6 +15,7 @@ VERSION = 2
 PartName: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")  # the last only where the source has one
 MAX_SIDE = 1 << 16  # pixels
+MIN_STD = 1e-6  # the least that dataset.json distinguishes from 0
 REBUILD = "build the dataset again with --force"  # ends the line of every error about a damaged folder
 
 
@@ -64,7 +65,7 @@ class Description:
                 image_size=_size(meta["image_size"]),
                 classes=[ClassInfo(int(c["id"]), str(c["folder"]), str(c["words"])) for c in meta["classes"]],
                 mean=tuple(float(v) for v in meta["mean"]),
-                std=tuple(float(v) for v in meta["std"]),
+                std=tuple(_divisor(float(v)) for v in meta["std"]),
                 count=int(meta["count"]),
                 splits={str(s): _parts(n) for s, n in meta["splits"].items()},
                 packs=packs,
@@ -106,6 +107,14 @@ def _read_meta(root: Path) -> dict[str, Any]:
     if meta.get("version") != VERSION:
         raise InputError(f"{path}: format version {meta.get('version')}, this program reads {VERSION}; {build} --force")
     return meta
+
+
+def _divisor(std: float) -> float:
+    """A standard deviation that can be divided by: 1 for a channel that is constant over all images.
+
+    Such a channel becomes 0, as with scikit-learn's StandardScaler. (Older programs wrote nan there.)
+    """
+    return std if std >= MIN_STD else 1.0
 
 
 def _parts(counts: Any) -> dict[str, int]:

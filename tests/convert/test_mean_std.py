@@ -1,11 +1,15 @@
 """Mean and standard deviation of the train images."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from feedline import Dataset
+from feedline import Dataset, Loader
 from feedline.convert.mean_std import histogram, mean_std
+from tests.conftest import convert
 
 
 def test_mean_and_std_are_those_of_the_train_images(dataset: Dataset) -> None:
@@ -20,3 +24,27 @@ def test_images_are_weighted_by_their_pixels() -> None:
     mean, std = mean_std(histogram(small) + histogram(large))
     assert mean == [0.75] * 3
     assert std == pytest.approx([0.433013] * 3)
+
+
+def test_a_constant_channel_has_no_deviation_and_becomes_zero(tmp_path: Path) -> None:
+    """Whatever its value and however many images there are: with sums of floats the variance can be below 0."""
+    rng = np.random.default_rng(0)
+    for i in range(14):
+        pixels = rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)
+        pixels[..., 1] = 77
+        path = tmp_path / "source" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    dataset = convert(tmp_path / "source", tmp_path / "out")
+    assert json.loads((dataset.root / "dataset.json").read_text())["std"][1] == 0
+    assert dataset.std[1] == 1
+    loader = Loader(dataset, part="val", batch_size=2, mean=dataset.mean, std=dataset.std, engine="torch", device="cpu")
+    images, _ = next(iter(loader))
+    assert abs(images[:, 1]).max() < 1e-5
+    assert abs(images[:, 0]).max() > 0.5
+
+
+@pytest.mark.parametrize("value", range(0, 256, 5))
+def test_no_value_makes_a_negative_variance(value: int) -> None:
+    _, std = mean_std(1_000_003 * histogram(np.full((3, 1, 3), value, dtype=np.uint8)))
+    assert std == [0.0] * 3
