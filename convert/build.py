@@ -37,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
         "--packs", default="jpeg,raw", help="packs to write, separated by commas; '' for none (default: jpeg,raw)"
     )
     p.add_argument(
-        "--val-fraction", type=float, default=0.3, help="share of val in the stratified split (default: 0.3)"
+        "--val-fraction",
+        type=float,
+        default=0.3,
+        help="share of val in the stratified split; 0 for the source's own split alone (default: 0.3)",
     )
     p.add_argument("--seed", type=int, default=0, help="seed of the stratified split (default: 0)")
     cores = available_cores()

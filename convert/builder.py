@@ -15,7 +15,7 @@ from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
 from feedline.convert.sources import open_source
-from feedline.pipeline.dataset import ClassInfo, Dataset, Split, write_columns, write_index, write_meta
+from feedline.pipeline.dataset import ClassInfo, Dataset, write_columns, write_index, write_meta
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
 
@@ -34,6 +34,7 @@ def build(options: Options) -> Dataset:
     out = Path(os.path.abspath(options.out))  # noqa: PTH100 - "." has no parent; links stay links
     downloads = out.parent / "downloads"
     with atomic_folder(out) as target, open_source(options.source, downloads, out) as listing:
+        splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)
         space.check_space(listing, resolve(out), options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
         about = About(listing.name, listing.origin, options.identity(), listing.classes)
@@ -91,24 +92,24 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     Raises:
         InputError: if the images cannot be split.
     """
-    all_splits = _split(options, converted)
-    write_index(target, converted.records, all_splits)
+    divided = _split(options, converted)
+    write_index(target, converted.records, divided.made)
     write_columns(target, converted.columns)
-    report = doctor.examine(converted.records, converted.digests, converted.gray, converted.left_out, all_splits)
+    report = doctor.examine(converted, divided, about.classes)
     write_json(target / "doctor.json", report)
     mean, std = mean_std(converted.histogram)
     sizes = {(record.height, record.width) for record in converted.records}
     write_meta(
         target,
         name=about.name,
-        fingerprint=fingerprint(converted.records, converted.digests, all_splits, options.max_size),
+        fingerprint=fingerprint(converted.records, converted.digests, divided.made, options.max_size),
         image_size=list(sizes.pop()) if len(sizes) == 1 else None,
         count=len(converted.records),
         mean=mean,
         std=std,
         source=about.origin,
         build=about.identity,
-        splits={split.name: {part: len(ids) for part, ids in split.parts.items()} for split in all_splits},
+        splits={split.name: {part: len(ids) for part, ids in split.parts.items()} for split in divided.made},
         packs=converted.packs,
         findings=doctor.count(report),
         **({"columns": list(converted.columns)} if converted.columns else {}),
@@ -116,7 +117,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     )
 
 
-def _split(options: Options, converted: Converted) -> list[Split]:
+def _split(options: Options, converted: Converted) -> splits.Splits:
     labels = [record.label for record in converted.records]
     return splits.divided(
         converted.parts, labels, converted.digests, val_fraction=options.val_fraction, seed=options.seed
@@ -132,8 +133,9 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> Convert
     with contextlib.closing(_run_jobs(options, listing, target)) as results:
         converted = collect(options, results, target, listing.left_out)
     converted.ignored = listing.ignored
-    if not converted.records:
-        raise InputError(f"`source={options.source}`: none of its {len(listing.items)} images decodes")
+    if "train" not in converted.parts:
+        count = sum(item.part == "train" for item in listing.items)
+        raise InputError(f"`source={options.source}`: none of its {count} train images decodes")
     return converted
 
 

@@ -1,56 +1,134 @@
 """The doctor: everything unusual about a set of images, for doctor.json."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
+from feedline.convert.collect import Converted
 from feedline.convert.duplicates import group_identical
-from feedline.pipeline.dataset import Record, Split
+from feedline.convert.splits import Splits
+from feedline.pipeline.dataset import ClassInfo, Split
+
+PartOf = dict[str, dict[int, str]]  # {split: {image id: part}}
 
 
-def examine(
-    records: Sequence[Record],
-    digests: Sequence[bytes],
-    gray: Sequence[bool],
-    left_out: Sequence[tuple[str, str]],
-    splits: Sequence[Split],
-) -> dict[str, Any]:
-    """Lists every finding.
+def examine(converted: Converted, splits: Splits, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+    """Lists every finding, ready for JSON.
 
     Args:
-        records: the images of the dataset.
-        digests: of each image's bytes.
-        gray: whether each image has one channel.
-        left_out: (name in the source, reason) of every image that is not in the dataset.
+        converted: what is known of the images.
         splits: of the dataset.
+        classes: in label order.
 
     Returns:
-        `left_out` (path, reason), `gray` (paths), `duplicates` (paths, labels, and the splits that have them in more
-        than one part), ready for JSON.
+        `left_out`: path and reason of every image that is not in the dataset.
+        `ignored`: other files that were not taken, counted by reason and suffix.
+        `gray`: paths of images with one channel.
+        `duplicates`: groups of identical images: paths, labels, and the splits that have them in more than one part.
+        `misfits`: groups that must stay on one side of the stratified split and fit on neither, with the part they got.
+        `classes`: images of each class, in all and in each part of each split.
+        `empty_classes`: folders of classes without images.
+        `missing_classes`: folders of classes that have images, but none in a part.
+        `notes`: lines on what is not as it was asked for.
     """
-    part_of = {split.name: {i: part for part, ids in split.parts.items() for i in ids.tolist()} for split in splits}
+    part_of = {split.name: _part_of(split) for split in splits.made}
+    paths = [record.path for record in converted.records]
+    labels = [record.label for record in converted.records]
+    images = _images(splits.made, labels, classes)
     return {
-        "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
-        "gray": [record.path for record, is_gray in zip(records, gray, strict=True) if is_gray],
+        "left_out": [{"path": path, "reason": reason} for path, reason in converted.left_out],
+        "ignored": _ignored(converted.ignored),
+        "gray": [path for path, is_gray in zip(paths, converted.gray, strict=True) if is_gray],
         "duplicates": [
             {
-                "paths": [records[i].path for i in group],
-                "labels": [records[i].label for i in group],
-                "crosses": [name for name, part in part_of.items() if len({part[i] for i in group}) > 1],
+                "paths": [paths[i] for i in group],
+                "labels": [labels[i] for i in group],
+                "crosses": _crosses(group, part_of),
             }
-            for group in group_identical(digests)
+            for group in group_identical(converted.digests)
             if len(group) > 1
         ],
+        "misfits": [
+            {
+                "paths": [paths[i] for i in group],
+                "split": splits.made[-1].name,
+                "part": part_of[splits.made[-1].name][group[0]],
+            }
+            for group in splits.misfits
+        ],
+        "classes": images,
+        "empty_classes": [about["folder"] for about in images if not about["images"]],
+        "missing_classes": _missing(splits.made, images),
+        "notes": splits.notes,
     }
 
 
 def count(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts the findings of a report, for dataset.json and the table on the screen."""
+    """Counts the findings of a report, for dataset.json and the table. Rare ones have an entry if there are some."""
     duplicates = report["duplicates"]
+    rare = {
+        "ignored": sum(entry["files"] for entry in report["ignored"]),
+        "misfits": len(report["misfits"]),
+        "empty_classes": len(report["empty_classes"]),
+        "missing_classes": sum(len(entry["classes"]) for entry in report["missing_classes"]),
+    }
     return {
         "left_out": len(report["left_out"]),
         "gray": len(report["gray"]),
         "duplicate_groups": len(duplicates),
         "conflicting_groups": sum(len(set(group["labels"])) > 1 for group in duplicates),
         "crossing_groups": dict(Counter(name for group in duplicates for name in group["crosses"])),
+        **{name: n for name, n in rare.items() if n},
     }
+
+
+def _part_of(split: Split) -> dict[int, str]:
+    return {i: part for part, ids in split.parts.items() for i in ids.tolist()}
+
+
+def _crosses(group: Sequence[int], part_of: PartOf) -> list[str]:
+    """The splits that have images of a group in more than one part."""
+    return [name for name, part in part_of.items() if len({part[i] for i in group if i in part}) > 1]
+
+
+def _ignored(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Files by reason and suffix, the most frequent first."""
+    kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, reason in files:
+        kinds[reason, PurePosixPath(name).suffix.lower()].append(name)
+    return [
+        {"reason": reason, "suffix": suffix, "files": len(names), "example": min(names)}
+        for (reason, suffix), names in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    ]
+
+
+def _images(splits: Sequence[Split], labels: Sequence[int], classes: Sequence[ClassInfo]) -> list[dict[str, Any]]:
+    """Images of each class, in label order."""
+    images = Counter(labels)
+    per_part = {
+        split.name: {part: Counter(labels[i] for i in ids.tolist()) for part, ids in split.parts.items()}
+        for split in splits
+    }
+    return [
+        {
+            "folder": info.folder,
+            "images": images[info.id],
+            **{name: {part: n[info.id] for part, n in parts.items()} for name, parts in per_part.items()},
+        }
+        for info in classes
+    ]
+
+
+def _missing(splits: Sequence[Split], images: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Classes that have images, but none in a part of a split. Test is the same in all splits, and named once."""
+    places = [(split.name, part) for split in splits for part in split.parts if part != "test" or split is splits[0]]
+    missing = [
+        {
+            "split": name,
+            "part": part,
+            "classes": [about["folder"] for about in images if about["images"] and not about[name][part]],
+        }
+        for name, part in places
+    ]
+    return [entry for entry in missing if entry["classes"]]

@@ -19,7 +19,7 @@ class Options:
         source: see `open_source`.
         out: the dataset folder.
         packs: kinds of packs.
-        val_fraction: share of val in the stratified split, in (0, 1).
+        val_fraction: share of val in the stratified split, in [0, 1); 0 for the source's split alone.
         seed: of the stratified split.
         workers: processes that decode.
         strict: stop at an image that cannot be used, instead of leaving it out.
@@ -48,8 +48,8 @@ class Options:
         for kind in self.packs:
             if kind not in PACK_KINDS:
                 raise InputError(f"`packs={kind}`: choose from {', '.join(PACK_KINDS)}")
-        if not 0 < self.val_fraction < 1:
-            raise InputError(f"`val_fraction={self.val_fraction}`: must lie between 0 and 1")
+        if not 0 <= self.val_fraction < 1:
+            raise InputError(f"`val_fraction={self.val_fraction}`: must be at least 0 and below 1")
         if self.max_size is not None and self.max_size < MIN_SIZE:
             raise InputError(f"`max_size={self.max_size}`: must be at least {MIN_SIZE} pixels")
         if self.workers < 1:

@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,21 @@ from feedline.pipeline.dataset import PARTS, PartName, Split
 from feedline.pipeline.errors import InputError
 
 
+@dataclass(frozen=True)
+class Splits:
+    """The splits of a dataset.
+
+    Attributes:
+        made: at least one.
+        misfits: image ids of each group that must stay on one side and fits on neither of the stratified split.
+        notes: a line for everything else that is not as it was asked for.
+    """
+
+    made: list[Split]
+    misfits: list[list[int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 def fraction_name(val_fraction: float) -> str:
     """The name of a stratified split: 0.3 gives `70-30`."""
     val = round(100 * val_fraction, 4)
@@ -19,89 +35,133 @@ def fraction_name(val_fraction: float) -> str:
 
 
 def official(parts: Sequence[PartName]) -> Split | None:
-    """The source's split, or None if the source has no val images.
+    """The source's split, or None if the source has no train or no val images.
 
     Args:
         parts: of each image.
     """
     ids = {part: np.array([i for i, p in enumerate(parts) if p == part], dtype=np.int64) for part in PARTS}
-    return Split("official", **ids) if len(ids["val"]) else None
+    return Split("official", **ids) if len(ids["train"]) and len(ids["val"]) else None
+
+
+def check(parts: Sequence[PartName], labels: Sequence[int], val_fraction: float) -> None:
+    """Checks, before images are read, that there will be a split.
+
+    Args:
+        parts, labels: of each image.
+        val_fraction: see `divided`.
+
+    Raises:
+        InputError: if there will be none.
+    """
+    if "val" in parts and "train" in parts:
+        return
+    ours = [label for part, label in zip(parts, labels, strict=True) if part != "test"]
+    if not _val_quota(np.bincount(ours), val_fraction).any():
+        raise InputError(f"`val_fraction={val_fraction:g}`: {_why_no_val(ours, val_fraction)}")
 
 
 def divided(
     parts: Sequence[PartName], labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int
-) -> list[Split]:
-    """All splits: the source's, if it has val images, and the stratified one.
+) -> Splits:
+    """All splits: the source's, if it has val images, and the stratified one, if a class is large enough.
 
     Test images, where the source has some, are those of both.
 
     Args:
         parts: of each image.
-        labels, digests, val_fraction, seed: see `stratified`.
+        labels, digests, seed: see `stratified`.
+        val_fraction: in [0, 1); 0 for the source's split alone.
 
     Raises:
-        InputError: as `stratified`.
+        InputError: if there would be no split.
     """
+    own = official(parts)
     ours = np.array([i for i, part in enumerate(parts) if part != "test"], dtype=np.int64)
     test = np.array([i for i, part in enumerate(parts) if part == "test"], dtype=np.int64)
-    drawn = stratified([labels[i] for i in ours], [digests[i] for i in ours], val_fraction=val_fraction, seed=seed)
+    if val_fraction == 0 and own:
+        return Splits([own])
+    ours_labels = [labels[i] for i in ours]
+    drawn, misfits = stratified(ours_labels, [digests[i] for i in ours], val_fraction=val_fraction, seed=seed)
+    if not len(drawn.val):
+        why = _why_no_val(ours_labels, val_fraction)
+        if own is None:
+            raise InputError(f"`val_fraction={val_fraction:g}`: {why}")
+        return Splits([own], notes=[f"no split {drawn.name}: {why}"])
     split = Split(drawn.name, ours[drawn.train], ours[drawn.val], test)
-    own = official(parts)
-    return [own, split] if own else [split]
+    return Splits([own, split] if own else [split], [ours[group].tolist() for group in misfits])
 
 
-def stratified(labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int) -> Split:
+def stratified(
+    labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int
+) -> tuple[Split, list[list[int]]]:
     """Splits all images class by class, with byte-identical images on the same side.
 
-    Each class gives round(n * val_fraction) images to val. Groups of identical images are placed first, each on a
-    randomly drawn side. Single images then fill up the classes.
+    Each class gives round(n * val_fraction) images to val, and at least one to train. Groups of identical images are
+    placed first, each on a randomly drawn side if it fits there, else on the other; one that fits on neither goes where
+    fewer images are too many. Single images then fill up the classes.
 
     Args:
         labels: of each image.
         digests: of each image's bytes.
-        val_fraction: in (0, 1).
+        val_fraction: in [0, 1).
         seed: of the random choices.
 
     Returns:
-        The split, its ids ascending.
-
-    Raises:
-        InputError: if a class is too small to have an image on both sides, or a group of identical images fits on
-            neither side.
+        The split, its ids ascending, and the groups that fit on neither side. Val is empty if no class is large
+        enough, and never has all images of a class.
     """
-    val_quota, train_quota = _quotas(labels, val_fraction)
+    images = np.bincount(labels)
+    val_quota = _val_quota(images, val_fraction)
     in_val = np.zeros(len(labels), dtype=bool)
-    free = {True: val_quota, False: train_quota}  # {in val: int [classes], images that still fit}
-    groups = group_identical(digests)
+    free = {True: val_quota, False: images - val_quota}  # {in val: int [classes], images that still fit}
+    groups, misfits = group_identical(digests), []
     for group in (group for group in groups if len(group) > 1):
         prefer_val = _draw(digests[group[0]], seed) < val_fraction
-        counts = np.bincount([labels[i] for i in group], minlength=len(val_quota))
+        counts = np.bincount([labels[i] for i in group], minlength=len(images))
         side = next((side for side in (prefer_val, not prefer_val) if np.all(counts <= free[side])), None)
         if side is None:
-            raise InputError(
-                f"`val_fraction={val_fraction}`: {len(group)} byte-identical images fit on neither side; "
-                "remove the duplicates from the source"
-            )
-        free[side] -= counts
+            misfits.append(group)
+            side = _nearer_side(counts, free, keeps_train=images - 1 - (val_quota - free[True]))
+        free[side] = free[side] - counts
         in_val[group] = side
     singles: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for image in (group[0] for group in groups if len(group) == 1):
         singles[labels[image]].append((_draw(digests[image], seed), image))
     for label, drawn in singles.items():
-        in_val[[image for _, image in sorted(drawn)[: free[True][label]]]] = True
-    return Split(fraction_name(val_fraction), np.flatnonzero(~in_val), np.flatnonzero(in_val))
+        in_val[[image for _, image in sorted(drawn)[: max(free[True][label], 0)]]] = True
+    return Split(fraction_name(val_fraction), np.flatnonzero(~in_val), np.flatnonzero(in_val)), misfits
 
 
-def _quotas(labels: Sequence[int], val_fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Images of each class for val and for train, int64 [classes] each. A class may have no image at all."""
-    per_class = np.bincount(labels)
-    val = np.rint(per_class * val_fraction).astype(int)
-    if too_small := np.flatnonzero((per_class > 0) & ((val == 0) | (val == per_class))).tolist():
-        label = too_small[0]
-        raise InputError(
-            f"`val_fraction={val_fraction}`: class {label} has {per_class[label]} images, too few for both sides"
-        )
-    return val, per_class - val
+def _val_quota(images: NDArray[np.int64], val_fraction: float) -> NDArray[np.int64]:
+    """Images of each class for val, of all its images: int [classes] each."""
+    return np.minimum(np.rint(images * val_fraction).astype(int), np.maximum(images - 1, 0))
+
+
+def _nearer_side(
+    counts: NDArray[np.int64], free: dict[bool, NDArray[np.int64]], *, keeps_train: NDArray[np.int64]
+) -> bool:
+    """Whether a group that fits on neither side goes to val: if fewer images are too many there.
+
+    Args:
+        counts: of the group, int [classes].
+        free: see `stratified`.
+        keeps_train: images that val can take and leave train one of the class, int [classes].
+    """
+    excess = {side: np.maximum(counts - free[side], 0).sum() for side in free}
+    return bool(excess[True] < excess[False] and np.all((counts == 0) | (counts <= keeps_train)))
+
+
+def _why_no_val(labels: Sequence[int], val_fraction: float) -> str:
+    """Why the stratified split has no val image, and what to do."""
+    if val_fraction == 0:
+        return "the source has no val images of its own, so nothing would be left to evaluate on; give a share above 0"
+    largest = int(np.bincount(labels).max())
+    if largest < 2:
+        return "each class has one image, which train needs; add images, or a val folder"
+    if round(largest * val_fraction):
+        return "all images of each class are identical; remove the duplicates, or add a val folder"
+    return f"no class has an image for val; the largest has {largest} images, so give at least {0.6 / largest:.2g}"
 
 
 def _draw(digest: bytes, seed: int) -> float:

@@ -1,13 +1,16 @@
 """The table that is printed after a build."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from feedline.output import one_line
 from feedline.pipeline.dataset import Dataset
 
-LEFT_OUT_SHOWN = 3  # images that are named; doctor.json names all
+NAMED = 3  # findings of a kind that are named; doctor.json names all
+WIDTH = 85  # characters of a finding: a line has 100
+
+Rows = Iterator[tuple[str, str]]
 
 
 def print_table(dataset: Dataset, seconds: float) -> None:
@@ -18,6 +21,8 @@ def print_table(dataset: Dataset, seconds: float) -> None:
         seconds: that the build took.
     """
     report = json.loads((dataset.root / "doctor.json").read_text(encoding="utf-8"))
+    counts = dataset.meta["findings"]
+    unusual = list(_unusual(report))
     rows = [
         ("dataset", str(dataset.root)),
         ("images", f"{dataset.count:,} ({_image_size(dataset)}), {len(dataset.classes)} classes"),
@@ -26,11 +31,12 @@ def print_table(dataset: Dataset, seconds: float) -> None:
             for name, n in dataset.splits.items()
         ),
         *((f"pack {kind}", _pack(about)) for kind, about in dataset.packs.items()),
-        ("mean / std", f"{_numbers(dataset.mean)} / {_numbers(dataset.std)}"),
-        *_findings(dataset.meta["findings"], report["left_out"]),
+        ("mean / std", f"{_numbers(dataset.mean)} / {_numbers(dataset.meta['std'])}"),
+        *_findings(counts, report["left_out"]),
+        *unusual,
         ("speed", f"{dataset.count / seconds:,.0f} images/s ({seconds:.1f} s)"),
     ]
-    if report["left_out"] or report["duplicates"]:
+    if report["left_out"] or report["duplicates"] or unusual:
         rows.append(("details", str(dataset.root / "doctor.json")))
     for name, value in rows:
         print(f"{name:<15}{value}")
@@ -51,17 +57,47 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4f}" for value in values)
 
 
-def _findings(counts: dict[str, Any], left_out: list[dict[str, str]]) -> list[tuple[str, str]]:
-    named = "".join(
-        f"\n    {one_line(entry['path'])}: {one_line(entry['reason'])}" for entry in left_out[:LEFT_OUT_SHOWN]
-    )
+def _findings(counts: Mapping[str, Any], left_out: Sequence[Mapping[str, str]]) -> Rows:
+    """The findings that every dataset is examined for."""
+    named = "".join(f"\n    {_cut(entry['path'] + ': ' + entry['reason'], WIDTH + 11)}" for entry in left_out[:NAMED])
+    yield "left out", f"{counts['left_out']:,}{named}"
+    yield "one channel", f"{counts['gray']:,}"
     across = "".join(f", {n:,} across {name}" for name, n in counts["crossing_groups"].items())
-    return [
-        ("left out", f"{counts['left_out']:,}{named}"),
-        ("one channel", f"{counts['gray']:,}"),
-        (
-            "duplicates",
-            f"{counts['duplicate_groups']:,} groups of identical images, {counts['conflicting_groups']:,} with "
-            f"different labels{across}",
-        ),
-    ]
+    yield (
+        "duplicates",
+        f"{counts['duplicate_groups']:,} groups of identical images, {counts['conflicting_groups']:,} with different "
+        f"labels{across}",
+    )
+
+
+def _unusual(report: Mapping[str, Any]) -> Rows:
+    """The findings that most datasets have not."""
+    if ignored := report["ignored"]:
+        kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
+        yield "ignored", _cut(f"{sum(kind['files'] for kind in ignored):,} files: {_first(kinds)}")
+    if empty := report["empty_classes"]:
+        yield "no images", _classes(empty)
+    if single := [about["folder"] for about in report["classes"] if about["images"] == 1]:
+        yield "one image", _classes(single)
+    for missing in report["missing_classes"]:
+        yield "missing", _classes(missing["classes"], f" in {missing['part']} of {missing['split']}")
+    if misfits := report["misfits"]:
+        paths, where = misfits[0]["paths"], f"{misfits[0]['part']} of {misfits[0]['split']}"
+        more = f", and {len(misfits) - 1:,} more groups" if len(misfits) > 1 else ""
+        yield "too large", _cut(f"{len(paths):,} images that belong together are all in {where}: {paths[0]}, ...{more}")
+    for note in report["notes"]:
+        yield "note", one_line(note)
+
+
+def _classes(folders: Sequence[str], where: str = "") -> str:
+    return _cut(f"{len(folders):,} classes{where}: {_first(folders)}")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join([*names[:NAMED], "..."] if len(names) > NAMED else names)
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    """A text on a line; names may hold anything."""
+    text = one_line(text)
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from feedline.convert import pool, space
+from feedline.convert import pool, space, splits
 from feedline.convert.atomic_folder import atomic_folder, remove_leftovers, resolve
 from feedline.convert.builder import About, check_replaceable, find_complete, write
 from feedline.convert.collect import Converted, collect, progress_bar
@@ -82,7 +82,7 @@ def from_dataset(
         image, label: columns of the image and the target, where items are dicts (or longer than a pair: positions).
         classes: class names in label order, or {target: name} in label order.
         packs: packs to write: `jpeg` (the files), `raw` (pixels), both, or none; a list, or text with commas.
-        val_fraction: share of val in the stratified split, in (0, 1).
+        val_fraction: share of val in the stratified split, in [0, 1); 0 for the dataset's own split alone.
         seed: of the stratified split.
         workers: processes that decode and compress; one per core that this process may use if None.
         read_in_workers: also read the items in the worker processes; else in this one. The dataset must be safe to
@@ -115,6 +115,8 @@ def from_dataset(
     remove_leftovers(options.out)
     check_replaceable(options.out)
     parts = open_parts(dataset, image, label)
+    if not val_fraction:
+        splits.check(list(parts), [0] * len(parts), val_fraction)
     labels = Labels({part: _declared(opened) for part, opened in parts.items()}, classes)
     identity = _identity(options, parts, labels)
     if not force and (complete := find_complete(options.out, identity)):

@@ -54,8 +54,8 @@ def test_an_interrupted_build_keeps_the_old_folder(
     [
         (["--source", "/nowhere/at/all"], "--source /nowhere/at/all: no such file or folder"),
         (["--packs", "tar"], "--packs tar: choose from jpeg, raw"),
-        (["--val-fraction", "1.5"], "--val-fraction 1.5: must lie between 0 and 1"),
-        (["--val-fraction", "0.01"], "--val-fraction 0.01: class 0 has 32 images, too few for both sides"),
+        (["--val-fraction", "1.5"], "--val-fraction 1.5: must be at least 0 and below 1"),
+        (["--val-fraction", "nan"], "--val-fraction nan: must be at least 0 and below 1"),
         (["--workers", "0"], "--workers 0: must be at least 1"),
         (["--max-size", "7"], "--max-size 7: must be at least 8 pixels"),
     ],

@@ -579,11 +579,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no classes": (Pairs(), {"classes": []}, "`classes=[]`: give a list of class names"),
     "few classes": (Pairs(), {"classes": ["a"]}, "dataset[1]: the target 1 is none of the 1 classes (a); correct it"),
     "packs": (Pairs(), {"packs": "tar"}, "`packs=tar`: choose from jpeg, raw"),
-    "val_fraction": (Pairs(), {"val_fraction": 1.5}, "`val_fraction=1.5`: must lie between 0 and 1"),
+    "val_fraction": (Pairs(), {"val_fraction": 1.5}, "`val_fraction=1.5`: must be at least 0 and below 1"),
     "text fraction": (Pairs(), {"val_fraction": "0.3"}, "`val_fraction='0.3'`: must be a number"),
     "seed": (Pairs(), {"seed": 0.5}, "`seed=0.5`: must be a whole number"),
     "max_size": (Pairs(), {"max_size": 7}, "`max_size=7`: must be at least 8 pixels"),
-    "too few": (Pairs(count=2), {}, "`val_fraction=0.3`: class 0 has 1 images, too few for both sides"),
+    "too few": (Pairs(count=2), {}, "`val_fraction=0.3`: each class has one image"),
 }
 
 

@@ -16,7 +16,8 @@ def options(**changed: Any) -> Options:
     ("changed", "message"),
     [
         ({"packs": ("jpeg", "tar")}, "`packs=tar`: choose from jpeg, raw"),
-        ({"val_fraction": 0.0}, "`val_fraction=0.0`: must lie between 0 and 1"),
+        ({"val_fraction": 1.0}, "`val_fraction=1.0`: must be at least 0 and below 1"),
+        ({"val_fraction": -0.1}, "`val_fraction=-0.1`: must be at least 0 and below 1"),
         ({"workers": 0}, "`workers=0`: must be at least 1"),
         ({"max_size": 7}, "`max_size=7`: must be at least 8 pixels"),
     ],

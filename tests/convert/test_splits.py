@@ -1,15 +1,16 @@
 """The train and val images of both splits."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from feedline import Dataset, InputError
+from feedline import Dataset
 from feedline.convert.splits import fraction_name, official, stratified
 from tests.conftest import convert
-from tests.convert.helpers import save_noise
+from tests.convert.helpers import refusal, save_noise
 
 
 def test_both_splits_are_exact(dataset: Dataset) -> None:
@@ -46,19 +47,132 @@ def test_identical_images_stay_on_one_side_of_the_stratified_split(tmp_path: Pat
     assert "official" not in dataset.splits
 
 
+def per_class(dataset: Dataset, split: str, part: str) -> dict[str, int]:
+    """Images of each class folder."""
+    return dict(Counter(dataset.classes[label].folder for label in dataset.labels[dataset.ids(split, part)].tolist()))
+
+
+def folders(root: Path, counts: dict[str, int], start: int = 0) -> Path:
+    """An ImageFolder of noise: `counts` images in each folder, all different."""
+    seeds = iter(range(start, start + sum(counts.values())))
+    for folder, count in counts.items():
+        for i in range(count):
+            save_noise(root / folder / f"{i}.png", next(seeds))
+    return root
+
+
+def test_a_class_of_one_image_is_a_train_class_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = convert(folders(tmp_path / "source", {"cat": 10, "dodo": 1, "emu": 10}), tmp_path / "out")
+    assert per_class(dataset, "70-30", "train") == {"cat": 7, "dodo": 1, "emu": 7}
+    assert per_class(dataset, "70-30", "val") == {"cat": 3, "emu": 3}
+    assert [c.folder for c in dataset.classes] == ["cat", "dodo", "emu"]
+    out = capsys.readouterr().out
+    assert "one image      1 classes: dodo" in out
+    assert "missing        1 classes in val of 70-30: dodo" in out
+    report = json.loads((dataset.root / "doctor.json").read_text())
+    assert report["missing_classes"] == [{"split": "70-30", "part": "val", "classes": ["dodo"]}]
+    assert report["classes"][1] == {"folder": "dodo", "images": 1, "70-30": {"train": 1, "val": 0}}
+    assert dataset.meta["findings"]["missing_classes"] == 1
+
+
 @pytest.mark.parametrize(
-    ("labels", "digests", "val_fraction", "message"),
+    ("images", "val_fraction", "val"),
     [
-        ([0, 0, 0, 1], [b"a", b"b", b"c", b"d"], 0.3, "`val_fraction=0.3`: class 1 has 1 images, too few for both"),
-        ([0, 0, 0, 0], [b"a"] * 4, 0.5, "`val_fraction=0.5`: 4 byte-identical images fit on neither side"),
+        (2, 0.3, 1), (2, 0.2, 0), (2, 0.9, 1), (2, 0.999, 1), (3, 0.9, 2), (3, 0.1, 0), (1, 0.3, 0), (1, 0.999, 0),
+        (10, 0.999, 9), (10, 0.04, 0),
+    ],
+)  # fmt: skip
+def test_train_keeps_an_image_of_each_class_at_any_share(images: int, val_fraction: float, val: int) -> None:
+    labels = [0] * images + [1] * 100
+    split, misfits = stratified(labels, [b"%d" % i for i in range(len(labels))], val_fraction=val_fraction, seed=0)
+    assert sum(labels[i] == 0 for i in split.val.tolist()) == val
+    assert sum(labels[i] == 1 for i in split.val.tolist()) == min(round(100 * val_fraction), 99)
+    assert misfits == []
+
+
+def test_the_split_of_the_source_needs_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders(tmp_path / "source/train", {"a": 1, "b": 1})
+    folders(tmp_path / "source/val", {"a": 1, "b": 0}, start=10)
+    dataset = convert(tmp_path / "source", tmp_path / "out", "--val-fraction", "0.2")
+    assert dataset.splits == {"official": {"train": 2, "val": 1}}
+    assert "no split 80-20: no class has an image for val; the largest has 2 images" in capsys.readouterr().out
+    zero = convert(tmp_path / "source", tmp_path / "zero", "--val-fraction", "0")
+    assert zero.splits == dataset.splits
+    assert "no split" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("counts", "val_fraction", "message"),
+    [
+        ({"a": 9, "b": 9}, "0", "0: the source has no val images of its own"),
+        ({"a": 1, "b": 1}, "0.3", "0.3: each class has one image, which train needs; add images, or a val folder"),
+        (
+            {"a": 9, "b": 7},
+            "0.01",
+            "0.01: no class has an image for val; the largest has 9 images, so give at least 0.067",
+        ),
     ],
 )
-def test_images_that_cannot_be_split(
-    labels: list[int], digests: list[bytes], val_fraction: float, message: str
+def test_nothing_to_evaluate_on_is_said_before_images_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], counts: dict[str, int], val_fraction: str, message: str
 ) -> None:
-    with pytest.raises(InputError) as caught:
-        stratified(labels, digests, val_fraction=val_fraction, seed=0)
-    assert caught.value.message.startswith(message)
+    folders(tmp_path / "source", counts)
+    for path in (tmp_path / "source").rglob("*.png"):
+        path.write_bytes(b"never read")
+    line = refusal(capsys, tmp_path / "source", tmp_path / "out", "--val-fraction", val_fraction)
+    assert line.startswith(f"build.py: --val-fraction {message}")
+
+
+@pytest.mark.parametrize(
+    ("others", "placeholders", "val_fraction", "part"),
+    [((1, 1), (5, 4), "0.3", "train"), ((5, 2), (9, 9), "0.3", "train"), ((1, 2), (9, 0), "0.7", "val")],
+)
+def test_placeholders_that_fit_on_neither_side_stay_together(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    others: tuple[int, int],
+    placeholders: tuple[int, int],
+    val_fraction: str,
+    part: str,
+) -> None:
+    source = folders(tmp_path / "source", dict(zip("ab", others, strict=True)), start=7)
+    data = save_noise(tmp_path / "missing.png", 99)
+    for folder, count in zip("ab", placeholders, strict=True):
+        for i in range(count):
+            (source / folder / f"placeholder{i}.png").write_bytes(data)
+    dataset = convert(source, tmp_path / "out", "--val-fraction", val_fraction)
+    report = json.loads((dataset.root / "doctor.json").read_text())
+    split = next(iter(dataset.splits))
+    (misfit,) = report["misfits"]
+    assert (len(misfit["paths"]), misfit["split"], misfit["part"]) == (sum(placeholders), split, part)
+    ids = {dataset.path(i) for i in dataset.ids(split, part).tolist()}
+    assert ids >= set(misfit["paths"])
+    assert dataset.splits[split]["val"] > 0
+    assert set(per_class(dataset, split, "train")) == {"a", "b"}
+    where = f"{sum(placeholders)} images that belong together are all in {part} of {split}: train/a/placeholder0.png"
+    assert where in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+def test_a_class_without_a_usable_image_keeps_its_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    source = folders(tmp_path / "source", {"a": 4, "b": 4, "c": 4})
+    for path in (source / broken).iterdir():
+        path.write_bytes(b"no image")
+    dataset = convert(source, tmp_path / "out")
+    assert [c.folder for c in dataset.classes] == ["a", "b", "c"]
+    assert per_class(dataset, "70-30", "val") == {folder: 1 for folder in "abc" if folder != broken}
+    assert f"no images      1 classes: {broken}" in capsys.readouterr().out
+    assert json.loads((dataset.root / "doctor.json").read_text())["empty_classes"] == [broken]
+
+
+def test_a_source_whose_train_images_are_all_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders(tmp_path / "source/val", {"a": 4, "b": 4})
+    for folder in "ab":
+        (tmp_path / "source/train" / folder).mkdir(parents=True)
+        (tmp_path / "source/train" / folder / "x.png").write_bytes(b"no image")
+    assert "none of its 2 train images decodes" in refusal(capsys, tmp_path / "source", tmp_path / "out")
 
 
 def test_a_source_without_val_has_no_official_split() -> None:
