@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
         "at quality 90)",
     )
     p.add_argument("--strict", action="store_true", help="stop at an image that does not decode")
+    p.add_argument(
+        "--group",
+        metavar="REGEX|COLUMN",
+        help="keep images of one patient, video or scene on one side of the stratified split: a column of the source's "
+        "table, or a regular expression over paths in the source (its first group, else all that it matches)",
+    )
     p.add_argument("--force", action="store_true", help="build again if the dataset exists already")
     return p
 
@@ -85,6 +91,7 @@ def _options(args: argparse.Namespace) -> Options:
         workers=args.workers,
         strict=args.strict,
         max_size=args.max_size,
+        group=args.group,
     )
 
 

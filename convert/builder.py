@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feedline.convert import doctor, images, pool, space, splits
+from feedline.convert import doctor, groups, images, pool, space, splits
 from feedline.convert.atomic_folder import atomic_folder, resolve
 from feedline.convert.collect import Converted, collect, progress_bar
 from feedline.convert.fingerprint import fingerprint
@@ -35,8 +35,11 @@ def build(options: Options) -> Dataset:
     downloads = out.parent / "downloads"
     with atomic_folder(out) as target, open_source(options.source, downloads, out) as listing:
         splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)
+        _check_groups(options, listing)
         space.check_space(listing, resolve(out), options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
+        if options.group is not None:
+            converted.groups = groups.find_groups(options.group, converted.names, converted.columns)
         about = About(listing.name, listing.origin, options.identity(), listing.classes)
         write(options, about, converted, target)
     return Dataset(out)
@@ -95,7 +98,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     divided = _split(options, converted)
     write_index(target, converted.records, divided.made)
     write_columns(target, converted.columns)
-    report = doctor.examine(converted, divided, about.classes)
+    report = doctor.examine(converted, divided, about.classes, options.group)
     write_json(target / "doctor.json", report)
     mean, std = mean_std(converted.histogram)
     sizes = {(record.height, record.width) for record in converted.records}
@@ -117,10 +120,24 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     )
 
 
+def _check_groups(options: Options, listing: Listing) -> None:
+    """Checks, before images are read, that `group` names groups."""
+    if options.group is None:
+        return
+    items = listing.items
+    columns = {column: [item.columns[column] for item in items] for column in (items[0].columns if items else ())}
+    groups.find_groups(options.group, [item.name for item in items], columns)
+
+
 def _split(options: Options, converted: Converted) -> splits.Splits:
     labels = [record.label for record in converted.records]
     return splits.divided(
-        converted.parts, labels, converted.digests, val_fraction=options.val_fraction, seed=options.seed
+        converted.parts,
+        labels,
+        converted.digests,
+        converted.groups,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
     )
 
 

@@ -23,11 +23,15 @@ class Converted:
     """What is known of the images after reading them: one entry per image and list, in id order.
 
     Attributes:
+        names: of the images in the source.
+        groups: names of the groups that stay on one side of a split, empty for images in none; None without groups.
         columns: {column of the source's table: a text for each image}.
         ignored: (name, reason) of files that are no images.
     """
 
     records: list[Record] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    groups: list[str] | None = None
     digests: list[bytes] = field(default_factory=list)
     gray: list[bool] = field(default_factory=list)
     parts: list[PartName] = field(default_factory=list)
@@ -40,6 +44,7 @@ class Converted:
     def add(self, item: Item, image: ImageResult) -> None:
         """Appends an image."""
         self.records.append(Record(item.path, item.label, image.height, image.width, image.plain))
+        self.names.append(item.name)
         self.digests.append(image.digest)
         self.gray.append(image.gray)
         self.parts.append(item.part)

@@ -7,19 +7,23 @@ from typing import Any
 
 from feedline.convert.collect import Converted
 from feedline.convert.duplicates import group_identical
+from feedline.convert.groups import members
 from feedline.convert.splits import Splits
 from feedline.pipeline.dataset import ClassInfo, Split
 
 PartOf = dict[str, dict[int, str]]  # {split: {image id: part}}
 
 
-def examine(converted: Converted, splits: Splits, classes: Sequence[ClassInfo]) -> dict[str, Any]:
+def examine(
+    converted: Converted, splits: Splits, classes: Sequence[ClassInfo], group: str | None = None
+) -> dict[str, Any]:
     """Lists every finding, ready for JSON.
 
     Args:
         converted: what is known of the images.
         splits: of the dataset.
         classes: in label order.
+        group: how the images were grouped.
 
     Returns:
         `left_out`: path and reason of every image that is not in the dataset.
@@ -27,6 +31,7 @@ def examine(converted: Converted, splits: Splits, classes: Sequence[ClassInfo]) 
         `gray`: paths of images with one channel.
         `duplicates`: groups of identical images: paths, labels, and the splits that have them in more than one part.
         `misfits`: groups that must stay on one side of the stratified split and fit on neither, with the part they got.
+        `groups`: how many, and those that a split has in more than one part; None if images were not grouped.
         `classes`: images of each class, in all and in each part of each split.
         `empty_classes`: folders of classes without images.
         `missing_classes`: folders of classes that have images, but none in a part.
@@ -57,6 +62,7 @@ def examine(converted: Converted, splits: Splits, classes: Sequence[ClassInfo]) 
             }
             for group in splits.misfits
         ],
+        "groups": _groups(group, converted.groups, part_of),
         "classes": images,
         "empty_classes": [about["folder"] for about in images if not about["images"]],
         "missing_classes": _missing(splits.made, images),
@@ -73,13 +79,37 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
         "empty_classes": len(report["empty_classes"]),
         "missing_classes": sum(len(entry["classes"]) for entry in report["missing_classes"]),
     }
+    groups = report["groups"]
     return {
         "left_out": len(report["left_out"]),
         "gray": len(report["gray"]),
         "duplicate_groups": len(duplicates),
         "conflicting_groups": sum(len(set(group["labels"])) > 1 for group in duplicates),
-        "crossing_groups": dict(Counter(name for group in duplicates for name in group["crosses"])),
+        "crossing_groups": _across(duplicates),
         **{name: n for name, n in rare.items() if n},
+        **({"groups": groups["groups"], "torn_groups": _across(groups["torn"])} if groups else {}),
+    }
+
+
+def _across(groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """{split: groups that it has in more than one part}"""
+    return dict(Counter(name for group in groups for name in group["crosses"]))
+
+
+def _groups(by: str | None, groups: Sequence[str] | None, part_of: PartOf) -> dict[str, Any] | None:
+    if groups is None:
+        return None
+    found = members(groups)
+    largest = max(found, key=lambda name: len(found[name]))
+    torn = [(name, images, _crosses(images, part_of)) for name, images in found.items()]
+    return {
+        "by": by,
+        "groups": len(found),
+        "images_in_none": groups.count(""),
+        "largest": {"group": largest, "images": len(found[largest])},
+        "torn": [
+            {"group": name, "images": len(images), "crosses": crosses} for name, images, crosses in torn if crosses
+        ],
     }
 
 

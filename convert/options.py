@@ -24,6 +24,8 @@ class Options:
         workers: processes that decode.
         strict: stop at an image that cannot be used, instead of leaving it out.
         max_size: limit of the shorter side in packs, in pixels; None for no limit.
+        group: column of the source's table or regular expression over paths in the source: images with the same value
+            stay on one side of the stratified split; None for no groups.
 
     Raises:
         InputError: if a value is out of range.
@@ -37,6 +39,7 @@ class Options:
     workers: int
     strict: bool
     max_size: int | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "workers", "max_size"):
@@ -63,4 +66,5 @@ class Options:
             "val_fraction": self.val_fraction,
             "seed": self.seed,
             "max_size": self.max_size,
+            "group": self.group,
         }

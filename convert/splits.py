@@ -9,8 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.convert.duplicates import group_identical
+from feedline.convert.groups import join
+from feedline.convert.unit_split import draw_val
 from feedline.pipeline.dataset import PARTS, PartName, Split
 from feedline.pipeline.errors import InputError
+
+MAX_SHARE_ERROR = 0.02  # of the images; more is said
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,13 @@ def check(parts: Sequence[PartName], labels: Sequence[int], val_fraction: float)
 
 
 def divided(
-    parts: Sequence[PartName], labels: Sequence[int], digests: Sequence[bytes], *, val_fraction: float, seed: int
+    parts: Sequence[PartName],
+    labels: Sequence[int],
+    digests: Sequence[bytes],
+    groups: Sequence[str] | None = None,
+    *,
+    val_fraction: float,
+    seed: int,
 ) -> Splits:
     """All splits: the source's, if it has val images, and the stratified one, if a class is large enough.
 
@@ -71,6 +81,7 @@ def divided(
     Args:
         parts: of each image.
         labels, digests, seed: see `stratified`.
+        groups: names of each image's group, empty if it is in none; the stratified split keeps a group on one side.
         val_fraction: in [0, 1); 0 for the source's split alone.
 
     Raises:
@@ -81,15 +92,22 @@ def divided(
     test = np.array([i for i, part in enumerate(parts) if part == "test"], dtype=np.int64)
     if val_fraction == 0 and own:
         return Splits([own])
-    ours_labels = [labels[i] for i in ours]
-    drawn, misfits = stratified(ours_labels, [digests[i] for i in ours], val_fraction=val_fraction, seed=seed)
+    ours_labels, ours_digests = [labels[i] for i in ours], [digests[i] for i in ours]
+    units: list[list[int]] = []
+    if groups is None:
+        drawn, misfits = stratified(ours_labels, ours_digests, val_fraction=val_fraction, seed=seed)
+    else:
+        units = join(ours_digests, [groups[i] for i in ours])
+        draws = [min(_draw(ours_digests[i], seed) for i in unit) for unit in units]
+        drawn, misfits = _split(draw_val(units, ours_labels, draws, val_fraction), val_fraction), []
     if not len(drawn.val):
-        why = _why_no_val(ours_labels, val_fraction)
+        why = _why_no_val(ours_labels, val_fraction, units)
         if own is None:
             raise InputError(f"`val_fraction={val_fraction:g}`: {why}")
         return Splits([own], notes=[f"no split {drawn.name}: {why}"])
     split = Split(drawn.name, ours[drawn.train], ours[drawn.val], test)
-    return Splits([own, split] if own else [split], [ours[group].tolist() for group in misfits])
+    notes = _share_note(split, val_fraction, units)
+    return Splits([own, split] if own else [split], [ours[group].tolist() for group in misfits], notes)
 
 
 def stratified(
@@ -130,7 +148,11 @@ def stratified(
         singles[labels[image]].append((_draw(digests[image], seed), image))
     for label, drawn in singles.items():
         in_val[[image for _, image in sorted(drawn)[: max(free[True][label], 0)]]] = True
-    return Split(fraction_name(val_fraction), np.flatnonzero(~in_val), np.flatnonzero(in_val)), misfits
+    return _split(in_val, val_fraction), misfits
+
+
+def _split(in_val: NDArray[np.bool_], val_fraction: float) -> Split:
+    return Split(fraction_name(val_fraction), np.flatnonzero(~in_val), np.flatnonzero(in_val))
 
 
 def _val_quota(images: NDArray[np.int64], val_fraction: float) -> NDArray[np.int64]:
@@ -152,13 +174,27 @@ def _nearer_side(
     return bool(excess[True] < excess[False] and np.all((counts == 0) | (counts <= keeps_train)))
 
 
-def _why_no_val(labels: Sequence[int], val_fraction: float) -> str:
+def _share_note(split: Split, val_fraction: float, units: Sequence[Sequence[int]]) -> list[str]:
+    """A line if units of many images keep val from its share."""
+    total = len(split.train) + len(split.val)
+    if not units or abs(len(split.val) - total * val_fraction) <= max(MAX_SHARE_ERROR * total, 1):
+        return []
+    share, largest = len(split.val) / total, max(map(len, units))
+    return [
+        f"{split.name} has {share:.1%} of the images in val: the largest group, with identical images, has {largest:,}"
+    ]
+
+
+def _why_no_val(labels: Sequence[int], val_fraction: float, units: Sequence[Sequence[int]] = ()) -> str:
     """Why the stratified split has no val image, and what to do."""
     if val_fraction == 0:
         return "the source has no val images of its own, so nothing would be left to evaluate on; give a share above 0"
     largest = int(np.bincount(labels).max())
     if largest < 2:
         return "each class has one image, which train needs; add images, or a val folder"
+    if units and val_fraction >= 0.5 / largest:
+        images = max(map(len, units))
+        return f"its groups leave val nothing: the largest, with identical images, has {images} of {len(labels)} images"
     if round(largest * val_fraction):
         return "all images of each class are identical; remove the duplicates, or add a val folder"
     return f"no class has an image for val; the largest has {largest} images, so give at least {0.6 / largest:.2g}"

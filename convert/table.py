@@ -1,6 +1,7 @@
 """The table that is printed after a build."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,11 @@ def _findings(counts: Mapping[str, Any], left_out: Sequence[Mapping[str, str]]) 
 
 def _unusual(report: Mapping[str, Any]) -> Rows:
     """The findings that most datasets have not."""
+    if groups := report["groups"]:
+        none = f", {groups['images_in_none']:,} images in none" if groups["images_in_none"] else ""
+        torn = Counter(name for group in groups["torn"] for name in group["crosses"])
+        across = "".join(f"; across {name}: {n:,}" for name, n in torn.items())
+        yield "groups", _cut(f"{groups['groups']:,}{none}{across}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
         yield "ignored", _cut(f"{sum(kind['files'] for kind in ignored):,} files: {_first(kinds)}")
