@@ -104,7 +104,7 @@ def _run(options: Options, *, force: bool) -> int:
             return 0
         started = time.perf_counter()
         with _signals_as_ctrl_c():
-            dataset = build(options)
+            dataset = build(options, print)
             print_table(dataset, time.perf_counter() - started)
     except OSError as error:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)

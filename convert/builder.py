@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from feedline.pipeline.files import write_json
 IMAGES_PER_JOB = 256
 
 
-def build(options: Options) -> Dataset:
+def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dataset:
     """Converts a source and opens the result, which replaces a dataset that is at `options.out` already.
+
+    Args:
+        options: what to build.
+        tell: is called with each line on how the source was read, before its images are.
 
     Raises:
         InputError: if the source cannot be used.
@@ -34,6 +38,8 @@ def build(options: Options) -> Dataset:
     out = Path(os.path.abspath(options.out))  # noqa: PTH100 - "." has no parent; links stay links
     downloads = out.parent / "downloads"
     with atomic_folder(out) as target, open_source(options.source, downloads, out) as listing:
+        for note in listing.notes:
+            tell(note)
         splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)
         _check_groups(options, listing)
         space.check_space(listing, resolve(out), options.packs, options.max_size)

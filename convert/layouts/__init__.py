@@ -2,18 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
+from feedline.convert.layouts.taken import is_image as is_image
 from feedline.convert.trees import Tree
 from feedline.pipeline.dataset import ClassInfo, PartName
-
-# What torchvision's ImageFolder accepts as an image.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-MACOS_FOLDER = "__MACOSX"  # what macOS adds to a zip
-
-# {name without the folder that contains everything: name in the tree}
-Names = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,13 +40,17 @@ class Labels:
         classes: in label order.
         items: the images, in any order.
         left_out: (name, reason) of every image that has no part or class.
-        ignored: (name, reason) of every other file that is not taken.
+        ignored: (name, reason) of images beside the layout's own folders.
+        read: names of files that labels were read from.
+        notes: lines for the user: how the names were read, where they can be read in several ways.
     """
 
     classes: list[ClassInfo]
     items: list[Item]
     left_out: list[tuple[str, str]]
     ignored: list[tuple[str, str]] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ class Listing:
         items: sorted by path, train before val before test.
         left_out: (name, reason) of every file that looks like an image and is not used.
         ignored: (name, reason) of every other file that is not taken.
+        notes: lines for the user: how the source was read, where it can be read in several ways.
     """
 
     name: str
@@ -77,9 +75,4 @@ class Listing:
     items: list[Item]
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file is an image, by its name."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    notes: list[str] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """Finds the layout of a tree and lists its images."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from feedline.convert.layouts import MACOS_FOLDER, Listing, image_folder, tiny_imagenet
+from feedline.convert.layouts import Labels, Listing, image_folder, tiny_imagenet
+from feedline.convert.layouts.survey import HIDDEN, Survey, survey
+from feedline.convert.layouts.taken import remedies
 from feedline.convert.trees import Tree
 from feedline.pipeline.dataset import PARTS
 from feedline.pipeline.errors import InputError
@@ -20,35 +21,19 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
     Raises:
         InputError: if the layout is unknown, or a name cannot be used.
     """
-    top = _common_folder(list(tree.contents.files))
-    files = {name[len(top) :]: name for name in tree.contents.files}
-    folders = {name[len(top) :]: name for name in tree.contents.folders if name.startswith(top)}
-    if tiny_imagenet.matches(files):
-        labels = tiny_imagenet.read(tree, files)
-    else:
-        labels = image_folder.read(tree, files, folders, source=str(next(iter(origin.values()))))
+    found = survey(tree, str(next(iter(origin.values()))))
+    labels = tiny_imagenet.read(found) if tiny_imagenet.matches(found) else image_folder.read(found)
     items = sorted(labels.items, key=lambda item: (PARTS.index(item.part), item.path))
     _check_paths([item.path for item in items])
     left_out = sorted([*labels.left_out, *tree.contents.left_out])
-    return Listing(name, tree, origin, labels.classes, items, left_out, sorted(labels.ignored))
+    notes = [*labels.notes, *remedies(found.others)]
+    return Listing(name, tree, origin, labels.classes, items, left_out, _ignored(found, labels), notes)
 
 
-def _common_folder(names: Iterable[str]) -> str:
-    """The folders around everything, e.g. `tiny-imagenet-200/`; empty if there are none."""
-    names = [name for name in names if not name.startswith(f"{MACOS_FOLDER}/")]
-    top = ""
-    while names:
-        heads = {name[len(top) :].split("/", 1)[0] for name in names}
-        if len(heads) > 1 or any("/" not in name[len(top) :] for name in names):
-            break
-        head = heads.pop()
-        if head in ("train", "val"):
-            break
-        deeper = f"{top}{head}/"
-        if all("/" not in name[len(deeper) :] for name in names):  # the folder of a single class
-            break
-        top = deeper
-    return top
+def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:
+    """(name, reason) of every file that is not taken, beside images that are left out."""
+    others = [(name, "a label file" if name in labels.read else reason) for name, reason in found.others.items()]
+    return sorted([*labels.ignored, *others, *((name, HIDDEN) for name in found.hidden)])
 
 
 def _check_paths(paths: list[str]) -> None:

@@ -1,78 +1,151 @@
-"""ImageFolder's layout: `<class>/...`, or `train/<class>/...` and `val/<class>/...`, at any depth below the class."""
+"""ImageFolder's layout: `<class>/...`, or `train/<class>/...`, `val/<class>/...` and `test/<class>/...`.
 
-from collections import defaultdict
+Parts are known in the usual spellings. Images may lie at any depth below the class: the first folder is the class.
+"""
 
-from feedline.convert.layouts import MACOS_FOLDER, Item, Labels, Names, is_image
-from feedline.convert.trees import Tree
-from feedline.pipeline.dataset import ClassInfo, PartName
-from feedline.pipeline.errors import InputError
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 
-# {part: {class folder: [(path in the dataset, name in the tree)]}}
-Images = dict[PartName, dict[str, list[tuple[str, str]]]]
+from feedline.convert.layouts import Labels, refusals
+from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
+from feedline.convert.layouts.parts import Parts, find_parts, spelled
+from feedline.convert.layouts.survey import Survey
+
+NO_CLASS = "not in a class folder"
+NO_TEST_CLASS = "test images without a class"
 
 
-def read(tree: Tree, files: Names, folders: Names, *, source: str) -> Labels:
-    """Reads the layout. Without `train/<class>/`, all images are train images.
+def read(found: Survey, keep: Collection[str] = ()) -> Labels:
+    """Reads the layout. Without a part for train, all images are train images.
 
     Args:
-        tree: gives the sizes.
-        files: all files.
-        folders: all folders.
-        source: what errors call the tree.
+        found: the files.
+        keep: folders that are classes, whatever else their names say.
 
     Raises:
-        InputError: if there are fewer than two classes, or val has a class that train lacks.
+        InputError: if there are fewer than two classes, or the names can be read in two ways.
     """
-    names: tuple[PartName, ...] = ("train", "val")
-    parts = {part: {n: files[n] for n in files if n.startswith(f"{part}/")} for part in names}
-    if not any(name.count("/") > 1 for name in parts["train"]):
-        parts = {"train": {f"train/{name}": full for name, full in files.items()}}
-        folders = {f"train/{name}": full for name, full in folders.items()}
-    images, stray = _images(parts)
-    classes = _classes(images, source)
-    items = [
-        Item(name, path, part, info.id, tree.contents.files[name])
-        for part in images
-        for info in classes
-        for path, name in images[part].get(info.folder, [])
-    ]
-    return Labels(classes, items, stray + _empty_folders(images, folders))
+    if not found.images:
+        raise refusals.no_images(found)
+    groups = group_images(found.images.items())
+    labels = _read_parts(found, groups) or _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
+    if labels is None:
+        _check_heads(found, groups)
+        labels = _read_classes(found, groups, keep)
+    if len(labels.classes) < 2 or refusals.is_suspicious(labels.classes):
+        stems = {
+            info.folder: {PurePosixPath(i.path).stem for i in labels.items if i.label == info.id}
+            for info in labels.classes
+        }
+        refusals.check(found, labels.classes, stems, len(_top_level(groups)))
+    return labels
 
 
-def _images(parts: dict[PartName, dict[str, str]]) -> tuple[Images, list[tuple[str, str]]]:
-    images: Images = {part: defaultdict(list) for part in parts}
-    left_out = []
-    for part, names in parts.items():
-        for path, name in names.items():
-            pieces = path.split("/", 2)
-            if not is_image(path) or pieces[1] == MACOS_FOLDER:
-                continue
-            if len(pieces) < 3:
-                left_out.append((name, "not in a class folder"))
-            else:
-                images[part][pieces[1]].append((path, name))
-    return images, left_out
+def _read_parts(found: Survey, groups: Groups) -> Labels | None:
+    """`train/<class>/...`; None if there are no such parts."""
+    parts = find_parts({head: [f for f in inner if f] for head, inner in groups.items() if head}, found.source)
+    if not parts:
+        return None
+    images: Images = {part: _unwrap(groups[folder], folder) for part, folder in parts.items()}
+    images = {part: inner for part, inner in images.items() if part == "train" or not _is_unlabelled(inner, images)}
+    parts = {part: folder for part, folder in parts.items() if part in images}
+    strays = [(name, NO_CLASS) for inner in images.values() for _, name in inner.pop("", [])]
+    labels = make_labels(found, images, [f"{folder}/" for folder in parts.values()])
+    labels.left_out.extend(strays)
+    folders = ", ".join(f"{folder}/" for folder in parts.values())
+    rest = {head: inner for head, inner in groups.items() if head not in parts.values()}
+    for head, inner in rest.items():
+        reason = f"{part} images without a class" if (part := spelled(head)) else f"beside {folders}"
+        labels.ignored.extend((name, reason) for _, name in flatten(inner))
+    labels.ignored.extend((name, f"beside {folders}") for name in found.outside)
+    labels.notes[:0] = _notes_on_parts(
+        parts, labels, {head: len(flatten(inner)) for head, inner in rest.items() if head}
+    )
+    return labels
 
 
-def _classes(images: Images, source: str) -> list[ClassInfo]:
-    folders = sorted(images["train"])
-    if len(folders) < 2:
-        raise InputError(
-            f"`source={source}`: no images found in at least two class folders; expected class/x.jpg, "
-            "or train/class/x.jpg and val/class/x.jpg"
-        )
-    if unknown := sorted(set(images.get("val", {})) - set(folders)):
-        raise InputError(f"`source={source}`: val has the class {unknown[0]!r}, which train lacks")
-    return [ClassInfo(label, folder, folder) for label, folder in enumerate(folders)]
+def _unwrap(inner: Mapping[str, Group], head: str) -> dict[str, Group]:
+    """The class folders of a part; `seg_train/seg_train/<class>/` has them one folder deeper."""
+    if set(inner) == {head} and all("/" in path for path, _ in inner[head]):
+        return {folder: flatten(below) for folder, below in group_images(inner[head]).items()}
+    return dict(inner)
 
 
-def _empty_folders(images: Images, folders: Names) -> list[tuple[str, str]]:
-    left_out = []
-    for part, classes in images.items():
-        inside = {path.removeprefix(f"{part}/"): name for path, name in folders.items() if path.startswith(f"{part}/")}
-        left_out += [
-            (f"{name}/", "a class folder without images")
-            for folder, name in inside.items()
-            if "/" not in folder and folder != MACOS_FOLDER and folder not in classes
-        ]
-    return left_out
+def _is_unlabelled(inner: dict[str, Group], images: Images) -> bool:
+    """Whether a part has one folder only, which is no class of train: `test/images/`, `test/unknown/`."""
+    folders = inner.keys() - {""}
+    return len(folders) == 1 and not folders & images["train"].keys() and len(images["train"].keys() - {""}) > 1
+
+
+def _notes_on_parts(parts: Parts, labels: Labels, rest: dict[str, int]) -> list[str]:
+    notes = []
+    if any(part != folder for part, folder in parts.items()) or "test" in parts:
+        counts = {part: sum(item.part == part for item in labels.items) for part in parts}
+        listed = ", ".join(f"{part} from {folder}/ ({counts[part]:,})" for part, folder in parts.items())
+        notes.append(f"parts: {listed}")
+    return notes + [f"{head}/ is not used ({count:,} images)" for head, count in sorted(rest.items())]
+
+
+def _read_parts_in_classes(found: Survey, groups: Groups) -> Labels | None:
+    """`<class>/train/...` in every class; None if it is not so."""
+    folders = {folder for head, inner in groups.items() if head for folder in inner}
+    if "train" not in {spelled(folder) for folder in folders} or not all(spelled(folder) for folder in folders):
+        return None
+    images: Images = {}
+    for head, inner in groups.items():
+        for folder, group in inner.items() if head else ():
+            images.setdefault(spelled(folder) or "train", {}).setdefault(head, []).extend(group)
+    labels = make_labels(found, images, [])
+    labels.left_out.extend(_strays(found, groups))
+    labels.notes.insert(0, f"parts: from the folders in each class, {', '.join(f'{f}/' for f in sorted(folders))}")
+    return labels
+
+
+def _read_parts_beside(found: Survey, groups: Groups) -> Labels | None:
+    """Classes, and `test/` beside them with folders of the same names; None if it is not so."""
+    heads = {head for head in groups if head}
+    beside = {part: head for head in sorted(heads) if (part := spelled(head)) and set(groups[head]) <= heads - {head}}
+    classes = heads - set(beside.values())
+    if not beside or len(classes) < 2:
+        return None
+    images: Images = {"train": {head: flatten(groups[head]) for head in classes}}
+    images |= {part: dict(groups[head]) for part, head in beside.items()}
+    labels = make_labels(found, images, ["", *(f"{head}/" for head in beside.values())])
+    labels.left_out.extend(_strays(found, groups))
+    listed = ", ".join(f"{part} from {head}/" for part, head in beside.items())
+    labels.notes.insert(0, f"parts: train from the class folders, {listed}")
+    return labels
+
+
+def _check_heads(found: Survey, groups: Groups) -> None:
+    """Refuses a tree whose folders are all named as parts, none of which is a train with classes."""
+    heads = [head for head in groups if head]
+    if not heads or not all(spelled(head) for head in heads):
+        return
+    flat = {head: len(groups[head][""]) for head in heads if set(groups[head]) == {""}}
+    if len(flat) == len(heads) or "train" in {spelled(head) for head in flat}:
+        raise refusals.flat_parts(found, flat)
+    raise refusals.without_train(found, [head for head in heads if head not in flat])
+
+
+def _read_classes(found: Survey, groups: Groups, keep: Collection[str]) -> Labels:
+    """All folders are classes, but not a `test/` of single images beside two others: images to predict."""
+    classes = {head: flatten(inner) for head, inner in groups.items() if head}
+    test = [head for head in classes if spelled(head) == "test" and set(groups[head]) == {""} and head not in keep]
+    unlabelled = {head: classes.pop(head) for head in test} if len(classes) - len(test) > 1 else {}
+    labels = make_labels(found, {"train": classes}, [""])
+    labels.left_out.extend(_strays(found, groups))
+    for head, group in unlabelled.items():
+        labels.ignored.extend((name, NO_TEST_CLASS) for _, name in group)
+        labels.notes.insert(0, f"{head}/ is not used: {len(group):,} {NO_TEST_CLASS}")
+    if odd := ", ".join(f"{head}/" for head in sorted(classes) if spelled(head)):
+        labels.notes.insert(0, f"read as classes, because there is no train/ with class folders: {odd}")
+    return labels
+
+
+def _strays(found: Survey, groups: Groups) -> list[tuple[str, str]]:
+    return [(name, NO_CLASS) for name in [*found.outside, *_top_level(groups)]]
+
+
+def _top_level(groups: Groups) -> list[str]:
+    return [name for _, name in groups.get("", {}).get("", [])]

@@ -9,86 +9,78 @@
     val/val_annotations.txt     `file<tab>class<tab>...` a line
 """
 
-from feedline.convert.layouts import Item, Labels, Names, is_image
-from feedline.convert.trees import Tree
+from feedline.convert.layouts import Item, Labels
+from feedline.convert.layouts.classes import notes_on_missing
+from feedline.convert.layouts.survey import Survey
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
 CLASSES, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
 
 
-def matches(files: Names) -> bool:
-    """Whether a tree with these files has this layout."""
-    return CLASSES in files and any(name.startswith("train/") for name in files)
+def matches(found: Survey) -> bool:
+    """Whether a tree has this layout."""
+    return found.top + CLASSES in found.others and any(name.startswith("train/") for name in found.images)
 
 
-def read(tree: Tree, files: Names) -> Labels:
-    """Reads the layout.
+def read(found: Survey) -> Labels:
+    """Reads the layout. A class keeps its label if it has no images.
 
     Args:
-        tree: gives the sizes and the text files.
-        files: all files.
+        found: the files.
 
     Raises:
-        InputError: if a class has no train image, or a line of the annotations names no class.
+        InputError: if no class has a train image, or a line of the annotations names no class.
     """
-    classes = _classes(tree, files)
+    classes = _classes(found)
     labels = {info.folder: info.id for info in classes}
-    train, stray = _train(tree, files, labels)
-    seen = {item.label for item in train}
-    if missing := [folder for folder, label in labels.items() if label not in seen]:
-        raise InputError(f"{CLASSES} lists {missing[0]}, but train/{missing[0]}/images/ has no image")
-    val, unmatched = _val(tree, files, labels)
-    return Labels(classes, train + val, stray + unmatched)
+    items: list[Item] = []
+    left_out: list[tuple[str, str]] = []
+    ignored = [(name, "beside train/ and val/") for name in found.outside]
+    annotated = _annotations(found, labels)
+    sizes = found.tree.contents.files
+    for short, name in found.images.items():
+        pieces = short.split("/")
+        if pieces[0] == "train":
+            if len(pieces) == 4 and pieces[2] == "images" and pieces[1] in labels:
+                label, path = labels[pieces[1]], f"train/{pieces[1]}/{pieces[3]}"
+                items.append(Item(name, path, "train", label, sizes[name]))
+            else:
+                left_out.append((name, f"not in train/<class>/images/ of a class in {CLASSES}"))
+        elif short.startswith("val/images/"):
+            file = short.removeprefix("val/images/")
+            if folder := annotated.pop(file, None):
+                items.append(Item(name, f"val/{folder}/{file}", "val", labels[folder], sizes[name]))
+            else:
+                left_out.append((name, "not in val_annotations.txt"))
+        else:
+            reason = "test images without a class" if pieces[0] == "test" else "beside train/ and val/"
+            ignored.append((name, reason))
+    left_out += [(f"val/images/{file}", "in val_annotations.txt, but there is no such file") for file in annotated]
+    if not any(item.part == "train" for item in items):
+        raise InputError(f"`source={found.source}`: no image in train/<class>/images/ of the classes in {CLASSES}")
+    read_files = {found.top + file for file in (CLASSES, WORDS, ANNOTATIONS)}
+    return Labels(classes, items, left_out, ignored, read_files, notes_on_missing(classes, items))
 
 
-def _lines(tree: Tree, files: Names, name: str) -> list[str]:
+def _lines(found: Survey, name: str) -> list[str]:
     """The lines of a text file; none if there is no such file."""
-    return tree.read(files[name]).decode("utf-8", "replace").splitlines() if name in files else []
+    name = found.top + name
+    return found.tree.read(name).decode("utf-8-sig", "replace").splitlines() if name in found.others else []
 
 
-def _classes(tree: Tree, files: Names) -> list[ClassInfo]:
-    words = dict(line.split("\t", 1) for line in _lines(tree, files, WORDS) if "\t" in line)
-    folders = sorted({line.strip() for line in _lines(tree, files, CLASSES) if line.strip()})
+def _classes(found: Survey) -> list[ClassInfo]:
+    words = dict(line.split("\t", 1) for line in _lines(found, WORDS) if "\t" in line)
+    folders = sorted({line.strip() for line in _lines(found, CLASSES) if line.strip()})
     return [ClassInfo(label, folder, words.get(folder, folder)) for label, folder in enumerate(folders)]
 
 
-def _train(tree: Tree, files: Names, labels: dict[str, int]) -> tuple[list[Item], list[tuple[str, str]]]:
-    items, left_out = [], []
-    for short, name in files.items():
-        pieces = short.split("/")
-        if pieces[0] != "train" or not is_image(short):
-            continue
-        if len(pieces) == 4 and pieces[2] == "images" and pieces[1] in labels:
-            path = f"train/{pieces[1]}/{pieces[3]}"
-            items.append(Item(name, path, "train", labels[pieces[1]], tree.contents.files[name]))
-        else:
-            left_out.append((name, f"not in train/<class>/images/ of a class in {CLASSES}"))
-    return items, left_out
-
-
-def _val(tree: Tree, files: Names, labels: dict[str, int]) -> tuple[list[Item], list[tuple[str, str]]]:
-    items, left_out = [], []
-    annotated = _annotations(tree, files, labels)
-    for short, name in files.items():
-        if not short.startswith("val/images/") or not is_image(short):
-            continue
-        file = short.removeprefix("val/images/")
-        if file in annotated:
-            folder = annotated.pop(file)
-            items.append(Item(name, f"val/{folder}/{file}", "val", labels[folder], tree.contents.files[name]))
-        else:
-            left_out.append((name, "not in val_annotations.txt"))
-    left_out += [(f"val/images/{file}", "in val_annotations.txt, but there is no such file") for file in annotated]
-    return items, left_out
-
-
-def _annotations(tree: Tree, files: Names, labels: dict[str, int]) -> dict[str, str]:
+def _annotations(found: Survey, labels: dict[str, int]) -> dict[str, str]:
     """{val file: class folder}"""
     annotated: dict[str, str] = {}
-    for line in _lines(tree, files, ANNOTATIONS):
+    for line in _lines(found, ANNOTATIONS):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in labels:
-            raise InputError(f"{ANNOTATIONS}: the line {line!r} names no class of train")
+            raise InputError(f"{ANNOTATIONS}: the line {line!r} names no class of {CLASSES}")
         annotated[fields[0]] = fields[1]
     return annotated

@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torchvision.datasets import ImageFolder
 from feedline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import refusal, save_noise
+from tests.convert.trees import listed, refused, write
 
 
 def test_the_tiny_imagenet_layout_is_converted_to_image_folders(dataset: Dataset, tiny_source: Path) -> None:
@@ -25,19 +27,6 @@ def test_the_tiny_imagenet_layout_is_converted_to_image_folders(dataset: Dataset
     for name, wnid in (line.split("\t")[:2] for line in annotations):
         assert filecmp.cmp(tiny_source / "val/images" / name, dataset.root / "val" / wnid / name, shallow=False)
     assert [c.words for c in dataset.classes] == ["disc", "ring", "crescent", "triangle"]
-
-
-def test_val_must_have_the_classes_of_train(unusual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_noise(unusual / "val/c/0.png", 7)
-    line = refusal(capsys, unusual, tmp_path / "out")
-    assert "val has the class 'c', which train lacks" in line
-
-
-def test_a_folder_without_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "empty").mkdir()
-    assert "--source empty: no images found in at least two class folders" in refusal(
-        capsys, tmp_path / "empty", tmp_path / "out"
-    )
 
 
 @pytest.mark.parametrize("folder", ["with space", "größe", "日本", "a'b\"c", "100%", "-x", "#"])
@@ -69,3 +58,27 @@ def test_an_empty_class_folder_is_named(source: Path, tmp_path: Path) -> None:
     assert [c.folder for c in dataset.classes] == ["a", "b"]
     left_out = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
     assert left_out == [{"path": "nobody/", "reason": "a class folder without images"}]
+
+
+def test_a_wnid_without_train_images_keeps_its_label_and_is_named(tiny_source: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_source, tmp_path / "tiny")
+    wnids = sorted((source / "wnids.txt").read_text().split())
+    shutil.rmtree(source / "train" / wnids[1])
+    (source / "wnids.txt").write_text("\n".join([*wnids, "n99999999"]))
+    listing = listed(source)
+    assert [info.folder for info in listing.classes] == [*wnids, "n99999999"]
+    assert listing.notes == [
+        f"classes without train images, which cannot be learned: {wnids[1]}",
+        "classes without any image: n99999999",
+    ]
+    for folder in wnids:
+        shutil.rmtree(source / "train" / folder, ignore_errors=True)
+    assert "no image in train/<class>/images/ of the classes in wnids.txt" in refused(write(source, ["train/x/1.jpg"]))
+
+
+def test_how_the_source_was_read_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(12):
+        save_noise(tmp_path / f"s/{('Training', 'eval')[seed > 7]}/{'ab'[seed % 2]}/{seed}.png", seed)
+    dataset = convert(tmp_path / "s", tmp_path / "out", "--packs", "")
+    assert capsys.readouterr().out.startswith("parts: train from Training/ (8), test from eval/ (4)\n")
+    assert dataset.splits["70-30"] == {"train": 6, "val": 2, "test": 4}

@@ -1,0 +1,119 @@
+"""What a tree without classes is, and what to do with it: one line for each kind."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from feedline.convert.layouts.parts import spelled
+from feedline.convert.layouts.survey import Survey
+from feedline.convert.layouts.taken import NOT_AN_IMAGE, suffix_of
+from feedline.pipeline.dataset import ClassInfo
+from feedline.pipeline.errors import InputError
+
+# Folders that say what their files are for, not what they show.
+_IMAGES = {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"}
+_TARGETS = {"labels", "label", "masks", "mask", "annotations", "annotation", "segmentationclass", "gt", "gtfine"}
+_CLASSES = "put the images of each class into a folder of its own (cat/1.jpg, dog/2.jpg)"
+_TABLE = "or name a table of file names and labels with `labels=FILE`"
+
+
+def no_images(found: Survey) -> InputError:
+    """The error for a tree without images."""
+    if not found.tree.contents.files:
+        return _error(found, f"holds no files; {_CLASSES}")
+    if not found.others:
+        return _error(found, f"holds hidden files only ({found.hidden[0]}); {_CLASSES}")
+    counts = Counter(suffix_of(name) or "no suffix" for name in found.others)
+    shown = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(4))
+    reason = next((reason for reason in found.others.values() if reason != NOT_AN_IMAGE), "give a folder of images")
+    return _error(found, f"no images among its {len(found.others):,} files ({shown}); {reason}")
+
+
+def without_train(found: Survey, folders: Sequence[str]) -> InputError:
+    """The error for parts without train."""
+    listed = " and ".join(f"{folder}/" for folder in sorted(folders))
+    return _error(
+        found, f"holds {listed}, but no train/ with class folders; add train/<class>/, or give one folder as `source`"
+    )
+
+
+def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:
+    """The error for `train/1.jpg`: images in the folders of parts, without class folders.
+
+    Args:
+        found: the files.
+        counts: {folder: images directly in it}.
+    """
+    _refuse_other_tasks(found, {})
+    listed = " and ".join(f"{count:,} images in {folder}/" for folder, count in sorted(counts.items()))
+    if all(spelled(folder) == "test" for folder in counts):
+        return _error(found, f"{listed} without a class, and no others; training needs images whose class is known")
+    return _error(found, f"{listed}, but no class folders there; {_CLASSES}, {_TABLE}")
+
+
+def is_suspicious(classes: Iterable[ClassInfo]) -> bool:
+    """Whether class folders are named as other things are: `images/`, `masks/`."""
+    return all(info.folder.lower() in _IMAGES | _TARGETS for info in classes)
+
+
+def check(found: Survey, classes: Sequence[ClassInfo], stems: dict[str, set[str]], flat: int) -> None:
+    """Refuses what is no set of classes.
+
+    Args:
+        found: the files.
+        classes: those found: fewer than two, or such with suspicious names.
+        stems: {class folder: names of its images, without suffix}.
+        flat: images in no folder.
+
+    Raises:
+        InputError: if there are fewer than two classes, or it is a set for detection or segmentation.
+    """
+    _refuse_other_tasks(found, stems)
+    if not classes:
+        raise _error(found, f"{flat:,} images in one folder, without class folders; {_CLASSES}, {_TABLE}")
+    if len(classes) < 2:
+        count = len(stems.get(classes[0].folder, ()))
+        raise _error(
+            found,
+            f"one class folder only, {classes[0].folder!r} ({count:,} images); telling apart takes two: add the folder "
+            f"of another class beside it, {_TABLE}",
+        )
+
+
+def _refuse_other_tasks(found: Survey, stems: dict[str, set[str]]) -> None:
+    if kind := _other_task(found, stems):
+        raise _error(found, f"{kind}; this trains classifiers, with one class for each image: {_CLASSES}, {_TABLE}")
+
+
+def _other_task(found: Survey, stems: dict[str, set[str]]) -> str | None:
+    """What a set for detection or segmentation is."""
+    others = [name.lower() for name in found.others]
+    texts = {_stem(name) for name in others if re.search(r"(^|/)labels?/(.*/)?[^/]*\.txt$", name)}
+    images = {_stem(name).lower() for name in found.images}
+    if texts and len(images & texts) * 2 >= min(len(texts), len(images)):
+        return "images/ and labels/*.txt are a set for object detection (YOLO)"
+    if any(re.search(r"(^|/)annotations?/[^/]*\.xml$", name) for name in others):
+        return "images and Annotations/*.xml are a set for object detection (Pascal VOC)"
+    if any(
+        re.search(r"(^|/)annotations?/[^/]*\.json$|coco[^/]*\.json$|instances_[^/]*\.json$", name) for name in others
+    ):
+        return "images and annotations/*.json are a set for object detection (COCO)"
+    targets = [stems[folder] for folder in stems if folder.lower() in _TARGETS]
+    pictures = [stems[folder] for folder in stems if folder.lower() in _IMAGES]
+    if targets and pictures and _alike(pictures[0], targets[0]):
+        return f"{', '.join(f'{folder}/' for folder in sorted(stems))} of the same files are a set for segmentation"
+    return None
+
+
+def _alike(names: Collection[str], targets: Collection[str]) -> bool:
+    """Whether masks are named as their images, perhaps with `_mask` at the end."""
+    plain = {re.sub(r"[-_ ]?(masks?|labels?|gt|seg)$", "", name, flags=re.IGNORECASE) for name in targets}
+    return len(plain & set(names)) * 2 >= min(len(names), len(targets))
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
+
+
+def _error(found: Survey, text: str) -> InputError:
+    return InputError(f"`source={found.source}`: {text}")
