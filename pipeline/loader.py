@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from feedline.pipeline.augment import as_text, resolve_training
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines.choose import choose_engine, make_engine
@@ -22,7 +23,7 @@ from feedline.pipeline.plan.certificate import certify
 from feedline.pipeline.position import Position, restored, saved, stream
 from feedline.pipeline.prefetch import Direct, Prefetcher
 from feedline.pipeline.readahead import read_ahead
-from feedline.pipeline.resolve import augmentations, engine_spec, resolve_device
+from feedline.pipeline.resolve import augmentations, engine_spec, eval_crop, input_size, resolve_device
 from feedline.pipeline.rest import Rest
 from feedline.pipeline.sampler import EpochSampler, ListOrderSampler
 from feedline.pipeline.stores import open_store, resolve_store
@@ -105,7 +106,7 @@ class Loader:
         self.planned: PlanBatch | None = None
         self._choices = 0  # calls of set_epoch
         self._given = 0  # the number of that batch in its epoch
-        self._stream = stream(options, folder.fingerprint, self.images)
+        self._stream = stream(options, folder.fingerprint, self.images, self.geometry)
         self._lock, self._process, self._lock_process = threading.RLock(), os.getpid(), os.getpid()
 
     def __repr__(self) -> str:
@@ -181,8 +182,31 @@ class Loader:
 
     @property
     def _own_size(self) -> Size:
-        """The size of the images, or 224 where it varies."""
-        return self._store.size or (224, 224)
+        """The size where no option says it."""
+        return input_size(self.image_size)
+
+    @property
+    def image_size(self) -> Size | None:
+        """(height, width) in pixels of all images of the dataset, as the store holds them; None if they vary."""
+        return self._store.size
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """What sizes and crops came to: numbers, texts and lists, the same for train and val.
+
+        `images` is `image_size`; `size` and `eval_size` are those of the input in the last epoch and in evaluation;
+        `crop` and `eval_crop` say what is cut, as `augment` does.
+        """
+        sizes = self.options.sizes
+        size = self._own_size if sizes is None else (sizes.last, sizes.last)
+        train = resolve_training(self.options.augment, self.image_size, size)
+        return {
+            "images": None if self.image_size is None else list(self.image_size),
+            "size": list(size),
+            "eval_size": list(self.eval_output),
+            "crop": as_text(train.crop),
+            "eval_crop": as_text(eval_crop(self.options, self.image_size, self.eval_output)),
+        }
 
     def set_epoch(self, epoch: int, first: int | None = None, *, output: Size | None = None) -> None:
         """Chooses the epoch that the next loop runs.

@@ -90,13 +90,14 @@ class LoaderOptions:
         decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
         threads: worker threads on the host (one per core that this process may use if None).
         prefetch: batches made ahead.
-        image_size: side of the square output in pixels (the images' own size if None, or 224 where it varies); or for
-            train sides by epoch, as `24@0,32@4`, of which val takes the last.
+        image_size: side of the square output in pixels; or for train sides by epoch, as `24@0,32@4`, of which val takes
+            the last. If None, the shorter side of images of one size, up to 128 pixels; 224 where it is longer, or
+            sizes vary.
         eval_size: for val: side of the square output in pixels, instead of `image_size`.
         augment: for train: names of augmentations with their arguments, as `("pad-crop:4", "flip")`; see
             `feedline.pipeline.augment`.
-        crop_fraction: for val: side of the centre window / the largest that fits (1 where all images share one size,
-            else 0.875, if None).
+        crop_fraction: for val: side of the centre window / the largest that fits (1 where all images are squares of one
+            size, else 0.875, if None).
         shuffle: for train: `full` or True; `blocks` (for storage where random reads are slow: blocks of neighbours in
             random order, images mixed within groups of blocks); or False (list order, every image once, the last batch
             short). Val is never shuffled.
@@ -133,19 +134,19 @@ class LoaderOptions:
     image_size: int | str | None = key(
         None,
         "side of the input in pixels, or sides by epoch, counted from 0, as 24@0,32@4, of which lrfind and bench take "
-        "the last (default: the images' own, or 224 where they vary)",
+        "the last (default: the shorter side of images of one size up to 128 pixels, else 224)",
     )
     eval_size: int | None = key(None, "evaluation: side of the input in pixels (default: the last of training)")
     augment: Sequence[str] = key(
         ("auto-crop", "flip"),
         "augmentations of train images, comma-separated. A crop: pad-crop:4, "
-        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, or auto-crop (pad-crop where images share one "
-        "size, else random-resized-crop). Mirrored: flip, or alternating-flip (in every second epoch). More: "
-        "trivial-augment, rand-augment:n=2:m=9, color-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0, "
+        "random-resized-crop:scale=0.08-1:ratio=0.75-1.33, center:1, or auto-crop (pad-crop where images are "
+        "squares of one size, else random-resized-crop). Mirrored: flip, or alternating-flip (in every second epoch). "
+        "More: trivial-augment, rand-augment:n=2:m=9, color-jitter:brightness=0.4:contrast=0.4:saturation=0.4:hue=0, "
         "erasing:p=0.25:scale=0.02-0.33 (a box is set to the mean)",
     )
     crop_fraction: float | None = key(
-        None, "evaluation: side of the centre / the largest that fits (default: 1, or 0.875 where sizes vary)"
+        None, "evaluation: side of the centre / the largest that fits (default: 1 for squares of one size, else 0.875)"
     )
     shuffle: Literal["full", "blocks"] | bool = key(
         "full", "blocks mixes neighbours less and reads slow storage in long runs"
@@ -220,12 +221,12 @@ class LoaderOptions:
 
     @property
     def sizes(self) -> ImageSizes | None:
-        """`image_size`, parsed; None for the images' own."""
+        """`image_size`, parsed; None if the images decide."""
         return None if self.image_size is None else ImageSizes.parse(self.image_size)
 
     @property
     def last_size(self) -> int | None:
-        """The side at the end of a run; None for the images' own."""
+        """The side at the end of a run; None if the images decide."""
         return None if self.sizes is None else self.sizes.last
 
 

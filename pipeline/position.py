@@ -36,13 +36,17 @@ class Position:
         return Position(epoch, first or 0)
 
 
-def stream(options: LoaderOptions, fingerprint: str, images: int) -> dict[str, Any]:
+LATER = ("crop", "size")  # what states of older versions lack
+
+
+def stream(options: LoaderOptions, fingerprint: str, images: int, geometry: Mapping[str, Any]) -> dict[str, Any]:
     """What decides which image, window and augmentation comes when, besides the batch size: numbers, texts and lists.
 
     Args:
         options: of the loader.
         fingerprint: of the dataset.
         images: in the part.
+        geometry: what sizes and crops came to, see `Loader.geometry`.
     """
     names = ["split", "part", "classes", "fraction", "seed", "views", "image_size"]
     if options.part == "train":
@@ -53,7 +57,9 @@ def stream(options: LoaderOptions, fingerprint: str, images: int) -> dict[str, A
     values = {name: getattr(options, name) for name in names}
     values["augment"] = list(options.augment) if "augment" in values else None
     arrays = {name: _digest(getattr(options, name)) for name in ("subset", "weights")}
-    return {"dataset": fingerprint, **values, **arrays, "images": images}
+    before = "" if options.part == "train" else "eval_"
+    came_to = {name: geometry[before + name] for name in LATER}
+    return {"dataset": fingerprint, **values, **arrays, "images": images, **came_to}
 
 
 def _digest(value: "NDArray[Any] | str | None") -> str | None:
@@ -105,6 +111,8 @@ def restored(state: Any, batch_size: int, batches: int, mine: dict[str, Any]) ->
 
 def _require_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     for name, value in mine.items():
+        if name in LATER and name not in theirs:
+            continue
         if repr(_plain(theirs.get(name))) == repr(_plain(value)):
             continue
         if name == "dataset":

@@ -3,11 +3,14 @@
 import torch
 
 from feedline.pipeline.augment import Augmentations, Center, resolve_training
-from feedline.pipeline.augment.types import Size
+from feedline.pipeline.augment.types import Size, same_shape
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.engines.types import EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions
+
+LARGEST_OWN = 128  # pixels: up to this shorter side, images of one size are trained on as they are
+PHOTO = 224  # pixels: the usual side for photos
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -27,8 +30,25 @@ def augmentations(options: LoaderOptions, image: Size | None, output: Size) -> A
     """What is done to images whose size is `image`, (height, width) in pixels; None if it varies."""
     if options.part == "train":
         return resolve_training(options.augment, image, output)
-    # The whole of images of one size, and the usual 7/8 of the largest centre of others.
-    return Augmentations(output, Center(options.crop_fraction or (0.875 if image is None else 1.0)))
+    return Augmentations(output, eval_crop(options, image, output))
+
+
+def eval_crop(options: LoaderOptions, image: Size | None, output: Size) -> Center:
+    """Evaluation's crop: images of one size and the output's shape as they are, else 7/8 of the largest centre."""
+    whole = image is not None and same_shape(image, output)
+    return Center(options.crop_fraction or (1.0 if whole else 0.875))
+
+
+def input_size(image: Size | None) -> Size:
+    """The input's (height, width) in pixels where no option says it: small images keep their own, photos get 224.
+
+    The input is square. The shorter side counts, since the windows of evaluation are cut from it.
+
+    Args:
+        image: of all images, None if they vary.
+    """
+    side = PHOTO if image is None or min(image) > LARGEST_OWN else min(image)
+    return side, side
 
 
 def engine_spec(

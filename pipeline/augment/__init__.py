@@ -9,7 +9,7 @@ Loader, recipes and command line write them the same way: `pad-crop:4`, `flip`.
 """
 
 from feedline.pipeline.augment.alternating_flip import AlternatingFlip
-from feedline.pipeline.augment.augmentations import Augmentations, canonical, parse, resolve_training
+from feedline.pipeline.augment.augmentations import Augmentations, as_text, canonical, parse, resolve_training
 from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.color_jitter import ColorJitter
 from feedline.pipeline.augment.erasing import Erasing
@@ -31,6 +31,7 @@ __all__ = [
     "RandAugment",
     "RandomResizedCrop",
     "TrivialAugment",
+    "as_text",
     "canonical",
     "parse",
     "resolve_training",

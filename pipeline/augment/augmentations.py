@@ -19,7 +19,7 @@ from feedline.pipeline.augment.pad_crop import PadCrop
 from feedline.pipeline.augment.rand_augment import RandAugment
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
 from feedline.pipeline.augment.trivial_augment import TrivialAugment
-from feedline.pipeline.augment.types import Crop, Editor, Size
+from feedline.pipeline.augment.types import Crop, Editor, Size, same_shape
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
 from feedline.pipeline.plan.edits import Edit, Part
@@ -27,7 +27,7 @@ from feedline.pipeline.plan.edits import Edit, Part
 
 @dataclass(frozen=True)
 class AutoCrop:
-    """`auto-crop`: `pad-crop` where all images share one size, `random-resized-crop` where they do not.
+    """`auto-crop`: `pad-crop` where all images share one size, of the output's shape; else `random-resized-crop`.
 
     Attributes:
         padding: of `pad-crop`, in pixels.
@@ -40,8 +40,8 @@ class AutoCrop:
     def __post_init__(self) -> None:
         PadCrop(self.padding)
 
-    def resolve(self, image: Size | None) -> Crop:
-        return PadCrop(self.padding) if image is not None else RandomResizedCrop()
+    def resolve(self, image: Size | None, output: Size) -> Crop:
+        return PadCrop(self.padding) if image is not None and same_shape(image, output) else RandomResizedCrop()
 
 
 NUMBER = r"\d*\.?\d+(?:e[+-]?\d+)?"  # in a range: without a sign, since - stands between the two
@@ -128,11 +128,12 @@ def canonical(items: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: as `parse` does.
     """
-    return tuple(map(_text, sorted(parse(items), key=lambda a: list(AUGMENTATIONS).index(a.name))))
+    return tuple(map(as_text, sorted(parse(items), key=lambda a: list(AUGMENTATIONS).index(a.name))))
 
 
-def _text(augmentation: Augmentation) -> str:
-    fields = dataclasses.fields(augmentation)
+def as_text(augmentation: Augmentation | Crop) -> str:
+    """An augmentation as lists have it, without arguments that are the default: `pad-crop:2`."""
+    fields = dataclasses.fields(augmentation)  # type: ignore[arg-type]
     changed = [(f.name, getattr(augmentation, f.name)) for f in fields if getattr(augmentation, f.name) != f.default]
     arguments = [f"{name}={_argument(value)}" if len(fields) > 1 else _argument(value) for name, value in changed]
     return ":".join([augmentation.name, *arguments])
@@ -162,7 +163,7 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
         elif isinstance(augmentation, Editing):
             editors.append(augmentation)
         else:
-            crop = augmentation.resolve(image) if isinstance(augmentation, AutoCrop) else augmentation
+            crop = augmentation.resolve(image, output) if isinstance(augmentation, AutoCrop) else augmentation
     return Augmentations(output, crop, flip, tuple(editors))
 
 

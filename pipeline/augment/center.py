@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.pipeline.augment.types import Size
+from feedline.pipeline.augment.types import Size, largest_windows, of_one_size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
 
@@ -39,12 +39,9 @@ class Center:
 
     def windows(self, draw: Draw, output: Size) -> NDArray[np.int32]:
         """Nothing is drawn."""
-        if len(draw.sizes) > 1 and draw.sizes.strides[0] == 0:  # one size for all, as stores say it
-            return np.broadcast_to(self._windows(draw.sizes[:1], output), (len(draw.sizes), 4))
-        return self._windows(draw.sizes, output)
+        windows = self._windows(of_one_size(draw.sizes), output)
+        return windows if len(windows) == len(draw.sizes) else np.broadcast_to(windows, (len(draw.sizes), 4))
 
     def _windows(self, sizes: NDArray[np.int64], output: Size) -> NDArray[np.int32]:
-        shape = np.array(output, dtype=np.float64)
-        factor = (sizes / shape).min(axis=1, keepdims=True) * self.fraction
-        side = np.clip(np.rint(shape * factor).astype(np.int64), 1, sizes)
+        side = largest_windows(sizes, output, self.fraction)
         return np.concatenate([(sizes - side) // 2, side], axis=1).astype(np.int32)

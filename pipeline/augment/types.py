@@ -11,13 +11,30 @@ from feedline.pipeline.plan.edits import Edit, Part
 Size = tuple[int, int]  # (height, width) in pixels
 
 
+def same_shape(image: Size, output: Size) -> bool:
+    """Whether an image has the output's shape, up to a scale."""
+    return image[0] * output[1] == image[1] * output[0]
+
+
+def largest_windows(sizes: NDArray[np.int64], output: Size, fraction: float = 1.0) -> NDArray[np.int64]:
+    """The largest size of the output's shape that fits into each image, times a fraction: int64 [B, 2], as `sizes`."""
+    shape = np.array(output, dtype=np.float64)
+    factor = (sizes / shape).min(axis=1, keepdims=True) * fraction
+    return np.clip(np.rint(shape * factor).astype(np.int64), 1, sizes)
+
+
+def of_one_size(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sizes, int64 [B, 2], as one row where stores say that all images have one size."""
+    return sizes[:1] if len(sizes) > 1 and sizes.strides[0] == 0 else sizes
+
+
 class Crop(Protocol):
     """Chooses the window of an image that becomes the input. A list has at most one crop.
 
     Attributes:
         name: its name in lists.
         inside: whether every window is inside its image.
-        random: whether windows depend on the draw.
+        random: whether windows depend on the draw, in images of the output's shape.
     """
 
     name: ClassVar[str]
