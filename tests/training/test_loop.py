@@ -10,7 +10,6 @@ import torch
 
 from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
-from feedline.pipeline.dataset import PARTS
 from feedline.training import checkpoint
 from feedline.training.loop import Trainer
 from feedline.training.snapshot import Snapshot
@@ -47,7 +46,7 @@ def test_a_run_can_be_resumed_after_an_image_was_missing(
 
     def build(snapshot: Snapshot | None = None, **options: Any) -> Trainer:
         device = torch.device("cpu")
-        train, val = (make_loader(c, Dataset(copy), part, device) for part in PARTS)
+        train, val = (make_loader(c, Dataset(copy), part, device) for part in ("train", "val"))
         return Trainer(c, small_model(), train, val, tmp_path / "run", snapshot, **options)
 
     def lose(record: Mapping[str, Any]) -> None:
