@@ -78,16 +78,26 @@ def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_p
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["initial_lr"] = peak
         return LambdaLR(optimizer, lambda step: trapezoid(config, step, total))
+    total = max(total, 2)  # a single step would have the rate of the end
     return OneCycleLR(
         optimizer,
         max_lr=peaks,
         total_steps=total,
-        pct_start=config.warmup,
+        pct_start=_rise(config.warmup, total),
         anneal_strategy=config.anneal,
         cycle_momentum=config.cycle_momentum,
         div_factor=config.div_factor,
         final_div_factor=config.final_div_factor,
     )
+
+
+def _rise(share: float, total: int) -> float:
+    """The share of a cycle that rises, so that some step is near the peak.
+
+    torch divides by the steps of the rise - 1: a rise of a single step is made a little shorter, and is the peak.
+    """
+    share = min(share, 1 - 1 / total)
+    return share * (1 - 1e-9) if abs(share * total - 1) < 1e-9 else share
 
 
 def trapezoid(config: OptimConfig, step: int, total: int) -> float:

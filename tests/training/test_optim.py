@@ -55,6 +55,20 @@ def test_a_cycle_can_end_at_exactly_zero() -> None:
     assert min(used[:-1]) > 0
 
 
+@pytest.mark.parametrize("cycle_momentum", [False, True])
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (1, 2), (1, 3), (1, 5), (5, 1), (2, 5), (10, 1), (50, 1)])
+def test_a_cycle_of_any_length_comes_near_its_peak(epochs: int, steps: int, anneal: str, cycle_momentum: bool) -> None:
+    """Also if the rise is a single step, or less than one."""
+    for share in (0.01, 0.1, 0.2, 1 / 3, 0.5, 0.9):
+        values = {"epochs": epochs, "max_lr": 1.0, "pct_start": share, "anneal": anneal}
+        used = rates(Config.build("x", {**values, "cycle_momentum": cycle_momentum}), steps)
+        assert len(used) == epochs * steps
+        assert 0.1 < max(used) <= 1 + 1e-9
+    peak = {"peak_epoch": 1, "epochs": epochs + 1}
+    assert rates(Config.build("x", {"max_lr": 1.0, **peak}), steps)[steps - 1] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("rise", [{"pct_start": 0.2}, {"peak_epoch": 2}])
 def test_a_trapezoid_rises_stays_and_falls_to_zero(rise: dict[str, float]) -> None:
     values = {"schedule": "trapezoid", "epochs": 10, "max_lr": 0.5, "div_factor": 10, "cooldown": 0.3, **rise}
