@@ -11,6 +11,7 @@ from pathlib import Path
 if not __package__:  # run as a script: feedline is in the checkout, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from feedline.convert import gate
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.options import Options
@@ -58,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         help="keep images of one patient, video or scene on one side of the stratified split: a column of the source's "
         "table, or a regular expression over paths in the source (its first group, else all that it matches)",
     )
+    p.add_argument(
+        "--fail-on",
+        metavar="FINDINGS",
+        help=f"exit with status 1 if the dataset, which is kept, has any of these: {', '.join(gate.FINDINGS)}, all "
+        "(separated by commas)",
+    )
     p.add_argument("--force", action="store_true", help="build again if the dataset exists already")
     return p
 
@@ -69,12 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; those of the process if None.
 
     Returns:
-        The exit status: 0, 2 if something outside the code went wrong, 128 + signal if interrupted.
+        The exit status: 0, 1 if there are findings that `--fail-on` names, 2 if something outside the code went wrong,
+        128 + signal if interrupted.
     """
     with safe_output():
         args = parser().parse_args(argv)
         try:
-            return _run(_options(args), force=args.force)
+            fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
+            options = _options(args)
+            return _run(options, force=args.force) or _check_findings(options.out, fail_on)
         except FeedlineError as error:
             return _fail(as_flags(error), 2)
 
@@ -110,6 +120,13 @@ def _run(options: Options, *, force: bool) -> int:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
     except KeyboardInterrupt as error:
         return _fail("interrupted; nothing was left behind", 128 + (error.args[0] if error.args else signal.SIGINT))
+    return 0
+
+
+def _check_findings(out: Path, names: Sequence[str]) -> int:
+    """Exit status 1 if doctor.json has findings of these names. The dataset stays."""
+    if findings := gate.found(out, names):
+        return _fail(f"--fail-on: {findings}; see {out / 'doctor.json'}", 1)
     return 0
 
 

@@ -27,6 +27,7 @@ class Converted:
         groups: names of the groups that stay on one side of a split, empty for images in none; None without groups.
         columns: {column of the source's table: a text for each image}.
         ignored: (name, reason) of files that are no images.
+        warnings: (path in the dataset, reason) of images that were decoded with a warning.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Converted:
     columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(VALUES, dtype=np.int64))
     packs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -48,6 +50,8 @@ class Converted:
         self.digests.append(image.digest)
         self.gray.append(image.gray)
         self.parts.append(item.part)
+        if warning := getattr(image, "warning", ""):
+            self.warnings.append((item.path, warning))
         for name, text in item.columns.items():
             self.columns.setdefault(name, []).append(text)
 

@@ -28,6 +28,7 @@ def examine(
     Returns:
         `left_out`: path and reason of every image that is not in the dataset.
         `ignored`: other files that were not taken, counted by reason and suffix.
+        `warnings`: path and reason of images that were decoded with a warning.
         `gray`: paths of images with one channel.
         `duplicates`: groups of identical images: paths, labels, and the splits that have them in more than one part.
         `misfits`: groups that must stay on one side of the stratified split and fit on neither, with the part they got.
@@ -44,6 +45,7 @@ def examine(
     return {
         "left_out": [{"path": path, "reason": reason} for path, reason in converted.left_out],
         "ignored": _ignored(converted.ignored),
+        "warnings": [{"path": path, "reason": reason} for path, reason in converted.warnings],
         "gray": [path for path, is_gray in zip(paths, converted.gray, strict=True) if is_gray],
         "duplicates": [
             {
@@ -62,6 +64,7 @@ def examine(
             }
             for group in splits.misfits
         ],
+        "near_duplicates": None,
         "groups": _groups(group, converted.groups, part_of),
         "classes": images,
         "empty_classes": [about["folder"] for about in images if not about["images"]],
@@ -75,6 +78,7 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
     duplicates = report["duplicates"]
     rare = {
         "ignored": sum(entry["files"] for entry in report["ignored"]),
+        "warnings": len(report["warnings"]),
         "misfits": len(report["misfits"]),
         "empty_classes": len(report["empty_classes"]),
         "missing_classes": sum(len(entry["classes"]) for entry in report["missing_classes"]),

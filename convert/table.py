@@ -81,6 +81,11 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
         yield "ignored", _cut(f"{sum(kind['files'] for kind in ignored):,} files: {_first(kinds)}")
+    if warnings := report["warnings"]:
+        yield (
+            "warnings",
+            _cut(f"{len(warnings):,} decoded with a warning: {warnings[0]['path']}: {warnings[0]['reason']}"),
+        )
     if empty := report["empty_classes"]:
         yield "no images", _classes(empty)
     if single := [about["folder"] for about in report["classes"] if about["images"] == 1]:

@@ -1,0 +1,82 @@
+"""`--fail-on`: findings that a build must not have, for CI."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.errors import InputError, first_line
+
+Report = Mapping[str, Any]
+
+
+def _crossing(report: Report) -> int:
+    groups = [*report["duplicates"], *(report["near_duplicates"] or {"groups": []})["groups"]]
+    return sum(bool(group["crosses"]) for group in groups)
+
+
+# {name: (what is counted, for the line; the count)}
+FINDINGS: dict[str, tuple[str, Callable[[Report], int]]] = {
+    "leaks": ("groups of duplicates across a split", _crossing),
+    "conflicts": (
+        "groups of identical images with different labels",
+        lambda report: sum(len(set(group["labels"])) > 1 for group in report["duplicates"]),
+    ),
+    "duplicates": ("groups of identical images", lambda report: len(report["duplicates"])),
+    "damaged": (
+        "images that do not decode",
+        lambda report: sum(entry["reason"].startswith("does not decode") for entry in report["left_out"]),
+    ),
+    "left-out": ("images that are not used", lambda report: len(report["left_out"])),
+    "ignored": ("files that are not taken", lambda report: sum(kind["files"] for kind in report["ignored"])),
+    "warnings": ("images decoded with warnings", lambda report: len(report["warnings"])),
+    "empty-classes": ("classes without images", lambda report: len(report["empty_classes"])),
+    "missing-classes": (
+        "classes missing from a part",
+        lambda report: sum(len(entry["classes"]) for entry in report["missing_classes"]),
+    ),
+    "groups": ("groups across a split", lambda report: len((report["groups"] or {"torn": []})["torn"])),
+}
+
+
+def parse(text: str, *, grouped: bool) -> list[str]:
+    """The names in `leaks,damaged`; `all` is all of them.
+
+    Args:
+        text: names, separated by commas.
+        grouped: whether images are grouped.
+
+    Raises:
+        InputError: if a name is unknown, or nothing looks for it.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in FINDINGS and name != "all"]:
+        raise InputError(f"`fail_on={unknown[0]}`: choose from {', '.join(FINDINGS)}, all")
+    if not names:
+        raise InputError(f"`fail_on`: is empty; choose from {', '.join(FINDINGS)}, all")
+    if "groups" in names and not grouped:
+        raise InputError("`fail_on=groups`: needs `group`, which says what belongs together")
+    return list(FINDINGS) if "all" in names else list(dict.fromkeys(names))
+
+
+def found(root: Path, names: Sequence[str]) -> str:
+    """What doctor.json lists of these findings, for a line; empty if it lists nothing.
+
+    Args:
+        root: the dataset folder.
+        names: keys of FINDINGS.
+
+    Raises:
+        InputError: if there is no doctor.json, or it is older than a finding.
+    """
+    path = root / "doctor.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        counts = {name: FINDINGS[name][1](report) for name in names}
+    except KeyError as error:
+        raise InputError(
+            f"{path}: an older program wrote it, which did not look for {error}; `force` builds the dataset again"
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); `force` builds the dataset again") from error
+    return ", ".join(f"{n:,} {name} ({FINDINGS[name][0]})" for name, n in counts.items() if n)
