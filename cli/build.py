@@ -116,13 +116,19 @@ def print_loader(loader: Loader, config: Config) -> None:
     """Prints what a loader feeds, and how."""
     precision = Precision.choose(config.run, loader.device).name
     part = "test" if loader.part == "test" else loader.split
+    ranks = f", {loader.plan.world_size} ranks" if loader.plan.world_size > 1 else ""
     print(
         f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader)}, batches of "
-        f"{loader.batch_size}; store {loader.store_name}, engine {loader.engine_name}, {loader.device.type}, "
-        f"{precision}{f', {ranks} ranks' if (ranks := loader.plan.world_size) > 1 else ''}; recipe {config.recipe}"
-        f"{STEMS[config.model.stem]}",
+        f"{loader.batch_size}{_dropped(loader)}; store {loader.store_name}, engine {loader.engine_name}, "
+        f"{loader.device.type}, {precision}{ranks}; recipe {config.recipe}{STEMS[config.model.stem]}",
         flush=True,
     )
+
+
+def _dropped(loader: Loader) -> str:
+    """What each epoch leaves out, if anything."""
+    rest = loader.images % loader.batch_size if loader.drop_last else 0
+    return f" ({rest:,} images are left out of each epoch, others each time)" if rest else ""
 
 
 def _sizes(loader: Loader) -> str:

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from feedline.cli.fitting import fitted
 from feedline.cli.locate import run_data
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
@@ -70,7 +71,7 @@ def _new(request: Request) -> Start:
         raise _taken(out)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
-    return Start(out, resolve_max_lr(config, dataset, request.runs()), asked)
+    return Start(out, resolve_max_lr(fitted(request, config, dataset), dataset, request.runs()), asked)
 
 
 def _taken(out: Path) -> InputError:

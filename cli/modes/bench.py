@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
+from feedline.cli.fitting import fitted
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
@@ -26,6 +27,7 @@ from feedline.training.step import TrainStep
 def run(request: Request) -> int:
     """Measures the loaders, the model and both together; writes bench.json and bench.png."""
     ranks, (config, dataset) = request.ranks, request.opened()
+    config = fitted(request, config, dataset)
     device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
     set_up_host(config.run, device)
     auto_store, reason = choose_store(dataset, device)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
+from feedline.cli.fitting import fitted
 from feedline.cli.flags import as_words
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
@@ -31,6 +32,7 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json and lr_range.png."""
     ranks, (config, dataset) = request.ranks, request.opened()
+    config = fitted(request, config, dataset)
     device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
     set_up_host(config.run, device)
     loader = make_loader(config.replace(image_size=config.loader.last_size), dataset, "train", device, ranks)

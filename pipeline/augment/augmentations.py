@@ -143,6 +143,11 @@ def _argument(value: Any) -> str:
     return "-".join(map(_argument, value)) if isinstance(value, tuple) else repr(value).removesuffix(".0")
 
 
+def has_mirror(items: Sequence[str]) -> bool:
+    """Whether a list of augmentations mirrors images."""
+    return any(isinstance(augmentation, Mirror) for augmentation in parse(items))
+
+
 def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> Augmentations:
     """The augmentations of a train part.
 
