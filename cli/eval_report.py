@@ -17,7 +17,7 @@ from feedline.training.records import write_csv
 LISTED = 5  # classes and pairs in a line
 
 
-def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation) -> None:
+def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation, known: int) -> None:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most.
 
     Args:
@@ -26,13 +26,15 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
         loader: of the images evaluated.
         path: of the checkpoint.
         evaluation: its result.
+        known: how many of the images the checkpoint's run trained on.
     """
     classes = loader.folder.classes[: loader.classes]
     pairs = most_confused(evaluation, 20)
     out.mkdir(parents=True, exist_ok=True)
     _write_per_class(out / "per_class.csv", classes, evaluation)
-    write_json(out / "eval.json", _content(config, loader, path, evaluation, pairs))
-    print(f"{path}: {_totals(evaluation)}")
+    content = _content(config, loader, path, evaluation, pairs)
+    write_json(out / "eval.json", {**content, "trained_on": known})
+    print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
         print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {images} images")

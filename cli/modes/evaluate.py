@@ -11,6 +11,7 @@ from feedline.cli.eval_report import report
 from feedline.cli.flags import given_values
 from feedline.cli.locate import find_checkpoint, named_data, run_data
 from feedline.cli.machine import set_up_host
+from feedline.cli.overlap import trained_on, warn_of_overlap
 from feedline.cli.request import Request
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -42,6 +43,8 @@ def run(request: Request) -> int:
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, request.part, device, ranks)
         print_loader(loader, config)
+        known = trained_on(loader, snapshot)
+        warn_of_overlap(known, loader, snapshot)
         resized = loader.output(0) != tuple(snapshot.image_size)
         if resized:
             print(f"evaluated at {shown(loader.output(0))}, in training at {shown(snapshot.image_size)}", flush=True)
@@ -51,7 +54,7 @@ def run(request: Request) -> int:
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
-        report(out, config, loader, path, evaluation)
+        report(out, config, loader, path, evaluation, known)
     return 0
 
 

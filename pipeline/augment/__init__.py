@@ -9,11 +9,14 @@ Loader, recipes and command line write them the same way: `pad-crop:4`, `flip`.
 """
 
 from feedline.pipeline.augment.alternating_flip import AlternatingFlip
-<<<<<<< HEAD
-from feedline.pipeline.augment.augmentations import Augmentations, as_text, canonical, parse, resolve_training
-=======
-from feedline.pipeline.augment.augmentations import Augmentations, canonical, has_mirror, parse, resolve_training
->>>>>>> 35019ab (cli: batch, rate and views follow the data and the flags)
+from feedline.pipeline.augment.augmentations import (
+    Augmentations,
+    as_text,
+    canonical,
+    has_mirror,
+    parse,
+    resolve_training,
+)
 from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.color_jitter import ColorJitter
 from feedline.pipeline.augment.erasing import Erasing

@@ -3,9 +3,11 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from feedline import Dataset, Loader
 from feedline.cli.names import short_name
 from feedline.pipeline.dataset import ClassInfo
 from tests.cli.commands import run
@@ -37,6 +39,37 @@ def test_a_class_without_val_images_has_no_figures(tmp_path: Path, capsys: pytes
     assert result["top1"] == pytest.approx((10 * known[0] + 4 * known[1]) / 14, abs=1e-3)
     assert result["without_images"] == ["cow"]
     assert (best["val_balanced"], best["val_macro_f1"]) == pytest.approx((result["balanced"], result["macro_f1"]), 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trained", "evaluated", "known"),
+    [
+        (["--split", "70-30"], ["--split", "official"], True),
+        (["--split", "70-30"], [], False),
+        (["--split", "official"], ["--split", "70-30"], True),
+        (["--split", "official"], [], False),
+        (["--split", "70-30", "--fraction", "0.5"], ["--split", "official", "--fraction", "1"], True),
+        (["--split", "70-30", "--classes", "2"], ["--split", "official"], True),
+    ],
+)
+def test_images_that_were_trained_on_are_counted(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], trained: list[str], evaluated: list[str], known: bool
+) -> None:
+    """The count is that of images which the train list of one split and the val list of the other share."""
+    assert run("train", dataset, *trained, "--epochs", "1", "--out", "r/a") == 0
+    capsys.readouterr()
+    assert run("eval", dataset, "--checkpoint", "r/a/best.pt", *evaluated, "--out", "r/e") == 0
+    out, result = capsys.readouterr().out, json.loads(Path("r/e/eval.json").read_text())
+    options: dict[str, Any] = {"classes": 2 if "--classes" in trained else None, "batch_size": 1}
+    share = 0.5 if "--fraction" in trained else 1.0
+    first = Loader(dataset, split=trained[1], part="train", fraction=share, **options)
+    second = Loader(dataset, split=result["split"], part="val", **options)
+    shared = len({*first.dataset.ids.tolist()} & {*second.dataset.ids.tolist()})
+    assert result["trained_on"] == shared
+    assert (shared > 0) == known
+    images, split = result["images"], trained[1]
+    warning = f"warning: {shared} of the {images} images evaluated were trained on (train of split {split})"
+    assert (warning in out) == (f", {shared} of them trained on" in out) == known
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""How many images of an evaluation its model was trained on."""
+
+import dataclasses
+
+import numpy as np
+
+from feedline.pipeline.loader import Loader
+from feedline.pipeline.part import choose_ids, choose_split
+from feedline.training.snapshot import Snapshot
+
+
+def trained_on(loader: Loader, snapshot: Snapshot) -> int:
+    """The number of a loader's images that a checkpoint's run trained on; the dataset must be the run's.
+
+    Args:
+        loader: of the images to evaluate.
+        snapshot: says with which split, classes and share of the images it was trained.
+    """
+    options = snapshot.config.loader
+    split = choose_split(loader.folder, options.split)
+    train = choose_ids(loader.folder, dataclasses.replace(options, split=split, part="train"))
+    return int(np.isin(loader.plan.ids, train).sum())
+
+
+def warn_of_overlap(count: int, loader: Loader, snapshot: Snapshot) -> None:
+    """Prints how many images were trained on, if there are any, and how to evaluate on others."""
+    if count:
+        split = choose_split(loader.folder, snapshot.config.loader.split)
+        advice = f"; --split {split} evaluates on others" if split != loader.split else ""
+        print(
+            f"warning: {count:,} of the {loader.images:,} images evaluated were trained on (train of split {split}): "
+            f"this accuracy is not that on new images{advice}",
+            flush=True,
+        )
