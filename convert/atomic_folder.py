@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from feedline.convert.flush import flush
 from feedline.pipeline.errors import InputError
 
 LOCK_TIMEOUT = 5.0  # seconds; the workers of a killed build need a moment to end
@@ -42,10 +43,12 @@ def resolve(out: Path) -> Path:
 def atomic_folder(out: Path) -> Iterator[Path]:
     """Yields an empty folder that replaces `out` when the block ends, or is removed if the block raises.
 
-    A folder that is at `out` already stays there until then. Folders made to hold `out` are removed too.
+    It is on the disk before it gets its name. A folder that is at `out` already stays there until then. If the block
+    raises, folders made to hold `out` are removed too.
 
     Raises:
         InputError: if another process is writing `out`, or nothing can be written there.
+        OSError: if the disk did not take everything.
     """
     out = resolve(out)
     if Path.cwd().is_relative_to(out):
@@ -61,7 +64,9 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
             yield folder
+            flush(lock)
             _replace(out, folder)
+            _flush_names(out.parent)
         finally:
             os.close(lock)
             shutil.rmtree(folder, ignore_errors=True)
@@ -109,6 +114,16 @@ def _replace(out: Path, folder: Path) -> None:
         old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """Puts the new name on the disk. The folder is complete: what goes wrong here concerns a power cut only."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_leftovers(out: Path) -> None:

@@ -11,6 +11,7 @@ from feedline.convert import doctor, groups, images, pool, space, splits
 from feedline.convert.atomic_folder import atomic_folder, resolve
 from feedline.convert.collect import Converted, collect, progress_bar
 from feedline.convert.fingerprint import fingerprint
+from feedline.convert.flush import start_flush
 from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
@@ -101,6 +102,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     Raises:
         InputError: if the images cannot be split.
     """
+    start_flush(target)  # images and packs, while the rest is computed
     divided = _split(options, converted)
     write_index(target, converted.records, divided.made)
     write_columns(target, converted.columns)

@@ -1,6 +1,7 @@
 """A folder is complete or absent, however a build is killed."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 
 from feedline import Dataset
 from feedline.convert import atomic_folder, build, builder
+from feedline.convert.flush import flush
 from tests.conftest import convert
 from tests.convert.helpers import refusal
 from tests.soak import conversions
@@ -29,6 +31,29 @@ def test_a_folder_replaces_the_old_one_only_when_it_is_complete(tmp_path: Path) 
         (folder / "new").touch()
         assert (out / "old").exists()
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_a_folder_that_the_disk_did_not_take_replaces_nothing(
+    tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = convert(tiny_source, tmp_path / "out", "--packs", "").fingerprint
+
+    def flush(folder: int) -> None:
+        assert (Path(f"/proc/self/fd/{folder}") / "dataset.json").exists()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(atomic_folder, "flush", flush)
+    line = refusal(capsys, tiny_source, tmp_path / "out", "--packs", "jpeg", "--force")
+    assert line.endswith("out: Input/output error; nothing was left behind")
+    assert Dataset(tmp_path / "out").fingerprint == before
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_system_call_that_fails_is_an_error() -> None:
+    with Path(os.devnull).open() as file:
+        flush(file.fileno())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        flush(-1)
 
 
 def test_a_folder_moved_away_by_a_killed_build_is_restored(tiny_source: Path, tmp_path: Path) -> None:
