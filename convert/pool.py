@@ -1,17 +1,20 @@
 """Runs jobs in worker processes, with results in order."""
 
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
-from feedline.pipeline.errors import WorkerKilledError
+from feedline.pipeline.errors import InputError, WorkerKilledError
+
+logger = logging.getLogger(__name__)
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -33,19 +36,23 @@ def run_in_order(
         shared: what `shared()` returns in a worker. It reaches each once, forked with it or pickled.
 
     Raises:
+        InputError: if the system starts no more processes.
         WorkerKilledError: if a worker was killed from outside.
         Exception: what `function` raised.
     """
-    if workers == 1:
+    pool = None if workers == 1 else _make_pool(workers, shared)
+    if pool is None:
+        _share(shared)
         yield from map(function, jobs)
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(shared,)) as pool:
+    with pool:
         remaining = iter(jobs)
-        futures = [pool.submit(function, job) for job in islice(remaining, JOBS_AHEAD * workers)]
+        futures: list[Future[ResultT]] = []
         try:
+            futures += _submitted(pool, function, islice(remaining, JOBS_AHEAD * workers))
             while futures:
                 yield futures.pop(0).result()
-                futures += [pool.submit(function, job) for job in islice(remaining, 1)]
+                futures += _submitted(pool, function, islice(remaining, 1))
         except BrokenProcessPool as error:
             raise WorkerKilledError(
                 "a worker process was killed from outside, perhaps because memory ran out; try fewer `workers`"
@@ -54,15 +61,43 @@ def run_in_order(
             pool.shutdown(cancel_futures=True)
 
 
+def _make_pool(workers: int, shared: Any) -> ProcessPoolExecutor | None:
+    """The worker processes; None, with a warning, if there is no room for the locks by which they take turns."""
+    try:
+        return ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(shared,))
+    except OSError as error:
+        logger.warning(
+            "no worker processes: their locks do not fit in shared memory, /dev/shm (%s); this process does all the "
+            "work, which takes longer",
+            error.strerror,
+        )
+        return None
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, function: Callable[[JobT], ResultT], jobs: Iterable[JobT]
+) -> "Iterator[Future[ResultT]]":
+    for job in jobs:
+        try:
+            future = pool.submit(function, job)
+        except OSError as error:  # it starts the processes
+            raise InputError(f"`workers`: the system starts no more processes ({error.strerror}); use fewer") from error
+        yield future
+
+
 def shared() -> Any:
     """In a worker: what `run_in_order` was given for all jobs."""
     return _shared
 
 
+def _share(value: Any) -> None:
+    global _shared
+    _shared = value
+
+
 def _start_worker(shared: Any) -> None:
     """Leaves Ctrl-C and SIGHUP to the parent, and ends the worker when its parent ends, however that happens."""
-    global _shared
-    _shared = shared
+    _share(shared)
     for number in (signal.SIGINT, signal.SIGHUP):  # the terminal sends them to all
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

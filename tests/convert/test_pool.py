@@ -1,13 +1,15 @@
 """Worker processes."""
 
+import errno
+import multiprocessing.synchronize
 import os
 from pathlib import Path
 
 import pytest
 
-from feedline.convert import build, images
+from feedline.convert import build, images, pool
 from feedline.convert.pool import run_in_order
-from feedline.pipeline.errors import WorkerKilledError
+from feedline.pipeline.errors import InputError, WorkerKilledError
 
 
 def square(number: int) -> int:
@@ -35,6 +37,38 @@ def test_an_error_of_a_job_comes_after_the_results_before_it(workers: int) -> No
     assert [next(results) for _ in range(7)] == list(range(7))
     with pytest.raises(ValueError, match="seven"):
         next(results)
+
+
+def shared_and(number: int) -> tuple[object, int]:
+    return pool.shared(), number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_all_jobs_share_reaches_them(workers: int) -> None:
+    assert list(run_in_order(shared_and, range(3), workers, "all")) == [("all", 0), ("all", 1), ("all", 2)]
+
+
+def test_without_shared_memory_this_process_does_the_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where /dev/shm is full or missing."""
+
+    def no_lock(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", no_lock)
+    assert list(run_in_order(shared_and, range(3), 2, "all")) == [("all", 0), ("all", 1), ("all", 2)]
+    assert "locks do not fit in shared memory, /dev/shm (No space left on device)" in caplog.text
+
+
+def test_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_process() -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", no_process)
+    monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", lambda _: no_process())
+    with pytest.raises(InputError, match="the system starts no more processes"):
+        list(run_in_order(square, range(3), 2))
 
 
 def test_a_worker_that_is_killed() -> None:
