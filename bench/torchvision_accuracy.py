@@ -17,13 +17,12 @@ from torchvision import transforms
 
 from feedline import InputError, Loader
 from feedline.cli.build import choose_device, make_loader, make_model
-from feedline.cli.main import parser
+from feedline.cli.parser import parse
 from feedline.cli.request import Request
 from feedline.pipeline.augment import PadCrop, resolve_training
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Batch
-from feedline.training.keys import keys
 from feedline.training.loop import Trainer
 
 
@@ -83,19 +82,22 @@ class TorchvisionLoader(Loader):
 def main(argv: Sequence[str] | None = None) -> int:
     """Takes the flags of `train.py --mode train`. Uses --recipe, --out and the recipe keys; ignores the others."""
     words = sys.argv[1:] if argv is None else list(argv)
-    args = vars(parser().parse_args(["--mode", "train", *words]))
-    request = Request(
-        mode="torchvision",
-        flags={field.name: args[field.name] for _, _, field in keys() if field.name in args},
-        command="python -m bench.torchvision_accuracy " + " ".join(words),
-        recipe=args["recipe"],
-        out=args["out"],
-    )
     try:
-        return run(request)
+        return run(_request(words))
     except FeedlineError as error:
         print(f"bench.torchvision_accuracy: {as_flags(error)}", file=sys.stderr)
         return 2
+
+
+def _request(words: list[str]) -> Request:
+    _, options, flags = parse(["--mode", "train", *words])
+    return Request(
+        mode="torchvision",
+        flags=flags,
+        command="python -m bench.torchvision_accuracy " + " ".join(words),
+        recipe=options.get("recipe"),
+        out=options.get("out"),
+    )
 
 
 def run(request: Request) -> int:

@@ -1,6 +1,5 @@
 """The command: parses, runs a mode, prints errors in one line."""
 
-import argparse
 import contextlib
 import logging
 import os
@@ -10,47 +9,16 @@ import sys
 from collections.abc import Sequence
 
 from feedline.cli.claim import Claims
-from feedline.cli.flags import add_flags
 from feedline.cli.modes import MODES
+from feedline.cli.parser import parse
 from feedline.cli.request import Network, Request
+from feedline.cli.usage import check_mode
 from feedline.model import resnet18
 from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
 from feedline.training.ranks import FirstRankError, joined
 from feedline.training.stopping import interrupt_on_signal
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line: the mode and its options, then a flag for every key of a recipe."""
-    p = argparse.ArgumentParser(
-        prog=command_line("train"),
-        description="Train an image classifier on a dataset that convert/build.py wrote. Values in parentheses are "
-        "from recipes/default.toml. Another --recipe may have other values. A flag overrides the recipe.",
-    )
-    p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
-    p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
-    p.add_argument("--out", help="folder for the results (default: runs/<mode>-<time>)")
-    p.add_argument(
-        "--resume", nargs="?", const="latest", metavar="RUN", help="train: resume a run (default: the latest one)"
-    )
-    p.add_argument(
-        "--checkpoint", metavar="FILE", help="eval: the checkpoint (default: best.pt of the latest run on this dataset)"
-    )
-    p.add_argument(
-        "--part", choices=("val", "test"), default="val", help="eval: the part to evaluate on (default: val)"
-    )
-    p.add_argument("--start-lr", type=float, help="lrfind: the first learning rate (default: --end-lr / 100,000)")
-    p.add_argument(
-        "--end-lr", type=float, help="lrfind: the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"
-    )
-    p.add_argument("--rounds", type=int, default=5, help="bench: rounds of each measurement (default: 5)")
-    p.add_argument("--seconds", type=float, default=2.0, help="bench: minimum length of a round (default: 2)")
-    add_flags(p)
-    return p
-
-
-OPTIONS = ("recipe", "out", "resume", "checkpoint", "part", "start_lr", "end_lr", "rounds", "seconds")
 
 
 def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> int:
@@ -70,13 +38,13 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
 
 def _run(argv: list[str], network: Network) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args = vars(parser().parse_args(argv))
-    mode, options = args.pop("mode"), {name: args.pop(name) for name in OPTIONS}
     command, claims = f"{command_line('train')} {shlex.join(argv)}", Claims()
     try:
+        mode, options, flags = parse(argv)
+        check_mode(mode, [*options, *flags])
         with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims):
             request = Request(
-                mode=mode, flags=args, command=command, network=network, ranks=ranks, claims=claims, **options
+                mode=mode, flags=flags, command=command, network=network, ranks=ranks, claims=claims, **options
             )
             return MODES[mode](request)
     except FirstRankError:

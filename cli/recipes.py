@@ -111,6 +111,31 @@ def configure(recipe: str, flags: Mapping[str, Any], dataset: Dataset | None = N
     """
     name = Path(recipe).stem if recipe.endswith(".toml") else recipe
     values, given = read_recipe(recipe, dataset), convert_known(flags)
+    try:
+        return _build(name, values, given)
+    except InputError as error:
+        raise _explained(error, name, values, given) from error
+
+
+def _build(name: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
+    """A recipe's values with those of flags on top."""
     if "augment" in values or "augment" in given:
         return Config.build(name, values).replace(**given)
     return Config.build(name, {**values, **given})  # crop, padding and flip may come from both
+
+
+def _explained(error: InputError, name: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> InputError:
+    """An error that blames a value of the recipe, with the flag that does not go with it; others as they are."""
+    blamed = re.match(r"`(\w+)=", error.message)
+    if blamed is None or blamed[1] in given or blamed[1] not in values:
+        return error
+    for flag, value in given.items():
+        try:
+            _build(name, values, {flag: value})
+        except InputError as alone:
+            if alone.message == error.message:
+                return InputError(
+                    f"`{flag}={value}`: does not go with recipe {name}, in which {as_keys(error)}; give "
+                    f"`{blamed[1]}` too"
+                )
+    return error

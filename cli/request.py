@@ -1,5 +1,6 @@
 """What the user asked for."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from torch import nn
 
 from feedline.cli.claim import Claims
 from feedline.cli.recipes import configure
+from feedline.cli.usage import check_effect
 from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.options import require
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
@@ -34,6 +37,9 @@ class Request:
         ranks: the processes that run this command.
         recipe, out, resume, checkpoint, part, start_lr, end_lr, rounds, seconds: the flags of these names.
         claims: the folders that this command writes.
+
+    Raises:
+        InputError: if a value is out of range.
     """
 
     mode: str
@@ -52,9 +58,18 @@ class Request:
     seconds: float = 2.0
     claims: Claims = field(default_factory=Claims)
 
+    def __post_init__(self) -> None:
+        require(1 <= self.rounds <= 100_000, "rounds", self.rounds, "at least 1 and at most 100,000")
+        require(0 < self.seconds <= 86_400, "seconds", self.seconds, "above 0 and at most 86,400")
+        for name in ("start_lr", "end_lr"):
+            lr = getattr(self, name)
+            require(lr is None or 0 < lr < math.inf, name, lr, "above 0")
+
     def config(self) -> Config:
-        """The recipe with the flags on top. Raises InputError if a value cannot be used."""
-        return configure(self.recipe or "default", self.flags)
+        """The recipe with the flags on top. Raises InputError if a value cannot be used, or a flag has no effect."""
+        config = configure(self.recipe or "default", self.flags)
+        check_effect(config, self.flags)
+        return config
 
     def opened(self) -> tuple[Config, Dataset]:
         """The dataset, and the configuration for it: with its split, and without what the recipe says of other sets.

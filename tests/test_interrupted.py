@@ -14,7 +14,7 @@ from torch import nn
 from feedline import Dataset, Loader
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
-from tests.cli.commands import QUICK, refused, run, train
+from tests.cli.commands import SMALL, refused, run, train
 from tests.conftest import convert
 from tests.soak import fuzz, kills, loader
 
@@ -118,7 +118,8 @@ def test_lack_of_memory_is_one_line_that_suggests_a_batch_size(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 80 * 2**30))
     flags = ["--store", "raw", "--engine", "torch", "--no-amp"]
-    line = refused(capsys, "--mode", mode, "--data", str(dataset.root), *QUICK, *flags, network=lambda _: Hungry(error))
+    data = ["--mode", mode, "--data", str(dataset.root)]
+    line = refused(capsys, *data, *SMALL, *flags, network=lambda _: Hungry(error))
     assert f"--batch-size 8: {message}" in line
     assert "has no memory left; try --batch-size 4 or --amp" in line
 

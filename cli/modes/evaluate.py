@@ -13,6 +13,7 @@ from feedline.cli.locate import find_checkpoint, named_data, run_data
 from feedline.cli.machine import set_up_host
 from feedline.cli.overlap import trained_on, warn_of_overlap
 from feedline.cli.request import Request
+from feedline.cli.usage import check_effect
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_split
@@ -62,6 +63,7 @@ def _config(snapshot: Snapshot, request: Request, path: Path) -> Config:
     """The settings of the run; the flags of this command override them, another `image_size` the run's `eval_size`."""
     given, data = given_values(request.flags), named_data(request)
     config = snapshot.config.replace(**{**given, "data": data or run_data(snapshot, path)})
+    check_effect(config, request.flags)
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)
     return config

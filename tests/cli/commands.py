@@ -9,7 +9,8 @@ from feedline import Dataset
 from feedline.cli.main import main
 from tests.training.conftest import small_model
 
-QUICK = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--epochs", "2", "--device", "cpu", "--amp"]
+SMALL = ["--recipe", "demo", "--batch-size", "8", "--image-size", "16", "--device", "cpu", "--amp"]
+QUICK = [*SMALL, "--epochs", "2"]  # for train and lrfind
 
 
 def train(*argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
@@ -19,7 +20,8 @@ def train(*argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
 
 def run(mode: str, dataset: Dataset, *argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
     """Runs a mode on a dataset, with small sizes."""
-    return train("--mode", mode, "--data", str(dataset.root), *QUICK, *argv, network=network)
+    sizes = QUICK if mode in ("train", "lrfind") else SMALL
+    return train("--mode", mode, "--data", str(dataset.root), *sizes, *argv, network=network)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str, network: Callable[[int], nn.Module] = small_model) -> str:

@@ -1,0 +1,129 @@
+"""The command line's grammar, and its help: of all modes, or of one."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from feedline.cli.flags import add_flags
+from feedline.cli.modes import MODES
+from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, nearest, uses
+from feedline.pipeline.errors import InputError
+from feedline.program import command_line
+
+WHAT = {
+    "lrfind": "find a learning rate (LR range test)",
+    "train": "train, or resume a run",
+    "eval": "evaluate a checkpoint",
+    "bench": "measure images/s of loader and model",
+    "summary": "print the layers",
+}
+NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # a value, as in --std -1,1,1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors are one line, as all others of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        known = f"; --mode is one of {', '.join(MODES)}" if "required: --mode" in message else ""
+        raise InputError(message.removeprefix("argument ") + known)
+
+
+def parser(mode: str | None = None) -> argparse.ArgumentParser:
+    """The command line: the mode and its options, then a flag for every key of a recipe. None has a default.
+
+    Args:
+        mode: the one whose flags the help shows, each in a line; None for all, with the modes that use them.
+    """
+    modes = "".join(f"\n  --mode {name:<8} {what}" for name, what in WHAT.items() if mode in (None, name))
+    p = _Parser(
+        prog=command_line("train"),
+        usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]",
+        description=f"Train an image classifier on a dataset that convert/build.py wrote.\n{modes}\n\n"
+        + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
+        + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values. A flag "
+        "overrides the recipe.",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
+        argument_default=argparse.SUPPRESS,
+    )
+    p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
+    p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
+    p.add_argument("--out", help="folder for the results (default: runs/<mode>-<time>)")
+    p.add_argument("--resume", nargs="?", const="latest", metavar="RUN", help="resume a run (default: the latest one)")
+    p.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="a checkpoint, or the folder of a run for its best.pt (default: best.pt of the latest run; of the latest "
+        "on that dataset, if --data names one)",
+    )
+    p.add_argument("--part", choices=("val", "test"), help="the part to evaluate on (default: val)")
+    p.add_argument("--start-lr", type=float, help="the first learning rate (default: --end-lr / 100,000)")
+    p.add_argument(
+        "--end-lr", type=float, help="the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"
+    )
+    p.add_argument("--rounds", type=int, help="rounds of each measurement (default: 5)")
+    p.add_argument("--seconds", type=float, help="minimum length of a round (default: 2)")
+    add_flags(p)
+    _show_modes(p, mode)
+    return p
+
+
+def _show_modes(p: argparse.ArgumentParser, mode: str | None) -> None:
+    """Lets the help show the flags of one mode, in short, or all of them with their modes."""
+    known = uses()
+    for action in p._actions:
+        modes = known.get(action.dest, ALL)
+        if mode is not None:
+            action.help = _first_clause(action.help or "") if mode in modes else argparse.SUPPRESS
+        elif modes not in (ALL, NOT_SUMMARY) and action.help:
+            action.help = f"[{', '.join(modes)}] {action.help}"
+
+
+def _first_clause(text: str) -> str:
+    """The start of a help text, with the default at its end."""
+    default = re.search(r" \([^()]*\)$", text)
+    clause = re.split(r"; |\. | \(|(?<=.{20}): ", text)[0]
+    return clause + (default[0] if default and len(default[0]) < 40 else "")
+
+
+def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Reads a command line.
+
+    Returns:
+        The mode, the options that were given, and the keys of a recipe that were given.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    words = _joined(argv)
+    args, rest = parser(_mode_of_help(words)).parse_known_args(words)
+    if rest:
+        raise InputError(nearest(rest, parser()._option_string_actions))
+    given = vars(args)
+    mode = given.pop("mode")
+    options = {name: given.pop(name) for name in OPTIONS if name in given}
+    for name, value in {**options, "data": given.get("data")}.items():
+        if value == "":
+            raise InputError(f"`{name}`: its value is empty")
+    return mode, options, given
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Arguments with values that begin with a minus joined to their flags; argparse takes such values for flags."""
+    words: list[str] = []
+    for word in argv:
+        if words and NEGATIVE.match(word) and words[-1].startswith("--") and "=" not in words[-1]:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _mode_of_help(words: Sequence[str]) -> str | None:
+    """The mode whose help is asked for."""
+    if not {"-h", "--help"} & set(words):
+        return None
+    p = argparse.ArgumentParser(add_help=False)
+    p.add_argument("--mode")
+    mode: str | None = p.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].mode
+    return mode if mode in MODES else None

@@ -1,0 +1,119 @@
+"""Which flags a mode uses."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from feedline.cli.flags import given_values
+from feedline.pipeline.augment.old_keys import OLD_KEYS
+from feedline.pipeline.errors import InputError
+from feedline.training.config import Config
+from feedline.training.keys import keys
+
+ALL = ("lrfind", "train", "eval", "bench", "summary")
+NOT_SUMMARY = ("lrfind", "train", "eval", "bench")
+STEPS = ("lrfind", "train", "bench")
+# lrfind uses what training does: it puts the flags into the command that it prints.
+TRAINING = ("lrfind", "train")
+EVALUATION = ("lrfind", "train", "eval")
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "recipe": ALL,
+    "out": NOT_SUMMARY,
+    "resume": ("train",),
+    "checkpoint": ("eval",),
+    "part": ("eval",),
+    "start_lr": ("lrfind",),
+    "end_lr": ("lrfind",),
+    "rounds": ("bench",),
+    "seconds": ("bench",),
+}
+SECTIONS = {"loader": NOT_SUMMARY, "model": ALL, "optim": STEPS, "mix": TRAINING, "run": NOT_SUMMARY}
+EXCEPTIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("data", "classes", "image_size"), ALL),
+    **dict.fromkeys(("eval_size", "crop_fraction", "tta", "tta_views", "norm_images"), EVALUATION),
+    **dict.fromkeys(("compile", "compile_mode", "sync_bn", *("zero_init", "dirac_init", "norm_momentum")), STEPS),
+    "drop_path": STEPS,
+    **dict.fromkeys(("epochs", "schedule", "pct_start", "peak_epoch", "div_factor", "final_div_factor"), TRAINING),
+    **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
+    **dict.fromkeys(("eval_every", "target", "log_every", "certify", "save_every"), TRAINING),
+}
+
+
+def uses() -> dict[str, tuple[str, ...]]:
+    """The modes that use each flag, by the name of the option or key."""
+    of_keys = {field.name: SECTIONS[section] for section, _, field in keys()}
+    return {**OPTIONS, **of_keys, **dict.fromkeys(OLD_KEYS, SECTIONS["loader"]), **EXCEPTIONS}
+
+
+def check_mode(mode: str, given: Iterable[str]) -> None:
+    """Refuses flags that a mode does not use.
+
+    Args:
+        mode: of the command.
+        given: the names of the options and keys on the command line.
+
+    Raises:
+        InputError: if there is one.
+    """
+    known = uses()
+    for name in given:
+        if mode in known.get(name, ALL):
+            continue
+        also = "; name the run's checkpoint with `checkpoint`" if (mode, name) == ("eval", "resume") else ""
+        modes = " and ".join(", ".join(known[name]).rsplit(", ", 1))
+        raise InputError(f"`{name}`: --mode {mode} does not use it; it is for --mode {modes}{also}")
+
+
+# Flags that have an effect only beside others: when, and what to say if not.
+_NEEDS: dict[str, Any] = {
+    "tta_views": (lambda c: c.run.tta, "`tta`"),
+    "compile_mode": (lambda c: c.run.compile, "`compile`"),
+    "amp_dtype": (lambda c: c.run.amp, "`amp`"),
+    **dict.fromkeys(
+        ("muon_sgd_ratio", "muon_momentum", "muon_steps", "muon_renorm"),
+        (lambda c: c.optim.optimizer == "muon", "`optimizer=muon`"),
+    ),
+    "cooldown": (lambda c: c.optim.schedule == "trapezoid", "`schedule=trapezoid`"),
+    **dict.fromkeys(
+        ("anneal", "final_div_factor", "cycle_momentum"),
+        (lambda c: c.optim.schedule == "onecycle", "`schedule=onecycle`"),
+    ),
+    **dict.fromkeys(("mix_prob", "mix_until"), (lambda c: c.mix.mixup or c.mix.cutmix, "`mixup` or `cutmix`")),
+    **dict.fromkeys(("shuffle_block", "shuffle_group"), (lambda c: c.loader.shuffle == "blocks", "`shuffle=blocks`")),
+}
+
+
+def check_effect(config: Config, flags: Mapping[str, Any]) -> None:
+    """Refuses flags that were given and change nothing beside the other settings.
+
+    Args:
+        config: what recipe, flags and checkpoint come to.
+        flags: those that were given.
+
+    Raises:
+        InputError: if there is one.
+    """
+    values = given_values(flags)
+    for name, value in values.items():
+        has_effect, needed = _NEEDS.get(name, (lambda _: True, ""))
+        if not has_effect(config):
+            raise InputError(f"`{name}={value}`: has no effect without {needed}")
+    peak = config.optim.peak_epoch
+    if "pct_start" in values and peak is not None:
+        raise InputError(
+            f"`pct_start={values['pct_start']}`: has no effect beside `peak_epoch={peak:g}`"
+            + ("" if "peak_epoch" in values else f", which recipe {config.recipe} has; give `peak_epoch` instead")
+        )
+
+
+def nearest(words: Iterable[str], known: Iterable[str]) -> str:
+    """What is wrong with words of which no flag is made: the first, and the flag that it may have meant."""
+    word = next(iter(words))
+    name, _, _ = word.partition("=")
+    if not name.startswith("-"):
+        return f"{word}: is not the value of a flag"
+    bare = {other.replace("-", ""): other for other in known}
+    near = bare.get(name.replace("-", "").replace("_", "").lower())
+    near = near or next(iter(difflib.get_close_matches(name.replace("_", "-"), bare.values(), n=1)), None)
+    return f"{name}: there is no such flag" + (f"; did you mean {near}?" if near else "; see --help")

@@ -1,0 +1,105 @@
+"""Flags by mode: which are used, which are refused, and what the help shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from feedline import Dataset
+from feedline.cli.parser import WHAT
+from feedline.cli.usage import uses
+from tests.cli.commands import refused, run, train
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "--checkpoint", "best.pt"], "--checkpoint: --mode train does not use it; it is for --mode eval"),
+        (["train", "--start-lr", "3"], "--start-lr: --mode train does not use it; it is for --mode lrfind"),
+        (["train", "--rounds", "5"], "--rounds: --mode train does not use it; it is for --mode bench"),
+        (["eval", "--resume", "runs/a"], "it is for --mode train; name the run's checkpoint with --checkpoint"),
+        (["eval", "--epochs", "3"], "--epochs: --mode eval does not use it; it is for --mode lrfind and train"),
+        (["eval", "--compile"], "--compile: --mode eval does not use it; it is for --mode lrfind, train and bench"),
+        (["bench", "--no-tta"], "--tta: --mode bench does not use it; it is for --mode lrfind, train and eval"),
+        (["summary", "--out", "x"], "--out: --mode summary does not use it"),
+        (["lrfind", "--end-lr", "0"], "--end-lr 0.0: must be above 0"),
+        (["lrfind", "--start-lr", "0"], "--start-lr 0.0: must be above 0"),
+        (["lrfind", "--start-lr", "-1e-3"], "--start-lr -0.001: must be above 0"),
+        (["bench", "--rounds", "0"], "--rounds 0: must be at least 1"),
+        (["bench", "--seconds", "0"], "--seconds 0.0: must be above 0"),
+        (["bench", "--seconds", "nan"], "--seconds nan: must be above 0"),
+        (["train", "--std", "-1,1,1"], "--std -1.0,1.0,1.0: must be three positive numbers"),
+        (["train", "--mean", "123.7,116.3,103.5"], "--mean 123.7,116.3,103.5: must be three numbers in 0..1"),
+        (["train", "--mean", "nan,0,0"], "--mean nan,0.0,0.0: must be three numbers in 0..1"),
+        (["train", "--out", ""], "--out: its value is empty"),
+        (["train", "--resume="], "--resume: its value is empty"),
+        (["train", "--data", ""], "--data: its value is empty"),
+        (["train", "--batchsize", "8"], "--batchsize: there is no such flag; did you mean --batch-size?"),
+        (["train", "--Batch_Size", "8"], "--Batch_Size: there is no such flag; did you mean --batch-size?"),
+        (["train", "--zzzz"], "--zzzz: there is no such flag; see --help"),
+        (["train", "runs/a"], "runs/a: is not the value of a flag"),
+        (["trian"], "--mode: invalid choice: 'trian'"),
+        (["train", "--tta-views", "crops", "--no-tta"], "--tta-views crops: has no effect without --tta"),
+        (["train", "--muon-steps", "3"], "--muon-steps 3: has no effect without --optimizer muon"),
+        (["train", "--cooldown", "0.1"], "--cooldown 0.1: has no effect without --schedule trapezoid"),
+        (["train", "--mix-until", "0.5"], "--mix-until 0.5: has no effect without --mixup or --cutmix"),
+        (["train", "--compile-mode", "max-autotune"], "--compile-mode max-autotune: has no effect without --compile"),
+        (["train", "--amp-dtype", "bf16"], "--amp-dtype bf16: has no effect without --amp"),
+        (["train", "--shuffle-block", "8"], "--shuffle-block 8: has no effect without --shuffle blocks"),
+        (
+            ["train", "--schedule", "trapezoid", "--anneal", "cos"],
+            "--anneal cos: has no effect without --schedule onecycle",
+        ),
+        (
+            ["train", "--recipe", "assignment", "--pct-start", "0.1"],
+            "--pct-start 0.1: has no effect beside --peak-epoch 4, which recipe assignment has; give --peak-epoch",
+        ),
+        (
+            ["train", "--recipe", "cpu", "--epochs", "1", "--seed", "3"],
+            "--epochs 1: does not go with recipe cpu, in which image-size = 24@0,32@6: must be sides for epochs below "
+            "the run's 1; give --image-size too",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    """Before the dataset is looked for, and before anything is written."""
+    assert message in refused(capsys, "--mode", *argv)
+    assert not list(Path().iterdir())
+
+
+def test_the_mode_has_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "required: --mode; --mode is one of lrfind, train, eval, bench, summary" in refused(capsys)
+
+
+def test_a_recipes_values_may_have_no_effect(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what was given is refused: --no-tta on a recipe with views of its own is no contradiction."""
+    Path("my.toml").write_text('batch-size = 8\nepochs = 1\ntta = true\ntta-views = "crops"\nmuon-steps = 5\n')
+    argv = ["--data", str(dataset.root), "--recipe", "my.toml", "--no-tta", "--image-size", "16", "--out", "runs/a"]
+    assert train("--mode", "train", *argv) == 0
+    line = refused(capsys, "--mode", "eval", "--checkpoint", "runs/a", "--tta-views", "flip")
+    assert "--tta-views flip: has no effect without --tta" in line
+    assert run("eval", dataset, "--checkpoint", "runs/a", "--tta", "--tta-views", "flip") == 0
+
+
+def test_lrfind_takes_the_flags_of_the_training_that_it_is_for(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("lrfind", dataset, "--ema", "0.9", "--save-every", "10m") == 0
+    assert "--ema 0.9 --save-every 10m" in capsys.readouterr().out
+
+
+def shown(capsys: pytest.CaptureFixture[str], *argv: str) -> set[str]:
+    """The flags that a help shows."""
+    with pytest.raises(SystemExit, match="0"):
+        train(*argv, "--help")
+    return set(re.findall(r"^  --([a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+
+
+@pytest.mark.parametrize("mode", WHAT)
+def test_the_help_of_a_mode_shows_its_flags(capsys: pytest.CaptureFixture[str], mode: str) -> None:
+    used = {name.replace("_", "-") for name, modes in uses().items() if mode in modes}
+    assert shown(capsys, "--mode", mode) == used | {"mode"}
+    everything = {name.replace("_", "-") for name in uses()}
+    assert shown(capsys) == everything | {"mode"}
