@@ -65,6 +65,18 @@ def parser() -> argparse.ArgumentParser:
         help=f"exit with status 1 if the dataset, which is kept, has any of these: {', '.join(gate.FINDINGS)}, all "
         "(separated by commas)",
     )
+    p.add_argument(
+        "--labels",
+        help="a table (CSV, TSV, JSON lines) of file names and labels, in the source or elsewhere; 'folders' for class "
+        "folders where a table lies beside them (default: what the source has)",
+    )
+    p.add_argument("--image-column", help="column of the table that names the images (default: guessed)")
+    p.add_argument("--label-column", help="column of the table that holds the labels (default: guessed)")
+    p.add_argument(
+        "--classes-file",
+        type=Path,
+        help="text with one class a line, perhaps with a tab and words: the classes and their order (default: sorted)",
+    )
     p.add_argument("--force", action="store_true", help="build again if the dataset exists already")
     return p
 
@@ -102,6 +114,10 @@ def _options(args: argparse.Namespace) -> Options:
         strict=args.strict,
         max_size=args.max_size,
         group=args.group,
+        labels=args.labels,
+        image_column=args.image_column,
+        label_column=args.label_column,
+        classes_file=args.classes_file,
     )
 
 

@@ -38,7 +38,7 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
     """
     out = Path(os.path.abspath(options.out))  # noqa: PTH100 - "." has no parent; links stay links
     downloads = out.parent / "downloads"
-    with atomic_folder(out) as target, open_source(options.source, downloads, out) as listing:
+    with atomic_folder(out) as target, open_source(options.source, downloads, out, options.wanted) as listing:
         for note in listing.notes:
             tell(note)
         splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)

@@ -1,9 +1,11 @@
 """What to build."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feedline.convert.layouts import Wanted
 from feedline.convert.sources import default_name
 from feedline.pipeline.dataset import PACK_KINDS
 from feedline.pipeline.errors import InputError
@@ -26,6 +28,7 @@ class Options:
         max_size: limit of the shorter side in packs, in pixels; None for no limit.
         group: column of the source's table or regular expression over paths in the source: images with the same value
             stay on one side of the stratified split; None for no groups.
+        labels, image_column, label_column, classes_file: see `Wanted`.
 
     Raises:
         InputError: if a value is out of range.
@@ -40,6 +43,10 @@ class Options:
     strict: bool
     max_size: int | None = None
     group: str | None = None
+    labels: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    classes_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "workers", "max_size"):
@@ -55,6 +62,11 @@ class Options:
             raise InputError(f"`val_fraction={self.val_fraction}`: must be at least 0 and below 1")
         if self.max_size is not None and self.max_size < MIN_SIZE:
             raise InputError(f"`max_size={self.max_size}`: must be at least {MIN_SIZE} pixels")
+        for name in ("labels", "image_column", "label_column"):
+            if getattr(self, name) == "":
+                raise InputError(
+                    f"`{name}`: is empty; leave it out, or name a {'file' if name == 'labels' else 'column'}"
+                )
         if self.workers < 1:
             raise InputError(f"`workers={self.workers}`: must be at least 1")
 
@@ -67,4 +79,21 @@ class Options:
             "seed": self.seed,
             "max_size": self.max_size,
             "group": self.group,
+            "labels": self.labels and _digest(self.labels),
+            "image_column": self.image_column,
+            "label_column": self.label_column,
+            "classes_file": self.classes_file and _digest(self.classes_file),
         }
+
+    @property
+    def wanted(self) -> Wanted:
+        """How labels are to be found."""
+        return Wanted(self.labels, self.image_column, self.label_column, self.classes_file)
+
+
+def _digest(path: str | Path) -> str:
+    """What a file holds; what is no file here is a name in the source, or `folders`."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return str(path)

@@ -10,8 +10,8 @@ from typing import Any
 
 from feedline.convert import unknown
 from feedline.convert.download import Remote, checksum, download
-from feedline.convert.layouts import Listing
-from feedline.convert.layouts.choose import read_layout
+from feedline.convert.layouts import Listing, Wanted
+from feedline.convert.layouts.choose import GUESS, read_layout
 from feedline.convert.sample import draw_sample
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Tree
@@ -37,7 +37,7 @@ def default_name(source: str) -> str:
 
 
 @contextmanager
-def open_source(source: str, downloads: Path, out: Path | None = None) -> Iterator[Listing]:
+def open_source(source: str, downloads: Path, out: Path | None = None, wanted: Wanted = GUESS) -> Iterator[Listing]:
     """Lists the images of a source, after downloading, drawing or unpacking it if need be.
 
     The listing can be used until the block ends.
@@ -46,6 +46,7 @@ def open_source(source: str, downloads: Path, out: Path | None = None) -> Iterat
         source: `tiny-imagenet`, `sample`, the URL of an archive, or the path of an archive or a folder.
         downloads: folder for downloads, which are kept.
         out: the dataset folder; what is unpacked lies beside it for a while. In `downloads` if None.
+        wanted: how labels are to be found.
 
     Raises:
         InputError: if there is no such source, or it cannot be used.
@@ -55,17 +56,18 @@ def open_source(source: str, downloads: Path, out: Path | None = None) -> Iterat
             raise InputError("`source=`: is empty; give tiny-imagenet, sample, a URL, an archive or a folder of images")
         if source == "sample":
             with tempfile.TemporaryDirectory() as folder:
-                yield _folder(source, draw_sample(Path(folder) / source))
+                yield _folder(source, draw_sample(Path(folder) / source), wanted)
         elif source == "tiny-imagenet":
-            yield _download(source, TINY_IMAGENET, downloads, scratch)
+            yield _download(source, TINY_IMAGENET, downloads, scratch, wanted)
         elif "://" in source:
-            yield _download(default_name(source), Remote.parse(source), downloads, scratch)
+            yield _download(default_name(source), Remote.parse(source), downloads, scratch, wanted)
         elif (path := Path(source)).is_file():
             tree, kind = _open_archive(path, scratch)
-            yield read_layout(default_name(source), tree, {kind: path.name, "md5": checksum(path, "md5")})
+            origin = {kind: path.name, "md5": checksum(path, "md5")}
+            yield read_layout(default_name(source), tree, origin, wanted)
         elif path.is_dir():
             unknown.check_folder(path)
-            yield _folder(default_name(source), path)
+            yield _folder(default_name(source), path, wanted)
         else:
             raise InputError(
                 f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, an archive or a folder "
@@ -73,14 +75,14 @@ def open_source(source: str, downloads: Path, out: Path | None = None) -> Iterat
             )
 
 
-def _folder(name: str, path: Path) -> Listing:
-    return read_layout(name, FolderTree(path), {"folder": path.resolve().name})
+def _folder(name: str, path: Path, wanted: Wanted) -> Listing:
+    return read_layout(name, FolderTree(path), {"folder": path.resolve().name}, wanted)
 
 
-def _download(name: str, remote: Remote, downloads: Path, scratch: Scratch) -> Listing:
+def _download(name: str, remote: Remote, downloads: Path, scratch: Scratch, wanted: Wanted) -> Listing:
     path = download(remote, downloads)
     origin: dict[str, Any] = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
-    return read_layout(name, _open_archive(path, scratch)[0], origin)
+    return read_layout(name, _open_archive(path, scratch)[0], origin, wanted)
 
 
 def _open_archive(path: Path, scratch: Scratch) -> tuple[Tree, str]:

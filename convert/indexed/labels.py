@@ -1,7 +1,6 @@
 """Targets become labels: class names, and numbers without gaps."""
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from feedline.convert.indexed.rows import Target, read_target
+from feedline.convert.layouts.class_names import class_infos
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
-
-MAX_FOLDER = 100  # bytes of a class folder's name
-_UNSAFE = set('/\\:*?"<>|')
 
 
 def declared_names(dataset: Any, column: Any) -> list[str] | None:
@@ -121,29 +118,6 @@ class Labels:
                 "the order of the labels"
             )
         return class_infos([str(t) for t in ordered]), {self._numbers[t]: label for label, t in enumerate(ordered)}
-
-
-def class_infos(names: Sequence[str]) -> list[ClassInfo]:
-    """Classes with a safe folder name each. The names sort in label order, so that an ImageFolder has the same labels.
-
-    Where the class names do not sort so, or are not unique, the label comes first: `3_trouser`.
-    """
-    folders = [_safe(name) for name in names]
-    width = len(str(len(names) - 1))
-    numbers = [f"{label:0{width}d}" for label in range(len(names))]
-    if [name.lstrip("0") or "0" for name in names] == [str(label) for label in range(len(names))]:
-        folders = numbers
-    elif folders != sorted(folders) or len({folder.casefold() for folder in folders}) < len(folders):
-        folders = [f"{number}_{folder}" for number, folder in zip(numbers, folders, strict=True)]
-    words = ["".join(c if c.isprintable() else " " for c in name) for name in names]
-    return [ClassInfo(label, folder, word) for label, (folder, word) in enumerate(zip(folders, words, strict=True))]
-
-
-def _safe(name: str) -> str:
-    """A class name as the name of a folder, on every file system."""
-    letters = (c if c.isprintable() and c not in _UNSAFE else "_" for c in unicodedata.normalize("NFC", name))
-    short = "".join(letters).encode()[:MAX_FOLDER].decode(errors="ignore").strip(" .")
-    return short or "_"
 
 
 def _given(classes: Any) -> tuple[list[str], dict[Target, int]]:

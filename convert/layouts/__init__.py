@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts.taken import is_image as is_image
@@ -30,6 +31,22 @@ class Item:
     size: int
     made: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How the user says that labels are to be found.
+
+    Attributes:
+        labels: a table of names and labels, in the source or elsewhere; `folders` for the class folders; None to guess.
+        image_column, label_column: columns of tables; None to guess.
+        classes_file: gives the classes and their order; None for those of the source, sorted.
+    """
+
+    labels: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    classes_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,33 @@
 
 from typing import Any
 
-from feedline.convert.layouts import Labels, Listing, image_folder, tiny_imagenet
+from feedline.convert.layouts import Labels, Listing, Wanted, classes_file
+from feedline.convert.layouts.decide import read_labels
 from feedline.convert.layouts.survey import HIDDEN, Survey, survey
 from feedline.convert.layouts.taken import remedies
 from feedline.convert.trees import Tree
 from feedline.pipeline.dataset import PARTS
 from feedline.pipeline.errors import InputError
 
+GUESS = Wanted()
 
-def read_layout(name: str, tree: Tree, origin: dict[str, Any]) -> Listing:
+
+def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = GUESS) -> Listing:
     """Lists the images of a tree, whichever layout it has.
 
     Args:
         name: of the dataset.
         tree: the names.
         origin: where the tree came from; the first value names it in errors.
+        wanted: how labels are to be found.
 
     Raises:
         InputError: if the layout is unknown, or a name cannot be used.
     """
     found = survey(tree, str(next(iter(origin.values()))))
-    labels = tiny_imagenet.read(found) if tiny_imagenet.matches(found) else image_folder.read(found)
+    labels = read_labels(found, wanted)
+    if wanted.classes_file:
+        labels = classes_file.apply(wanted.classes_file, labels)
     items = sorted(labels.items, key=lambda item: (PARTS.index(item.part), item.path))
     _check_paths([item.path for item in items])
     left_out = sorted([*labels.left_out, *tree.contents.left_out])

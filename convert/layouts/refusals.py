@@ -11,7 +11,7 @@ from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
 # Folders that say what their files are for, not what they show.
-_IMAGES = {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"}
+IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb"}
 _TARGETS = {"labels", "label", "masks", "mask", "annotations", "annotation", "segmentationclass", "gt", "gtfine"}
 _CLASSES = "put the images of each class into a folder of its own (cat/1.jpg, dog/2.jpg)"
 _TABLE = "or name a table of file names and labels with `labels=FILE`"
@@ -53,7 +53,7 @@ def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:
 
 def is_suspicious(classes: Iterable[ClassInfo]) -> bool:
     """Whether class folders are named as other things are: `images/`, `masks/`."""
-    return all(info.folder.lower() in _IMAGES | _TARGETS for info in classes)
+    return all(info.folder.lower() in IMAGE_FOLDERS | _TARGETS for info in classes)
 
 
 def check(found: Survey, classes: Sequence[ClassInfo], stems: dict[str, set[str]], flat: int) -> None:
@@ -99,7 +99,7 @@ def _other_task(found: Survey, stems: dict[str, set[str]]) -> str | None:
     ):
         return "images and annotations/*.json are a set for object detection (COCO)"
     targets = [stems[folder] for folder in stems if folder.lower() in _TARGETS]
-    pictures = [stems[folder] for folder in stems if folder.lower() in _IMAGES]
+    pictures = [stems[folder] for folder in stems if folder.lower() in IMAGE_FOLDERS]
     if targets and pictures and _alike(pictures[0], targets[0]):
         return f"{', '.join(f'{folder}/' for folder in sorted(stems))} of the same files are a set for segmentation"
     return None

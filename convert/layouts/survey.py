@@ -35,6 +35,11 @@ class Survey:
     others: dict[str, str] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
 
+    @property
+    def all_images(self) -> list[str]:
+        """The names of all images in the tree."""
+        return [*self.images.values(), *self.outside]
+
     @cached_property
     def folders(self) -> list[str]:
         """The folders below `top` that are not hidden, without it."""

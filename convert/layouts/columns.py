@@ -1,0 +1,135 @@
+"""Which columns of a table hold file names, labels and parts: guessed where there is only one way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from feedline.convert.layouts.finder import Finder
+from feedline.convert.layouts.parts import spelled
+from feedline.convert.layouts.tables import Table
+from feedline.pipeline.errors import InputError
+
+_SAMPLED = 200  # rows that show what a column holds
+LABEL_NAMES = ("label", "labels", "class", "classes", "class_name", "category", "target")
+_PARTS = {"split", "set", "part", "partition", "subset", "data set", "data_set", "dataset", "fold_name"}
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Where a table's labels are.
+
+    Attributes:
+        names: one column of labels; or one for each class, with 1 in that of the image's class (`one_hot`).
+    """
+
+    names: tuple[str, ...]
+    one_hot: bool = False
+
+
+def image_column(table: Table, finder: Finder) -> str | None:
+    """The column whose fields are names of images; None if there is none.
+
+    Names with a suffix go before names without one, which may be mere numbers.
+
+    Raises:
+        InputError: if two columns name different images.
+    """
+    rows = table.rows[:: max(len(table.rows) // _SAMPLED, 1)]
+    found: dict[str, list[str]] = {}
+    full = set()
+    for position, column in enumerate(table.columns):
+        fields = [row[position] for row in rows]
+        images = [names[0] if (names := finder.find(field, table.folder)) else "" for field in fields]
+        hits = [image for image in images if image]
+        if 2 * len(hits) >= len(rows) and 2 * len(set(hits)) > len(hits) > 0:
+            found[column] = images
+            if sum(map(finder.is_file_name, fields)) * 2 >= len(hits):
+                full.add(column)
+    candidates = [column for column in found if column in full] or list(found)
+    if len({tuple(found[column]) for column in candidates}) > 1:
+        raise InputError(
+            f"{table.name}: the columns {_listed(candidates)} could each name the images; choose with `image_column`"
+        )
+    return candidates[0] if candidates else None
+
+
+def label_columns(table: Table, taken: Sequence[str]) -> LabelColumns | None:
+    """The columns of labels; None if there are several ways, or none.
+
+    Args:
+        table: the table.
+        taken: columns that hold something else.
+    """
+    rest = [column for column in table.columns if column not in taken and not _is_index(table, column)]
+    by_name = {column.lower().strip(): column for column in rest}
+    if named := next((by_name[name] for name in LABEL_NAMES[:2] if name in by_name), None):
+        return LabelColumns((named,))
+    if len(rest) == 1:
+        return LabelColumns((rest[0],))
+    if one_hot := _one_hot(table, rest):
+        return LabelColumns(one_hot, one_hot=True)
+    named_ones = [by_name[name] for name in LABEL_NAMES if name in by_name]
+    likely = named_ones if len(named_ones) == 1 else [column for column in rest if can_be_label(table.column(column))]
+    return LabelColumns((likely[0],)) if len(likely) == 1 else None
+
+
+def can_be_label(fields: Sequence[str]) -> bool:
+    """Whether texts can be classes: at least two, which come again and again."""
+    filled = [field for field in fields if field]
+    distinct = len(set(filled))
+    return (
+        2 <= distinct <= len(filled) // 2 and 2 * len(filled) >= len(fields) and not any(f[:1] in "[{" for f in filled)
+    )
+
+
+def part_column(table: Table) -> str | None:
+    """The column that says train, val or test for each row; None if there is none."""
+    for column in table.columns:
+        if column.lower().strip() in _PARTS and all(spelled(field) for field in set(table.column(column))):
+            return column
+    return None
+
+
+def check_column(table: Table, column: str, argument: str) -> str:
+    """Checks that a table has a column.
+
+    Raises:
+        InputError: if it has not.
+    """
+    if column not in table.columns:
+        raise InputError(f"`{argument}={column}`: no such column in {table.name}; it has {_listed(table.columns)}")
+    return column
+
+
+def ambiguous_label(table: Table, taken: Sequence[str]) -> InputError:
+    """The error for a table whose label could be in several columns, or in none."""
+    rest = [column for column in table.columns if column not in taken]
+    if not rest:
+        return InputError(
+            f"{table.name}: has the column {_listed(table.columns)} only, and no labels; add a column of labels"
+        )
+    likely = [column for column in rest if can_be_label(table.column(column))] or rest
+    return InputError(f"{table.name}: the label could be in {_listed(likely)}; choose with `label_column`")
+
+
+def _one_hot(table: Table, columns: list[str]) -> tuple[str, ...]:
+    """Columns of 0 and 1 with one 1 in each row, if all columns are such."""
+    positions = [table.columns.index(column) for column in columns]
+    if len(positions) < 2 or not table.rows:
+        return ()
+    for row in table.rows:
+        fields = [row[position] for position in positions]
+        if not {"0", "1", "0.0", "1.0"}.issuperset(fields) or sum(field[0] == "1" for field in fields) != 1:
+            return ()
+    return tuple(columns)
+
+
+def _is_index(table: Table, column: str) -> bool:
+    """Whether a column only numbers the rows, as pandas writes it."""
+    unnamed = column.startswith(("column ", "Unnamed: ")) or column.lower() == "index"
+    fields = table.column(column)
+    return unnamed and fields in ([str(i) for i in range(len(fields))], [str(i + 1) for i in range(len(fields))])
+
+
+def _listed(columns: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, columns[:8]))
+    return f"{shown} and {len(columns) - 8} more" if len(columns) > 8 else shown

@@ -1,0 +1,169 @@
+"""Decides how a tree is read: Tiny ImageNet's layout, tables, or class folders."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from feedline.convert.layouts import Labels, Wanted, image_folder, labelled, refusals, tiny_imagenet
+from feedline.convert.layouts.classes_file import read_lines
+from feedline.convert.layouts.columns import LABEL_NAMES, ambiguous_label
+from feedline.convert.layouts.finder import Finder
+from feedline.convert.layouts.reading import METADATA_IMAGE, Reading, inspect
+from feedline.convert.layouts.survey import Survey
+from feedline.convert.layouts.tables import SUFFIXES, read_table
+from feedline.convert.layouts.taken import suffix_of
+from feedline.pipeline.errors import InputError
+
+FOLDERS = "folders"  # the value of `labels` that asks for class folders
+_METADATA = {"metadata.csv", "metadata.jsonl"}
+_MAX_DEPTH = 2  # folders around a table that is looked into unasked
+_MAX_BYTES = 256 << 20  # of such a table
+
+
+def read_labels(found: Survey, wanted: Wanted) -> Labels:
+    """Reads classes and images of a tree, as the user wants it or as its files say.
+
+    Raises:
+        InputError: if they can be read in no way, or in several.
+    """
+    keep = [line.name for line in read_lines(wanted.classes_file)] if wanted.classes_file else []
+    if wanted.labels == FOLDERS:
+        return image_folder.read(found, keep)
+    if wanted.labels:
+        return labelled.read(found, [_asked_for(found, wanted.labels, wanted)])
+    if tiny_imagenet.matches(found):
+        return tiny_imagenet.read(found)
+    if metadata := _metadata(found, wanted):
+        return _read_metadata(found, metadata, wanted, keep)
+    return _guess(found, wanted, keep)
+
+
+def _asked_for(found: Survey, path: str, wanted: Wanted) -> Reading:
+    finder = Finder(found.all_images)
+    inside = next(
+        (name for name in (path, found.top + path, _inside(found, path)) if name in found.tree.contents.files), None
+    )
+    if inside is not None:
+        folder = inside[: inside.rfind("/") + 1]
+        table = read_table(inside, folder, found.tree.read(inside))
+    else:
+        try:
+            table = read_table(Path(path).name, "", Path(path).read_bytes())
+        except OSError as error:
+            raise InputError(f"`labels={path}`: {error.strerror}; give a CSV, TSV or JSON lines file") from error
+    reading = inspect(table, finder, wanted)
+    if reading is None:
+        raise InputError(
+            f"`labels={path}`: no column names images of {found.source}: the first row is "
+            f"{', '.join(table.columns[:6])!r}; choose with `image_column`, or correct the names"
+        )
+    if reading.label is None:
+        raise ambiguous_label(reading.table, reading.taken)
+    return reading
+
+
+def _inside(found: Survey, path: str) -> str:
+    """The name of a file in a tree that is a folder, by its path; empty if it lies elsewhere."""
+    root = getattr(found.tree, "root", None)
+    try:
+        return Path(path).resolve().relative_to(Path(root).resolve()).as_posix() if root else ""
+    except ValueError:
+        return ""
+
+
+def _metadata(found: Survey, wanted: Wanted) -> list[Reading]:
+    """Tables as Hugging Face names them, in any folder."""
+    finder = Finder(found.all_images)
+    readings = []
+    for name in found.others:
+        folder, _, file = name.rpartition("/")
+        if file.lower() in _METADATA:
+            table = read_table(name, f"{folder}/" if folder else "", found.tree.read(name))
+            image = METADATA_IMAGE if METADATA_IMAGE in table.columns else None
+            if reading := inspect(table, finder, wanted, image=image):
+                readings.append(reading)
+    return readings
+
+
+def _read_metadata(found: Survey, readings: list[Reading], wanted: Wanted, keep: list[str]) -> Labels:
+    """Labels from metadata, or from class folders where it has no column `label`."""
+    named = all(reading.label and reading.label.names[0].lower() in ("label", "labels") for reading in readings)
+    if not (named or wanted.label_column) and (folders := _class_folders(found, keep)):
+        return labelled.attach(found, folders, [_without_label(reading) for reading in readings])
+    return labelled.read(found, readings)
+
+
+def _without_label(reading: Reading) -> Reading:
+    others = [column for column in reading.table.columns if column not in reading.taken]
+    return Reading(reading.table, reading.image, None, reading.part, others)
+
+
+def _class_folders(found: Survey, keep: list[str]) -> Labels | None:
+    try:
+        return image_folder.read(found, keep)
+    except InputError:
+        return None
+
+
+def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
+    """Class folders, unless there are none, or their names say nothing, and a table names the images."""
+    columns = [column for column in (wanted.image_column, wanted.label_column) if column]
+    readings = _tables(found, wanted, columns) if found.images else []
+    if not readings and columns:
+        raise InputError(
+            f"`source={found.source}`: no table that names its images has the column {' and '.join(columns)}; name the "
+            "table with `labels`"
+        )
+    if not readings:
+        return image_folder.read(found, keep)
+    folders = _class_folders(found, keep)
+    names = ", ".join(reading.table.name for reading in readings)
+    if folders and not columns and not _say_nothing(folders) and not _is_labelled_otherwise(found, folders, readings):
+        folders.notes.append(f"labels: the class folders; {names} names images too, and is read with --labels")
+        return folders
+    complete = [reading for reading in readings if reading.label]
+    if not complete:
+        either = ", or take the class folders with `labels=folders`" if folders else ""
+        raise InputError(ambiguous_label(readings[0].table, readings[0].taken).message + either)
+    alike = [r for r in complete if (r.image, r.label) == (complete[0].image, complete[0].label)]
+    if len(alike) < len(complete) or (len(complete) > 1 and not all(r.table.part for r in complete)):
+        raise InputError(f"`source={found.source}`: several tables could hold labels: {names}; choose with `labels`")
+    return labelled.read(found, complete)
+
+
+def _tables(found: Survey, wanted: Wanted, columns: list[str]) -> list[Reading]:
+    """Tables near the top that name images, and have the columns."""
+    finder = Finder(found.all_images)
+    sizes = found.tree.contents.files
+    readings = []
+    for name in found.others:
+        near = name.count("/") <= found.top.count("/") + _MAX_DEPTH and sizes[name] <= _MAX_BYTES
+        if suffix_of(name) not in SUFFIXES or not near or "submission" in name.lower():
+            continue
+        with suppress(InputError):  # what is wrong with a table does not matter before it is asked for
+            table = read_table(name, name[: name.rfind("/") + 1], found.tree.read(name))
+            if set(columns) <= set(table.columns) and (reading := inspect(table, finder, wanted)):
+                readings.append(reading)
+    return readings
+
+
+def _say_nothing(folders: Labels) -> bool:
+    """Whether class folders differ in numbers only (`part_1`, `part_2`), or are named for what files are (`images`)."""
+    names = {re.sub(r"\d+", "", info.folder.lower()) for info in folders.classes}
+    only_numbers = len(names) == 1 and names != {""}
+    return only_numbers or not names.isdisjoint(refusals.IMAGE_FOLDERS)
+
+
+def _is_labelled_otherwise(found: Survey, folders: Labels, readings: list[Reading]) -> bool:
+    """Whether a column called `label` or so says something else than class folders without parts."""
+    named = [reading for reading in readings if reading.label and reading.label.names[0].lower() in LABEL_NAMES]
+    if not named or any(item.part != "train" for item in folders.items):
+        return False
+    finder = Finder(found.all_images)
+    folder_of = {item.name: item.label for item in folders.items}
+    pairs = set()
+    for reading in named:
+        for field, label in zip(reading.table.column(reading.image), reading.labels, strict=True):
+            if len(names := finder.find(field, reading.table.folder)) == 1 and names[0] in folder_of:
+                pairs.add((folder_of[names[0]], label))
+    return not len(pairs) == len({folder for folder, _ in pairs}) == len({label for _, label in pairs})

@@ -1,0 +1,70 @@
+"""Finds the images that the rows of a table mean."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from posixpath import normpath
+
+from feedline.convert.layouts.parts import spelled
+
+
+class Finder:
+    """Images by what tables call them: a path, the end of one, a name, or a name without its suffix.
+
+    Args:
+        names: of the images in the tree.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+
+    @cached_property
+    def _by_file(self) -> dict[str, list[str]]:
+        files: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self._names):
+            files[name.rpartition("/")[2].lower()].append(name)
+        return files
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        stems: dict[str, list[str]] = defaultdict(list)
+        for file, names in self._by_file.items():
+            stems[file.rpartition(".")[0] or file] += names
+        return stems
+
+    def is_file_name(self, text: str) -> bool:
+        """Whether a text is the name of an image, with its suffix."""
+        return text.replace("\\", "/").rpartition("/")[2].lower() in self._by_file
+
+    def find(self, text: str, folder: str) -> list[str]:
+        """The images that a field of a table may mean.
+
+        Args:
+            text: the field.
+            folder: see `Table.folder`.
+        """
+        text = text.replace("\\", "/")
+        if not text or text.endswith("/"):
+            return []
+        exact = normpath(folder + text)
+        if exact in self._names:
+            return [exact]
+        above, _, file = text.lower().rpartition("/")
+        found = self._by_file.get(file) or self._by_stem.get(file) or []
+        return _nearest(found, [piece for piece in above.split("/") if piece not in ("", ".", "..")])
+
+
+def _nearest(names: list[str], above: list[str]) -> list[str]:
+    """The names whose folders agree best with those of a path, which may be of another computer."""
+    part = next((part for piece in reversed(above) if (part := spelled(piece))), None)
+    agreeing: dict[int, list[str]] = defaultdict(list)
+    for name in names:
+        folders = name.lower().split("/")[:-1]
+        own = next((own for piece in reversed(folders) if (own := spelled(piece))), None)
+        if part and own and part != own:  # test/1.jpg is not train/1.jpg
+            continue
+        count = 0
+        while count < min(len(folders), len(above)) and folders[-1 - count] == above[-1 - count]:
+            count += 1
+        agreeing[count].append(name)
+    return agreeing[max(agreeing)] if agreeing else []

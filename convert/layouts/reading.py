@@ -1,0 +1,90 @@
+"""A table, and what its columns mean."""
+
+from dataclasses import dataclass, replace
+
+from feedline.convert.layouts import Wanted
+from feedline.convert.layouts.columns import LabelColumns, check_column, image_column, label_columns, part_column
+from feedline.convert.layouts.finder import Finder
+from feedline.convert.layouts.parts import spelled
+from feedline.convert.layouts.tables import Table
+from feedline.pipeline.dataset import PartName
+
+METADATA_IMAGE = "file_name"  # the column of Hugging Face's metadata.csv that names the image
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A table, and which of its columns mean what.
+
+    Attributes:
+        table: the rows.
+        image: the column of file names.
+        label: the columns of labels; None if there are none, or several ways.
+        part: the column of train, val and test; None if there is none.
+        others: the other columns.
+    """
+
+    table: Table
+    image: str
+    label: LabelColumns | None
+    part: str | None
+    others: list[str]
+
+    @property
+    def taken(self) -> list[str]:
+        """Columns that cannot be the label."""
+        return [column for column in (self.image, self.part) if column]
+
+    @property
+    def labels(self) -> list[str]:
+        """The label of each row; there are columns of labels."""
+        assert self.label is not None
+        if not self.label.one_hot:
+            return self.table.column(self.label.names[0])
+        positions = [self.table.columns.index(column) for column in self.label.names]
+        return [next((self.table.columns[i] for i in positions if row[i][:1] == "1"), "") for row in self.table.rows]
+
+    def rows(self) -> "list[tuple[str, str, PartName | None, dict[str, str]]]":
+        """(file name, label, part, {column: text}) of each row."""
+        image = self.table.columns.index(self.image)
+        part = self.table.columns.index(self.part) if self.part else None
+        others = [(column, self.table.columns.index(column)) for column in self.others]
+        return [
+            (
+                row[image],
+                label,
+                None if part is None else spelled(row[part]),
+                {column: row[position] for column, position in others},
+            )
+            for row, label in zip(self.table.rows, self.labels, strict=True)
+        ]
+
+
+def inspect(table: Table, finder: Finder, wanted: Wanted, *, image: str | None = None) -> Reading | None:
+    """Finds out what the columns of a table mean; None if no column names images.
+
+    Args:
+        table: the table.
+        finder: of the images.
+        wanted: columns that the user named.
+        image: the column of file names, if it is known.
+
+    Raises:
+        InputError: if a column that was named is not there, or two columns could name the images.
+    """
+    if any(finder.is_file_name(column) for column in table.columns):  # no line of names
+        names = [f"column {position}" for position in range(1, len(table.columns) + 1)]
+        table = replace(table, columns=names, rows=[table.columns, *table.rows])
+    if wanted.image_column:
+        image = check_column(table, wanted.image_column, "image_column")
+    image = image or image_column(table, finder)
+    if image is None:
+        return None
+    part = part_column(table)
+    taken = [column for column in (image, part) if column]
+    if wanted.label_column:
+        label: LabelColumns | None = LabelColumns((check_column(table, wanted.label_column, "label_column"),))
+    else:
+        label = label_columns(table, taken)
+    used = {*taken, *(label.names if label else ())}
+    return Reading(table, image, label, part, [column for column in table.columns if column not in used])
