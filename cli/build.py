@@ -112,17 +112,25 @@ def build_network(network: Network, classes: int, options: Mapping[str, Any]) ->
     return network(classes, **options)
 
 
-def print_loader(loader: Loader, config: Config) -> None:
-    """Prints what a loader feeds, and how."""
+def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None = None) -> None:
+    """Prints what a loader feeds, and how.
+
+    Args:
+        loader: of a part.
+        config: of the run.
+        trained: for an evaluation: (height, width) of the last inputs in training, in pixels, if they are known.
+    """
     precision = Precision.choose(config.run, loader.device).name
     part = "test" if loader.part == "test" else loader.split
     ranks = f", {loader.plan.world_size} ranks" if loader.plan.world_size > 1 else ""
     print(
-        f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader)}, batches of "
+        f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader, trained)}, batches of "
         f"{loader.batch_size}{_dropped(loader)}; store {loader.store_name}, engine {loader.engine_name}, "
         f"{loader.device.type}, {precision}{ranks}; recipe {config.recipe}{STEMS[config.model.stem]}",
         flush=True,
     )
+    if note := size_note(loader):
+        print(note, flush=True)
 
 
 def _dropped(loader: Loader) -> str:
@@ -131,10 +139,22 @@ def _dropped(loader: Loader) -> str:
     return f" ({rest:,} images are left out of each epoch, others each time)" if rest else ""
 
 
-def _sizes(loader: Loader) -> str:
-    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`, and that of evaluation if it differs."""
+def size_note(loader: Loader) -> str | None:
+    """What to say where the input has not the images' size, and nobody asked for another; None otherwise."""
+    output = loader.output(0)
+    if loader.options.image_size is not None or output in (loader.image_size, (loader.options.eval_size,) * 2):
+        return None
+    images = "images vary in size" if loader.image_size is None else f"images are {shown(loader.image_size)}"
+    return f"{images}: the input is {shown(output)}; another --image-size may be given"
+
+
+def _sizes(loader: Loader, trained: Sequence[int] | None) -> str:
+    """The sizes of a loader's batches, as `24x24, 32x32 from epoch 5`, and that of the other part if it differs."""
     if loader.part != "train":
-        return shown(loader.eval_output)
+        text = shown(loader.eval_output)
+        return (
+            text if trained is None or tuple(trained) == loader.eval_output else f"{text}, trained at {shown(trained)}"
+        )
     sizes = loader.options.sizes
     last = loader.output(0) if sizes is None else (sizes.last, sizes.last)
     text = shown(last) if sizes is None else str(sizes)

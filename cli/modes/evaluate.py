@@ -1,6 +1,7 @@
 """--mode eval: a checkpoint on a split."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ def run(request: Request) -> int:
     with memory_errors(config, ranks):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, request.part, device, ranks)
-        print_loader(loader, config)
+        print_loader(loader, config, _trained(snapshot))
         known = trained_on(loader, snapshot)
         warn_of_overlap(known, loader, snapshot)
         resized = loader.output(0) != tuple(snapshot.image_size)
@@ -67,6 +68,14 @@ def _config(snapshot: Snapshot, request: Request, path: Path) -> Config:
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)
     return config
+
+
+def _trained(snapshot: Snapshot) -> Sequence[int] | None:
+    """(height, width) of the last inputs of a run, in pixels; None if its checkpoint does not say."""
+    options = snapshot.config.loader
+    if options.last_size is not None:
+        return options.last_size, options.last_size
+    return snapshot.image_size if options.eval_size is None else None
 
 
 def _with_new_statistics(

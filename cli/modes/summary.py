@@ -6,6 +6,7 @@ from feedline.cli.build import build_network, training_side, with_stem
 from feedline.cli.request import Request
 from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.resolve import PHOTO, input_size
 
 
 def run(request: Request) -> int:
@@ -15,10 +16,10 @@ def run(request: Request) -> int:
     if (Path(config.run.data) / "dataset.json").exists():
         config, dataset = request.opened()
         classes = config.loader.classes or len(dataset.classes)
-        size = size or (dataset.image_size or (224,))[0]
+        size = size or input_size(dataset.image_size)[0]
     elif "data" in request.flags:
         Dataset(config.run.data)  # raises: this was asked for
-    side = size or 224
+    side = size or PHOTO
     config = with_stem(config, request, training_side(config, (side, side)))
     print(layer_table(build_network(request.network, classes, config.model.changed()), (3, side, side)))
     return 0
