@@ -44,13 +44,13 @@ class BufferPool:
     def take(self, count: int) -> NDArray[Any]:
         """An uninitialised array [count, ...]; `count` is at most the first dimension of the pool's shape.
 
-        Tensors made of it and views of them keep its memory.
+        Views of it, tensors made of it and views of those keep its memory.
         """
         try:
             memory = self._free.pop()
         except IndexError:
             memory = aligned(self._shape, self._dtype)
-        view = memory[:count]
+        view = np.asarray(memory.data[:count])  # views of a slice would keep the whole array, and not the slice
         lease = weakref.ref(view, self._give_back)  # weakref.finalize takes 20 us more
         self._lent[id(lease)] = lease, memory
         return view

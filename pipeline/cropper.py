@@ -19,7 +19,7 @@ def crop_one(image: NDArray[np.uint8], window: Sequence[int]) -> NDArray[np.uint
     """
     y, x, height, width = window
     top, left = max(y, 0), max(x, 0)
-    bottom, right = min(y + height, image.shape[0]), min(x + width, image.shape[1])
+    bottom, right = (max(min(a, b), 0) for a, b in zip((y + height, x + width), image.shape[:2], strict=True))
     inside = image[top:bottom, left:right]
     if inside.shape[:2] == (height, width):
         return inside.copy()
@@ -39,7 +39,7 @@ def factors(mean: Sequence[float] | None, std: Sequence[float] | None, width: in
     """
     if mean is None or std is None:
         return None, None
-    scale, shift = 1 / (255 * np.array(std)), -np.array(mean) / np.array(std)
+    scale, shift = 1 / (255 * np.array(std)), 0.0 - np.array(mean) / np.array(std)  # 0 and not -0 for a mean of 0
     return np.tile(scale, width).astype(np.float32), np.tile(shift, width).astype(np.float32)
 
 

@@ -31,6 +31,32 @@ def test_batches_are_cropped_like_single_images(window: tuple[int, int], kernels
             np.testing.assert_allclose(floats[i], (alone / 255 - mean) / std, atol=1e-6)
 
 
+def test_windows_outside_the_image_are_black(kernels: str) -> None:
+    """At every distance, beside it, above it, and partly inside."""
+    image = np.random.default_rng(0).integers(1, 256, (1, 2, 4, 3), dtype=np.uint8)
+    padded = np.pad(image[0], ((12, 12), (12, 12), (0, 0)))
+    for size in ((1, 1), (1, 3), (2, 4), (3, 5)):
+        corners = [(y, x) for y in range(-size[0] - 4, 7) for x in range(-size[1] - 4, 9)]
+        windows = np.array([(*corner, *size) for corner in corners], dtype=np.int32)
+        wanted = np.stack([padded[12 + y : 12 + y + size[0], 12 + x : 12 + x + size[1]] for y, x in corners])
+        assert np.array_equal([crop_one(image[0], window) for window in windows.tolist()], wanted)
+        for flip in (False, True):
+            out = np.empty((len(corners), *size, 3), dtype=np.uint8)
+            Cropper(size)(image, np.zeros(len(corners), dtype=int), windows, np.full(len(corners), flip), out)
+            assert np.array_equal(out, wanted[:, :, ::-1] if flip else wanted)
+
+
+def test_a_black_pixel_has_the_same_bits_inside_and_outside(kernels: str) -> None:
+    """With a mean of 0 too: 0, and not -0."""
+    for mean in ((0.0, 0.0, 0.0), (0.5, 0.0, 0.2)):
+        out = np.empty((2, 3, 5, 3), dtype=np.float32)
+        windows = np.array([[0, 0, 3, 5], [-9, 2, 3, 5]], dtype=np.int32)
+        black, flip = np.zeros((1, 3, 5, 3), dtype=np.uint8), np.zeros(2, dtype=bool)
+        Cropper((3, 5), mean, (0.25, 0.5, 1.0))(black, np.zeros(2, dtype=int), windows, flip, out)
+        assert out[0].tobytes() == out[1].tobytes()
+        assert not np.signbit(out[..., 1]).any()
+
+
 def test_one_window_for_all_need_not_be_repeated(kernels: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
     window = np.broadcast_to(np.array([2, 1, 4, 6], dtype=np.int32), (3, 4))
