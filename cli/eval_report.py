@@ -1,4 +1,4 @@
-"""What an evaluation leaves: eval.json, per_class.csv and the lines on the console."""
+"""What an evaluation leaves: eval.json, per_class.csv, predictions.csv and the lines on the console."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from feedline.training.class_figures import per_class
 from feedline.training.config import Config
 from feedline.training.evaluate import Evaluation, most_confused
 from feedline.training.meter import hardware, versions
+from feedline.training.predictions import write_predictions
 from feedline.training.records import write_csv
 
 LISTED = 5  # classes and pairs in a line
@@ -32,13 +33,14 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
     pairs = most_confused(evaluation, 20)
     out.mkdir(parents=True, exist_ok=True)
     _write_per_class(out / "per_class.csv", classes, evaluation)
+    write_predictions(out / "predictions.csv", loader.folder, evaluation.predictions)
     content = _content(config, loader, path, evaluation, pairs)
     write_json(out / "eval.json", {**content, "trained_on": known})
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
         print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {images} images")
-    print(f"each class: {out / 'per_class.csv'}  all: {out / 'eval.json'}")
+    print(f"each class: {out / 'per_class.csv'}  each image: {out / 'predictions.csv'}  all: {out / 'eval.json'}")
 
 
 def _content(

@@ -10,6 +10,7 @@ from torch.nn import functional
 from feedline.pipeline.loader import Loader
 from feedline.training.class_figures import balanced_accuracy, differ_in_size, macro_f1
 from feedline.training.precision import Precision
+from feedline.training.predictions import Collector, Predictions
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.views import Views, mean_logits
 
@@ -25,6 +26,7 @@ class Evaluation:
         loss: mean cross entropy, without label smoothing.
         top1, top5: in percent; top5 is None with five classes or fewer, where it would be 100 whatever is predicted.
         confusion: int64 [classes, classes]: number of images by class (row) and predicted class (column).
+        predictions: for each image.
     """
 
     images: int
@@ -32,6 +34,7 @@ class Evaluation:
     top1: float
     top5: float | None
     confusion: torch.Tensor
+    predictions: Predictions
 
     @property
     def uneven(self) -> bool:
@@ -76,11 +79,14 @@ def evaluate(
     loss = torch.zeros(1, dtype=torch.float64, device=loader.device)
     hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
+    collector = Collector(loader)
     try:
         for batch, labels in loader:
             with precision.autocast():
                 logits = mean_logits(model, batch, views)
             loss += functional.cross_entropy(logits, labels, reduction="sum")
+            assert loader.planned is not None
+            collector.add(loader.planned.ids, logits)
             ranked = logits.topk(min(SHOWN, classes), dim=1).indices
             correct = ranked == labels[:, None]
             hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
@@ -100,6 +106,7 @@ def evaluate(
         top1=100 * top1 / images,
         top5=100 * top5 / images if classes > SHOWN else None,
         confusion=confusion.view(classes, classes).cpu(),
+        predictions=collector.finish(ranks),
     )
 
 

@@ -30,8 +30,8 @@ class Trainer:
         config: the whole configuration; `max_lr` a number.
         model: float [B, 3, height, width] to logits; moved to the device here.
         train, val: loaders.
-        out: the run folder; run.json, log.jsonl, metrics.csv, curves.png, summary.json, last.pt, previous.pt and
-            best.pt appear in it. Only rank 0 writes.
+        out: the run folder; run.json, log.jsonl, metrics.csv, curves.png, summary.json, last.pt, previous.pt,
+            best.pt and its predictions.npz appear in it. Only rank 0 writes.
         resume: the checkpoint to continue from.
         ranks: the processes that train this model.
         clock: returns seconds; says when `save_every` minutes are over.
@@ -138,7 +138,7 @@ class Trainer:
         best = self.state.finish_epoch(counted, evaluation)
         reporter.epoch(best)
         if best and evaluation is not None:
-            self._saver.save_best(evaluation.top1)
+            self._saver.save_best(evaluation)
         self._saver.save_last()
         reporter.write_history()
 

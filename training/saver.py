@@ -6,8 +6,11 @@ from pathlib import Path
 
 from feedline.training import checkpoint
 from feedline.training.config import RunConfig
+from feedline.training.evaluate import Evaluation
 from feedline.training.ranks import Ranks
 from feedline.training.state import TrainState
+
+PREDICTIONS = "predictions.npz"
 
 
 class Saver:
@@ -46,9 +49,11 @@ class Saver:
         """Writes last.pt; the one before it is kept as previous.pt. Every rank must call it."""
         self._save(checkpoint.LAST, keep=self._out / checkpoint.PREVIOUS)
 
-    def save_best(self, val_top1: float) -> None:
-        """Writes best.pt. Every rank must call it."""
-        self._save(checkpoint.BEST, val_top1)
+    def save_best(self, evaluation: Evaluation) -> None:
+        """Writes best.pt, and what it predicted. Every rank must call it."""
+        self._save(checkpoint.BEST, evaluation.top1)
+        if self._ranks.is_first:
+            evaluation.predictions.save(self._out / PREDICTIONS)
 
     def _save(self, name: str, val_top1: float | None = None, keep: Path | None = None) -> None:
         self._last = self._clock()

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,6 +8,7 @@ from torch.nn import functional
 
 from feedline.training.class_figures import per_class
 from feedline.training.evaluate import Evaluation, evaluate, most_confused
+from feedline.training.predictions import Predictions
 from feedline.training.views import mean_logits
 from tests.training.conftest import Build, Make, small_model
 
@@ -68,7 +70,8 @@ def test_views_are_for_tta(config: Make, values: dict[str, Any], views: str | No
 
 
 def of(confusion: list[list[int]]) -> Evaluation:
-    return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, torch.tensor(confusion))
+    none = Predictions(*(np.empty((0, 1)) for _ in range(4)))
+    return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, torch.tensor(confusion), none)
 
 
 def test_per_class_and_most_confused() -> None:
