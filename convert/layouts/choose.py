@@ -37,9 +37,13 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = 
 
 
 def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:
-    """(name, reason) of every file that is not taken, beside images that are left out."""
+    """(name, reason) of every file that is not taken, beside images that are left out.
+
+    Names are without the folders around everything: a folder and its archive give the same.
+    """
     others = [(name, "a label file" if name in labels.read else reason) for name, reason in found.others.items()]
-    return sorted([*labels.ignored, *others, *((name, HIDDEN) for name in found.hidden)])
+    ignored = [*labels.ignored, *others, *((name, HIDDEN) for name in found.hidden)]
+    return sorted((name.removeprefix(found.top), reason) for name, reason in ignored)
 
 
 def _check_paths(paths: list[str]) -> None:

@@ -27,6 +27,7 @@ def test_the_doctor_lists_every_finding(unusual: Path, tmp_path: Path, capsys: p
         "duplicate_groups": 2,
         "conflicting_groups": 1,
         "crossing_groups": {"official": 1},
+        "ignored": 1,
     }
     assert dataset.count == 27
     assert not (dataset.root / "train/a/cut.jpg").exists()
