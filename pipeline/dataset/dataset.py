@@ -69,7 +69,7 @@ class Dataset:
 
     @cached_property
     def sizes(self) -> NDArray[np.int32]:
-        """int32 [count, 2]: height and width in pixels of the original images, memory-mapped."""
+        """int32 [count, 2]: height and width in pixels, memory-mapped."""
         path = self.root / "index/sizes.npy"
         return check_range(path, load_array(path, np.dtype("<i4"), self.count, (2,)), 1, MAX_SIDE + 1)
 

@@ -1,12 +1,14 @@
 import io
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from feedline.pipeline.dataset.decode import DecodeError, decode, decode_plain
+from feedline.pipeline.dataset.description import MAX_SIDE
 
 
 def photo(height: int = 40, width: int = 56) -> Image.Image:
@@ -57,14 +59,57 @@ def test_16_bit_gray_keeps_the_upper_8_bits() -> None:
     assert np.array_equal(pixels, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_images_are_turned_upright(kind: str) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_images_are_turned_upright(kind: str, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x112] = 6  # turned by 90 degrees
+    exif[0x112] = orientation
     data = encoded(photo(), kind, exif=exif)
     pixels, _, plain = decode(data)
-    assert not plain
-    assert np.array_equal(pixels, np.rot90(pillow(data), -1))
+    assert plain == (kind == "JPEG" and orientation == 1)
+    assert pixels.shape == ((40, 56, 3) if orientation < 5 else (56, 40, 3))
+    assert np.array_equal(pixels, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")))
+
+
+@pytest.mark.parametrize("marker", [0xFE, 0xE2, 0xED])
+def test_an_orientation_is_found_behind_other_segments(marker: int) -> None:
+    """Of a comment, a colour profile, or Photoshop's."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    data = encoded(photo(), "JPEG")
+    block, other = exif.tobytes(), b"x" * 60_000
+    segments = [bytes([0xFF, code]) + struct.pack(">H", len(c) + 2) + c for code, c in ((marker, other), (0xE1, block))]
+    turned = decode(data[:2] + b"".join(segments) + data[2:]).pixels
+    assert np.array_equal(turned, np.rot90(decode(data).pixels, -1))
+
+
+def test_exif_without_a_rotation_does_not_make_a_jpeg_slow() -> None:
+    exif = Image.Exif()
+    exif[0x10F] = "a camera"
+    assert decode(encoded(photo(), "JPEG", exif=exif)).plain
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_a_side_is_as_long_as_a_dataset_takes_or_refused(kind: str) -> None:
+    assert decode(encoded(Image.new("L", (MAX_SIDE, 1)), kind)).pixels.shape == (1, MAX_SIDE, 3)
+    with pytest.raises(DecodeError, match="70000x1 pixels, more than 65,536 on a side"):
+        decode(encoded(Image.new("L", (70_000, 1)), kind))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC; install pillow-heif, or convert it to JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
+    ],
+)
+def test_what_is_known_of_a_file_that_is_no_image_is_said(data: bytes, kind: str) -> None:
+    with pytest.raises(DecodeError, match=kind):
+        decode(data)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])

@@ -1,0 +1,146 @@
+"""Image files of every kind that Pillow reads, as upright RGB of 8 bits."""
+
+import contextlib
+import importlib
+import io
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from feedline.pipeline.dataset.decoded import Decoded, DecodeError, check_size
+
+ORIENTATION = 0x112  # EXIF's tag
+
+# The kinds of files that are tried, those with a clear mark first. Not those that start other programs (EPS), only
+# name a file elsewhere, or are no pictures.
+FORMATS = [
+    *("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "CUR", "DDS", "PCX"),
+    *("SGI", "QOI", "PSD", "ICNS", "DIB", "DCX", "SUN", "XBM", "XPM", "MSP", "BLP", "FTEX", "FLI", "TGA"),
+]
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# How files begin that are called images and are none, or none that can be read.
+_KINDS = {
+    b"%PDF": "a PDF",
+    b"PK\3\4": "a zip archive",
+    b"%!PS": "PostScript",
+    b"<svg": "an SVG, which has no pixels; draw it to a PNG",
+    b"<?xml": "XML, perhaps an SVG, which has no pixels; draw it to a PNG",
+    b"<!doctype html": "a web page, perhaps of a download that failed",
+    b"<html": "a web page, perhaps of a download that failed",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the files with `git lfs pull`",
+    b"\xff\x0a": "JPEG XL; convert it to PNG",
+    b"\0\0\0\x0cjxl ": "JPEG XL; convert it to PNG",
+    b"\x89hdf": "HDF5",
+    b"simple  =": "FITS",
+}
+
+
+def decode_with_pillow(data: bytes) -> Decoded:
+    """Decodes an image file with Pillow.
+
+    Raises:
+        DecodeError: if it does not decode.
+    """
+    return to_pixels(open_image(data))
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Reads the head of an image file; the pixels are loaded later.
+
+    Raises:
+        DecodeError: if it is no image of a known kind, or too large.
+    """
+    heic = data[4:8] == b"ftyp" and data[8:12] in _HEIC and not _has_avif(data)
+    if heic:
+        _know_heic()
+    try:
+        image = Image.open(io.BytesIO(data), formats=["HEIF"] if heic else FORMATS)
+    except UnidentifiedImageError as error:
+        raise DecodeError(_not_an_image(data)) from error
+    except Exception as error:  # Pillow raises whatever the bytes lead to
+        raise DecodeError(str(error) or type(error).__name__) from error
+    check_size(image.height, image.width)
+    return image
+
+
+def to_pixels(image: Image.Image) -> Decoded:
+    """Loads an image, and turns it upright.
+
+    Raises:
+        DecodeError: if it does not decode, or if its values have a range that is not known.
+    """
+    try:
+        shift = _bits(image) - 8
+        image.load()
+        gray = len(image.getbands()) == 1 and image.mode != "P"
+        with contextlib.suppress(ValueError, SyntaxError, KeyError, TypeError, struct.error):  # a damaged EXIF block
+            image = ImageOps.exif_transpose(image)
+        if image.mode in ("RGBa", "La"):  # alpha that is multiplied in
+            image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+        if shift > 0:
+            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> shift).astype(np.uint8))
+        return Decoded(np.array(image.convert("RGB")), gray=gray, plain=False)
+    except DecodeError:
+        raise
+    except Exception as error:  # Pillow raises whatever the bytes lead to
+        raise DecodeError(str(error) or type(error).__name__) from error
+
+
+def orientation(data: bytes) -> int:
+    """EXIF's orientation, 1 (upright) to 8, as Pillow reads it: XMP may say it too. 1 if that cannot be read."""
+    try:
+        value = Image.open(io.BytesIO(data), formats=("JPEG",)).getexif().get(ORIENTATION, 1)
+        return int(value) if value in range(1, 9) else 1
+    except Exception:  # Pillow raises whatever the bytes lead to; what is wrong with them is said when they are decoded
+        return 1
+
+
+def turn(pixels: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
+    """Pixels, uint8 RGB [height, width, 3], turned upright from EXIF's orientation 2 to 8."""
+    return np.array(Image.fromarray(pixels).transpose(_TURNS[turned]))
+
+
+def gray_or_rgb(pixels: NDArray[np.uint8], *, gray: bool) -> Image.Image:
+    """A picture of pixels, uint8 RGB [height, width, 3], with one channel if they are gray."""
+    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if gray else pixels)
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a sample. Pillow spreads those of PNG, PNM and JPEG 2000 over all 16, but not TIFF's 12."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16
+    if image.mode in ("I", "F"):
+        raise DecodeError(f"pixels of 32 bits (mode {image.mode}), whose range is not known; convert to 8 or 16 bits")
+    return 8
+
+
+def _has_avif(data: bytes) -> bool:
+    """Whether a file whose own kind is a general one (`mif1`) names AVIF as another."""
+    return b"avif" in data[16 : min(int.from_bytes(data[:4], "big"), 256)]
+
+
+def _know_heic() -> None:
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError as error:
+        raise DecodeError("HEIC; install pillow-heif, or convert it to JPEG") from error
+
+
+def _not_an_image(data: bytes) -> str:
+    """What is known of bytes that are no image."""
+    if not data:
+        return "not an image: the file is empty"
+    head = data[:64].lstrip(b"\xef\xbb\xbf \r\n").lower()
+    kind = next((kind for mark, kind in _KINDS.items() if head.startswith(mark.lower())), None)
+    return "not an image" if kind is None else f"not an image: {kind}"
