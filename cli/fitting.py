@@ -56,8 +56,8 @@ def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> C
 
 
 def _unit(request: Request, config: Config) -> int:
-    """What a batch must be a multiple of: ranks share it, and mixing pairs the images of a rank."""
-    return request.ranks.world_size * (2 if config.mix.mixup or config.mix.cutmix else 1)
+    """What a batch must be a multiple of: ranks and parts share it, and mixing pairs the images of each."""
+    return request.ranks.world_size * config.optim.accumulate * (2 if config.mix.mixup or config.mix.cutmix else 1)
 
 
 def batch_that_fits(images: int, unit: int = 1) -> int:

@@ -67,7 +67,17 @@ class OptimConfig:
         True, "muon: keep each filter bank at a norm of sqrt(outputs), without weight decay; needs a norm behind it"
     )
     weight_decay: float = key(5e-4, "weight decay, except on norms and biases")
+    class_weights: Literal["none", "balanced"] = key(
+        "none",
+        "balanced: an image counts in the training loss by 1 / the images of its class, so that small classes count as "
+        "much as large ones",
+    )
     label_smoothing: float = key(0.0, "share of the target that is spread over all classes")
+    accumulate: int = key(
+        1,
+        "parts in which a step takes its batch, one after the other: for batches too large for the memory. The step is "
+        "that of the whole batch, but norms see one part at a time",
+    )
     clip_grad: float = key(0.0, "largest norm of the gradient; 0 for no limit")
     ema: float = key(0.0, "evaluate an exponential moving average of the weights, with this decay; 0 for none")
     epochs: int = key(50, "passes over the training images")
@@ -92,6 +102,7 @@ class OptimConfig:
         require(1 <= self.muon_steps <= 20, "muon_steps", self.muon_steps, "in 1..20")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
         require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "at least 0")
         require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")

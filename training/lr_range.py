@@ -122,6 +122,7 @@ def lr_range_test(
     device: torch.device,
     sweep: Sweep,
     ranks: Ranks = ALONE,
+    class_weights: torch.Tensor | None = None,
 ) -> LRRange:
     """Runs the test. The model is unchanged afterwards.
 
@@ -132,6 +133,7 @@ def lr_range_test(
         device: the batches' device.
         sweep: the learning rates.
         ranks: the processes that take part; all get the same losses.
+        class_weights: of the classes in the loss, as in training.
 
     Raises:
         InputError: if the loss is not finite from the first step on.
@@ -141,7 +143,7 @@ def lr_range_test(
     average, stopped = 0.0, "all steps were done"
     progress = Progress(sweep.steps, 0, "LR range test", quiet=not ranks.is_first)
     with unchanged(model):
-        step = TrainStep(config, model.train(), device, sweep.start, ranks)
+        step = TrainStep(config, model.train(), device, sweep.start, ranks, class_weights)
         schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
         for _, (images, labels) in zip(range(sweep.steps), batches, strict=False):
             loss, _ = step(images, labels)

@@ -29,4 +29,5 @@ def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
         smaller = size // 2 // ranks.world_size * ranks.world_size
         where = "the host" if on_host else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
         advice = f"try `batch_size={smaller}`" + ("" if config.run.amp else " or `amp`")
+        advice += f", or `accumulate={2 * config.optim.accumulate}`, which keeps the batch"
         raise OutOfMemoryError(f"`batch_size={size}`: {where} has no memory left; {advice}") from error

@@ -1,11 +1,11 @@
 """MixUp and CutMix: what a run mixes, and how images and losses are mixed on the device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
@@ -99,13 +99,10 @@ class Mixture:
         own = self.blend[:, None, None, None].to(images.dtype).masked_fill(inside, 0)
         return torch.lerp(partners(images), images, own)
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
-        """Mean cross entropy to the mixed labels, a scalar: share * CE(own label) + (1 - share) * CE(partner's)."""
-        own, other = (
-            functional.cross_entropy(logits, wanted, label_smoothing=label_smoothing, reduction="none")
-            for wanted in (labels, partners(labels))
-        )
-        return torch.lerp(other, own, self.share).mean()
+    def parts(self, count: int) -> "Sequence[Mixture]":
+        """The mixtures of `count` parts of the batch, each of whole pairs."""
+        arrays = (array.chunk(count) for array in (self.share, self.blend, self.box))
+        return [Mixture(*part) for part in zip(*arrays, strict=True)]
 
 
 def partners(values: torch.Tensor) -> torch.Tensor:

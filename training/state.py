@@ -12,6 +12,7 @@ from feedline.training.certificate import Certificate
 from feedline.training.config import Config
 from feedline.training.counts import Counts, EpochCounts
 from feedline.training.evaluate import Evaluation
+from feedline.training.loss import weights_of_classes
 from feedline.training.mixing import Mixing
 from feedline.training.optim import WeightAverage, make_schedule
 from feedline.training.ranks import ALONE, Ranks
@@ -46,7 +47,8 @@ class TrainState:
         if optim.max_lr == "auto":
             raise ValueError("max_lr must be a number here")
         self.config, self.train = config, train
-        self.step = TrainStep(config, model, train.device, optim.max_lr, ranks)
+        weights = weights_of_classes(optim, train)
+        self.step = TrainStep(config, model, train.device, optim.max_lr, ranks, weights)
         self.schedule = make_schedule(optim, self.step.optimizer, len(train))
         self.average = WeightAverage(self.model, optim.ema) if optim.ema else None
         self.mixing = Mixing(config.mix, train, optim.epochs)

@@ -2,6 +2,7 @@
 
 import inspect
 import weakref
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from feedline.model import share_draws
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.image_sizes import ImageSizes
 from feedline.training.config import Config
+from feedline.training.loss import Loss
 from feedline.training.mixing import Mixture
 from feedline.training.optim import make_optimizer
 from feedline.training.precision import Precision
@@ -27,14 +30,27 @@ class TrainStep:
         device: where to train.
         lr: learning rate at the start.
         ranks: the ranks that train this model; gradients are averaged over them.
+        class_weights: of the classes in the loss, see `Loss`.
+
+    Raises:
+        InputError: if a rank's batch cannot be taken in so many parts.
 
     Attributes:
         model, optimizer, scaler, precision: used by each step.
         updated: whether the last call changed the weights; the scaler skips steps whose gradients overflowed.
     """
 
-    def __init__(self, config: Config, model: nn.Module, device: torch.device, lr: float, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        device: torch.device,
+        lr: float,
+        ranks: Ranks = ALONE,
+        class_weights: torch.Tensor | None = None,
+    ) -> None:
         self.config = config.optim
+        _check_parts(config, ranks)
         self.precision = Precision.choose(config.run, device)
         memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
         if ranks.is_distributed and config.run.sync_bn:
@@ -46,9 +62,10 @@ class TrainStep:
             self.config, self.model, lr, fused=not self.precision.scales, matrix_dtype=self.precision.matrix_dtype
         )
         self.scaler = self.precision.scaler()
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=self.config.label_smoothing)
+        self._loss = Loss(self.config, class_weights)
         self.updated = False
         self._forward: Any = self.model
+        self._parallel: DistributedDataParallel | None = None
         if ranks.is_distributed:
             # Synchronized norms have equal buffers on all ranks; without them, rank 0's are broadcast. Newer torch has
             # another name for the option and warns about the old one.
@@ -56,7 +73,7 @@ class TrainStep:
             option = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"
             options: dict[str, Any] = {option: not config.run.sync_bn, "gradient_as_bucket_view": True}
             ids = [device.index] if device.type == "cuda" else None
-            self._forward = DistributedDataParallel(self.model, device_ids=ids, **options)
+            self._forward = self._parallel = DistributedDataParallel(self.model, device_ids=ids, **options)
         if config.run.compile:
             # Once for each size of the input: code for dynamic shapes is slower.
             self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
@@ -86,24 +103,53 @@ class TrainStep:
         Returns:
             The loss (a scalar) and the logits [B, classes], both detached.
         """
-        with self.precision.autocast():
-            logits = self._forward(images if mixture is None else mixture.images(images))
-            loss = self._loss(logits.float(), labels, mixture)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        if self.config.accumulate == 1:
+            loss, logits = self._backward(images, labels, mixture, 1)
+        else:
+            loss, logits = self._accumulate(images, labels, mixture)
         if self.config.clip_grad:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
         self.updated = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return loss, logits
+
+    def _backward(
+        self, images: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None, parts: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds the gradients of one of `parts` equal parts of a batch; returns its loss and logits."""
+        with self.precision.autocast():
+            logits = self._forward(images if mixture is None else mixture.images(images))
+            loss = self._loss(logits.float(), labels, mixture)
+        self.scaler.scale(loss if parts == 1 else loss / parts).backward()
         return loss.detach(), logits.detach()
 
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None) -> torch.Tensor:
-        if mixture is None:
-            loss: torch.Tensor = self.criterion(logits, labels)
-            return loss
-        return mixture.loss(logits, labels, self.config.label_smoothing)
+    def _accumulate(
+        self, images: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Adds the gradients of a batch part by part. Ranks exchange them once, behind the last part."""
+        count = self.config.accumulate
+        mixtures = [None] * count if mixture is None else mixture.parts(count)
+        done = []
+        for k, part in enumerate(zip(images.chunk(count), labels.chunk(count), mixtures, strict=True)):
+            with nullcontext() if self._parallel is None or k == count - 1 else self._parallel.no_sync():
+                done.append(self._backward(*part, count))
+        losses, logits = zip(*done, strict=True)
+        return torch.stack(losses).mean(), torch.cat(logits)
+
+
+def _check_parts(config: Config, ranks: Ranks) -> None:
+    """Checks that a rank's batch falls into equal parts, of whole pairs if images are mixed."""
+    count, images = config.optim.accumulate, config.loader.batch_size // ranks.world_size
+    pairs = 2 if config.mix.mixup or config.mix.cutmix else 1
+    if count > 1 and images % (count * pairs):
+        raise InputError(
+            f"`accumulate={count}`: a batch of {images} images does not fall into {count} equal parts"
+            f"{' of whole pairs' if pairs == 2 else ''}; make `batch_size` a multiple of "
+            f"{count * pairs * ranks.world_size}"
+        )
 
 
 def _allow_recompiles(sizes: ImageSizes | None) -> None:

@@ -15,6 +15,7 @@ from feedline.pipeline.files import write_json
 from feedline.program import command_line
 from feedline.training import plots
 from feedline.training.bench import endless
+from feedline.training.loss import weights_of_classes
 from feedline.training.lr_range import LRRange, Sweep, lr_range_test
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
@@ -43,7 +44,8 @@ def run(request: Request) -> int:
     try:
         with cores_in_use(device, ranks), memory_errors(config, ranks):
             model = make_model(config, dataset, request.network)
-            test = lr_range_test(config, model, endless(loader), device, sweep, ranks)
+            weights = weights_of_classes(config.optim, loader)
+            test = lr_range_test(config, model, endless(loader), device, sweep, ranks, weights)
     finally:
         loader.close()
     if not ranks.is_first:

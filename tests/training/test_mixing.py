@@ -8,7 +8,8 @@ from torch.nn import functional
 from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
 from feedline.training import checkpoint
-from feedline.training.config import Config
+from feedline.training.config import Config, OptimConfig
+from feedline.training.loss import Loss
 from feedline.training.mixing import Mixing, Mixture, partners
 from feedline.training.ranks import Ranks
 from feedline.training.step import TrainStep
@@ -54,7 +55,7 @@ def test_the_loss_is_that_of_both_labels(smoothing: float) -> None:
     target = share[:, None] * own + (1 - share[:, None]) * other
     wanted = functional.cross_entropy(logits, target, label_smoothing=smoothing)
     mixed = Mixture(share, share, torch.zeros(4, 4, dtype=torch.int32))
-    torch.testing.assert_close(mixed.loss(logits, labels, smoothing), wanted)
+    torch.testing.assert_close(Loss(OptimConfig(label_smoothing=smoothing))(logits, labels, mixed), wanted)
 
 
 def test_a_step_trains_on_the_mixed_batch(config: Make) -> None:
@@ -64,7 +65,7 @@ def test_a_step_trains_on_the_mixed_batch(config: Make) -> None:
     loss, logits = step(images, labels, mixed)
     plain = small_model().train()(mixed.images(images))
     torch.testing.assert_close(logits, plain.detach())
-    torch.testing.assert_close(loss, mixed.loss(plain, labels, 0.1).detach())
+    torch.testing.assert_close(loss, Loss(OptimConfig(label_smoothing=0.1))(plain, labels, mixed).detach())
 
 
 MIXED = {"mixup": 0.4, "cutmix": 1.0, "mix_prob": 0.8}

@@ -199,3 +199,13 @@ def test_a_single_process_gets_its_answer_at_once() -> None:
     agreement = Agreement(Ranks())
     assert agreement.ask(True, False) == (True, False)
     assert agreement.ask(False, True) == (False, True)
+
+
+def test_ranks_take_their_batches_in_parts(dataset: Dataset, tmp_path: Path) -> None:
+    """Each rank exchanges gradients behind the last part only; the losses are about those of whole batches."""
+    flags = ["--data", str(dataset.root), *FLAGS, "--epochs", "1", "--class-weights", "balanced"]
+    finish(start(2, *flags, "--out", str(tmp_path / "whole")))
+    finish(start(2, *flags, "--accumulate", "4", "--out", str(tmp_path / "parts")))
+    whole, parts = ([r["loss"] for r in log_of(tmp_path / name) if "loss" in r] for name in ("whole", "parts"))
+    assert len(parts) == len(whole)
+    assert parts == pytest.approx(whole, rel=0.2), "norms see four images at a time"

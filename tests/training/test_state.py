@@ -19,6 +19,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam", "cycle_momentum": True, "clip_grad": 1.0},
     "adamw-bf16": {"optimizer": "adamw", "amp": True, "ema": 0.9, "label_smoothing": 0.1},
     "muon-bf16": {"optimizer": "muon", "amp": True, "cycle_momentum": True},
+    "accumulate-balanced": {"accumulate": 4, "class_weights": "balanced", "ema": 0.9},
     "muon-trapezoid": {"optimizer": "muon", "schedule": "trapezoid", "clip_grad": 1.0, "ema": 0.9},
 }
 

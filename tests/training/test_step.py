@@ -1,8 +1,15 @@
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
+from feedline import InputError
+from feedline.training.mixing import Mixture
 from feedline.training.step import TrainStep
 from tests.training.conftest import Build, Make, small_model
+
+CPU = torch.device("cpu")
 
 
 def test_the_schedule_does_not_count_steps_that_the_scaler_skipped(config: Make, trainer: Build) -> None:
@@ -16,6 +23,44 @@ def test_the_schedule_does_not_count_steps_that_the_scaler_skipped(config: Make,
     run.train.close()
     run.fit()
     assert 0 < run.state.schedule.last_epoch < 6 * len(run.train)
+
+
+def without_norms() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4))
+
+
+@pytest.mark.parametrize("values", [{}, {"class_weights": "balanced"}, {"clip_grad": 0.05}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_step_in_parts_is_that_of_the_whole_batch(config: Make, values: dict[str, Any], mixed: bool) -> None:
+    """Where no norm sees the parts: loss, logits and weights."""
+    images = torch.randn(16, 3, 16, 16).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, 4, (16,), generator=torch.Generator().manual_seed(1))
+    mixture = Mixture(torch.rand(16), torch.rand(16), torch.zeros(16, 4, dtype=torch.int32)) if mixed else None
+    class_weights = torch.tensor([0.5, 1.0, 2.0, 1.5]) if "class_weights" in values else None
+    results = []
+    for parts in (1, 2, 4, 8):
+        step = TrainStep(config(accumulate=parts, **values), without_norms(), CPU, 0.1, class_weights=class_weights)
+        results.append([*[step(images, labels, mixture) for _ in range(3)][2], *step.model.parameters()])
+    for result in results[1:]:
+        for whole, summed in zip(results[0], result, strict=True):
+            torch.testing.assert_close(summed, whole)
+
+
+def test_norms_see_one_part_at_a_time(config: Make) -> None:
+    """The running mean is that of the parts in turn; the number of updates is that of the parts."""
+    images, labels = torch.randn(16, 3, 16, 16), torch.arange(16) % 4
+    step = TrainStep(config(accumulate=4), small_model(), CPU, 0.1)
+    step(images, labels)
+    assert step.model[1].num_batches_tracked == 4  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("values", "multiple"), [({"accumulate": 3}, 3), ({"accumulate": 32}, 32), ({"accumulate": 8, "mixup": 0.2}, 16)]
+)
+def test_parts_must_be_equal(config: Make, values: dict[str, Any], multiple: int) -> None:
+    with pytest.raises(InputError, match=rf"^accumulate=.*make batch_size a multiple of {multiple}$"):
+        TrainStep(config(batch_size=8 if multiple == 16 else 16, **values), small_model(), CPU, 0.1)
 
 
 @pytest.mark.gpu
