@@ -127,6 +127,11 @@ class RunConfig:
     """Device, precision, evaluation, logging and checkpoints."""
 
     data: str = key("data/tiny-imagenet", "the dataset folder that convert/build.py wrote")
+    init: str | None = key(
+        None,
+        "train, lrfind: start from the weights of a checkpoint of this program, or of a torchvision or timm resnet18 "
+        "(.pt, .pth); with other classes all but the last layer",
+    )
     device: Literal["auto", "cpu", "cuda"] = key("auto", "auto: cuda if there is a GPU")
     amp: bool = key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")
     amp_dtype: Literal["auto", "bf16", "fp16"] = key("auto", "overrides the dtype that --amp chooses")

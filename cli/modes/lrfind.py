@@ -7,6 +7,7 @@ from typing import Any
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
 from feedline.cli.flags import as_words
+from feedline.cli.initial import start_from
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
@@ -44,6 +45,7 @@ def run(request: Request) -> int:
     try:
         with cores_in_use(device, ranks), memory_errors(config, ranks):
             model = make_model(config, dataset, request.network)
+            start_from(config, model, dataset)
             weights = weights_of_classes(config.optim, loader)
             test = lr_range_test(config, model, endless(loader), device, sweep, ranks, weights)
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
+from feedline.cli.initial import start_from
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
@@ -31,6 +32,8 @@ def run(request: Request) -> int:
         side = training_side(config, train.output(0)) if start.snapshot is None else None
         config = with_stem(config, request, side)
         model = make_model(config, dataset, request.network)
+        if start.snapshot is None:
+            start_from(config, model, dataset, val)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
         notes = [*start.notes, *_settle(start, trainer)]
         print_loader(train, config)
