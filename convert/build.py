@@ -49,8 +49,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--max-size",
         type=int,
-        help="limit of the shorter side in packs, in pixels; larger images are resized (in the jpeg pack: saved again "
-        "at quality 90)",
+        help="limit of the shorter side, in pixels; larger images are resized and saved as JPEG of quality 90, in the "
+        "folder and in the packs",
     )
     p.add_argument("--strict", action="store_true", help="stop at an image that does not decode")
     p.add_argument(

@@ -16,6 +16,7 @@ from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
 from feedline.convert.sources import open_source
+from feedline.convert.stored import spare_stems
 from feedline.pipeline.dataset import ClassInfo, Dataset, write_columns, write_index, write_meta
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
@@ -170,7 +171,12 @@ def _run_jobs(
     """Yields images and what is known of them, job by job in id order, with a progress bar on a terminal."""
     starts = range(0, len(listing.items), IMAGES_PER_JOB)
     chunks = [listing.items[start : start + IMAGES_PER_JOB] for start in starts]
-    jobs = [images.Job(listing.tree, chunk, target, options.packs, options.max_size) for chunk in chunks]
+    stems = spare_stems(item.path for item in listing.items)
+    shared = [{item.path: stems[item.path] for item in chunk if item.path in stems} for chunk in chunks]
+    jobs = [
+        images.Job(listing.tree, chunk, target, options.packs, options.max_size, names)
+        for chunk, names in zip(chunks, shared, strict=True)
+    ]
     bar = progress_bar(len(listing.items))
     with contextlib.closing(pool.run_in_order(images.convert_images, jobs, options.workers)) as results, bar:
         for job, result in zip(jobs, results, strict=True):

@@ -45,7 +45,7 @@ class Converted:
 
     def add(self, item: Item, image: ImageResult) -> None:
         """Appends an image."""
-        self.records.append(Record(item.path, item.label, image.height, image.width, image.plain))
+        self.records.append(Record(image.stored or item.path, item.label, image.height, image.width, image.plain))
         self.names.append(item.name)
         self.digests.append(image.digest)
         self.gray.append(image.gray)
@@ -83,7 +83,7 @@ def collect(
                 continue
             converted.add(item, image)
             for kind, writer in writers.items():
-                writer.add(image.encoded if kind == "jpeg" else image.pixels, *image.pack_size)
+                writer.add(image.encoded if kind == "jpeg" else image.pixels, image.height, image.width)
     for kind, writer in writers.items():
         converted.packs[kind] = writer.close()
     return converted

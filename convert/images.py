@@ -1,19 +1,19 @@
 """What a worker does with images: read, decode, measure, copy."""
 
 import hashlib
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from feedline.convert.layouts import Item
 from feedline.convert.mean_std import VALUES, histogram
+from feedline.convert.stored import path_of, store
 from feedline.convert.trees import Damaged, Tree
-from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.pipeline.dataset.decode import DecodeError
+from feedline.pipeline.dataset.inspection import inspect
 from feedline.pipeline.errors import InputError, first_line
 
 MAX_FILE_BYTES = 256 << 20
@@ -29,7 +29,8 @@ class Job:
         items: the images.
         target: the dataset folder, with the folders of these images in it.
         packs: kinds of packs to prepare.
-        max_size: limit of the shorter side in packs, in pixels.
+        max_size: limit of the shorter side, in pixels.
+        stems: {path: stem} of images that share a name but for the suffix (see `spare_stems`).
     """
 
     tree: Tree
@@ -37,6 +38,7 @@ class Job:
     target: Path
     packs: tuple[str, ...]
     max_size: int | None
+    stems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ class ImageResult:
     """What is known of one image after reading it.
 
     Attributes:
-        height, width: pixels, after the EXIF orientation is applied.
+        height, width: pixels of the file in the dataset folder, upright.
         gray, plain: as in `Decoded`.
         digest: of the file's bytes; of the pixels if the file was made from them.
-        pack_size: height and width in packs, in pixels; `max_size` limits them.
         encoded: the file for the jpeg pack; empty if there is none.
         pixels: uint8 RGB rows for the raw pack; empty if there is none.
+        warning: what is wrong with the source's file, though the image is whole; empty if nothing.
+        stored: the path of the file in the dataset folder, if it is not the item's.
         error: why the image does not decode; then nothing else is set.
     """
 
@@ -58,9 +61,10 @@ class ImageResult:
     gray: bool = False
     plain: bool = False
     digest: bytes = b""
-    pack_size: tuple[int, int] = (0, 0)
     encoded: bytes = b""
     pixels: bytes = b""
+    warning: str = ""
+    stored: str = ""
     error: str = ""
 
 
@@ -89,27 +93,29 @@ def convert_images(job: Job) -> JobResult:
     for item in job.items:
         try:
             data = _read(job.tree, item)
-            pixels, gray, plain = decode(data)
+            image = inspect(data)
         except (Damaged, DecodeError) as error:
             results.append(ImageResult(error=first_line(error, MAX_REASON)))
             continue
         except OSError as error:
             message = f"{item.name}: cannot be read ({error.strerror}); repair or remove it in the source"
             raise InputError(message) from error
-        (job.target / item.path).write_bytes(data)
+        file = store(image, job.max_size)
+        path = path_of(item.path, file, job.stems.get(item.path))
+        (job.target / path).write_bytes(file.data)
         if item.part == "train":
-            total += histogram(pixels)
-        encoded, packed = _limit(data, pixels, job.max_size)
+            total += histogram(file.pixels)
         results.append(
             ImageResult(
-                height=pixels.shape[0],
-                width=pixels.shape[1],
-                gray=gray,
-                plain=plain,
-                digest=_digest(data, pixels, item),
-                pack_size=(packed.shape[0], packed.shape[1]),
-                encoded=encoded if "jpeg" in job.packs else b"",
-                pixels=packed.tobytes() if "raw" in job.packs else b"",
+                height=file.pixels.shape[0],
+                width=file.pixels.shape[1],
+                gray=image.gray,
+                plain=file.plain,
+                digest=_digest(data, image.pixels, item),
+                encoded=file.data if "jpeg" in job.packs else b"",
+                pixels=file.pixels.tobytes() if "raw" in job.packs else b"",
+                warning=image.warning[:MAX_REASON],
+                stored=path if path != item.path else "",
             )
         )
     return JobResult(results, total)
@@ -131,16 +137,3 @@ def _digest(data: bytes, pixels: NDArray[np.uint8], item: Item) -> bytes:
         total.update(b"pixels %d %d " % pixels.shape[:2])
     total.update(pixels.tobytes() if item.made else data)
     return total.digest()
-
-
-def _limit(data: bytes, pixels: NDArray[np.uint8], max_size: int | None) -> tuple[bytes, NDArray[np.uint8]]:
-    """An image file and its pixels with a shorter side of at most `max_size`. A resized image is a new JPEG."""
-    height, width = pixels.shape[:2]
-    if max_size is None or min(height, width) <= max_size:
-        return data, pixels
-    scale = max_size / min(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=90)
-    return file.getvalue(), np.array(image)

@@ -25,7 +25,7 @@ class Options:
         seed: of the stratified split.
         workers: processes that decode.
         strict: stop at an image that cannot be used, instead of leaving it out.
-        max_size: limit of the shorter side in packs, in pixels; None for no limit.
+        max_size: limit of the shorter side, in pixels; None for no limit.
         group: column of the source's table or regular expression over paths in the source: images with the same value
             stay on one side of the stratified split; None for no groups.
         labels, image_column, label_column, classes_file: see `Wanted`.

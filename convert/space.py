@@ -1,17 +1,16 @@
 """Estimates the disk space that a dataset folder needs, before it is written."""
 
-import io
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from feedline.convert.layouts import Item, Listing
+from feedline.convert.stored import store
+from feedline.pipeline.dataset.inspection import inspect
 from feedline.pipeline.errors import InputError
 
-PROBED = 64  # images whose size in pixels is read to estimate that of all
+PROBED = 64  # images that are converted to estimate the size of all
+PROBED_BYTES = 32 << 20  # of photos fewer will do: this many take a second
 BLOCK = 4096  # bytes; file systems allocate whole blocks
 INDEX = 128  # bytes per image in lists and indexes
 
@@ -40,33 +39,33 @@ def require_space(needed: int, out: Path) -> None:
 
 
 def bytes_needed(listing: Listing, packs: Sequence[str], max_size: int | None) -> int:
-    """Bytes that the folder will take, to a few percent: copies of the files, packs, lists."""
+    """Bytes that the folder will take, to a few percent: the files, packs, lists."""
     sizes = [item.size for item in listing.items]
+    probes = [probe for item in _spread(listing.items) if (probe := _probe(listing, item, max_size))]
+    before, after, pixels = (sum(column) for column in zip(*probes, strict=True)) if probes else (1, 1, 0)
+    sizes = [size * after // max(before, 1) for size in sizes]
     total = sum(-(-size // BLOCK) * BLOCK for size in sizes) + INDEX * len(sizes)
     if "jpeg" in packs:
         total += sum(sizes)
     if "raw" in packs:
-        step = max(len(sizes) // PROBED, 1)
-        pixels = [p for item in listing.items[::step] if (p := _pixels(listing, item, max_size))]
-        total += 3 * len(sizes) * sum(pixels) // max(len(pixels), 1)
+        total += 3 * len(sizes) * pixels // max(len(probes), 1)
     return total
 
 
-def _pixels(listing: Listing, item: Item, max_size: int | None) -> int:
-    """Pixels of an image in a raw pack, by its header; 0 if that cannot be read."""
+def _spread(items: Sequence[Item]) -> Sequence[Item]:
+    """Some of the images, evenly spread; fewer if they are large."""
+    mean = sum(item.size for item in items) // max(len(items), 1)
+    count = min(max(PROBED_BYTES // max(mean, 1), 4), PROBED)
+    return items[:: max(len(items) // count, 1)]
+
+
+def _probe(listing: Listing, item: Item, max_size: int | None) -> tuple[int, int, int] | None:
+    """Bytes of an image in the source, its bytes and pixels in the folder; None if it does not decode."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            width, height = Image.open(io.BytesIO(listing.tree.read(item.name))).size
+        stored = store(inspect(listing.tree.read(item.name)), max_size)
     except Exception:  # whatever is wrong is reported when the image is converted
-        return 0
-    return packed_pixels(height, width, max_size)
-
-
-def packed_pixels(height: int, width: int, max_size: int | None) -> int:
-    """Pixels in a raw pack of an image of this size."""
-    scale = min(1.0, (max_size or min(width, height)) / min(width, height))
-    return round(width * scale) * round(height * scale)
+        return None
+    return item.size, len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
 def _size(count: int) -> str:

@@ -67,9 +67,10 @@ def from_dataset(
 
     An image is a PIL image, a uint8 array [H, W], [H, W, 1] or [H, W, 3], a tensor [H, W], [1, H, W] or [3, H, W], or
     the bytes of an image file. Floats from 0 to 1 are taken if they are whole levels of 255, as ToTensor gives: then
-    they convert exactly. Files are kept byte for byte. Pixels are saved as PNG, because JPEG would change them; at the
-    fastest level that compresses, because every image is compressed here and decoded by whoever reads it. The split
-    and the fingerprint depend on pixels, not on how Pillow compresses them.
+    they convert exactly. Files are kept byte for byte; those that not every engine reads to the same pixels become PNG.
+    Pixels are saved as PNG, because JPEG would change them; at the fastest level that compresses, because every image
+    is compressed here and decoded by whoever reads it. The split and the fingerprint depend on pixels, not on how
+    Pillow compresses them.
 
     A target is a class: an int, a str, or a scalar of numpy or torch. Class names are those of `classes`, else those
     that the dataset declares (`dataset.classes`, or the names of a Hugging Face ClassLabel), else the targets' texts.
@@ -87,8 +88,7 @@ def from_dataset(
         workers: processes that decode and compress; one per core that this process may use if None.
         read_in_workers: also read the items in the worker processes; else in this one. The dataset must be safe to
             fork, or picklable. (Where Python does not fork, call this below `if __name__ == "__main__":`.)
-        max_size: limit of the shorter side in packs, in pixels; larger images are resized (in the jpeg pack: saved
-            again at quality 90).
+        max_size: limit of the shorter side, in pixels; larger images are resized and saved as JPEG of quality 90.
         strict: stop at an item that cannot be used.
         force: build again what is at `out`.
         progress: show a progress bar on a terminal.

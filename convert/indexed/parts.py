@@ -1,20 +1,19 @@
 """Opens the parts of what the user gave as `dataset`, and reads a sample of each."""
 
 import hashlib
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from feedline.convert.indexed.pixels import as_file
 from feedline.convert.indexed.rows import Reader, Row, find_columns
-from feedline.convert.space import BLOCK, INDEX, packed_pixels
+from feedline.convert.space import BLOCK, INDEX
+from feedline.convert.stored import store
 from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.dataset.decode import DecodeError
+from feedline.pipeline.dataset.inspection import inspect
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
 
@@ -81,11 +80,10 @@ def bytes_needed(parts: Mapping[PartName, Part], packs: tuple[str, ...], max_siz
 def _sizes(row: Row, max_size: int | None) -> tuple[int, int] | None:
     """Bytes of the file and pixels in a raw pack; None if the image does not decode."""
     try:
-        data = as_file(row.content)[0]
-        width, height = Image.open(io.BytesIO(data)).size
-    except (DecodeError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        stored = store(inspect(as_file(row.content)[0]), max_size)
+    except DecodeError:
         return None
-    return len(data), packed_pixels(height, width, max_size)
+    return len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
 def _open(part: PartName, name: str, dataset: Any, image: Any, label: Any) -> Part:

@@ -23,11 +23,11 @@ def jpeg(seed: int = 0, size: tuple[int, int] = (20, 20), mode: str = "RGB", **o
     return file.getvalue()
 
 
-def save_noise(path: Path, seed: int, mode: str = "RGB", **options: Any) -> bytes:
-    """Saves an image of noise, 30x20 pixels, in the format of the suffix, and returns the file's bytes."""
+def save_noise(path: Path, seed: int, mode: str = "RGB", size: tuple[int, int] = (20, 30), **options: Any) -> bytes:
+    """Saves an image of noise, of this height and width, in the format of the suffix, and returns the file's bytes."""
     rng = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).convert(mode).save(path, **options)
+    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).convert(mode).save(path, **options)
     return path.read_bytes()
 
 

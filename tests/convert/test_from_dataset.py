@@ -459,10 +459,23 @@ def test_the_doctor_finds_duplicates(tmp_path: Path) -> None:
     assert dataset.meta["findings"]["conflicting_groups"] == 5
 
 
-def test_max_size_limits_packs(tmp_path: Path) -> None:
+def test_max_size_limits_images(tmp_path: Path) -> None:
     dataset = from_dataset(Pairs(), tmp_path / "out", workers=1, max_size=10)
+    assert dataset.image_size == (10, 15)
     assert dataset.packs["raw"]["image_size"] == [10, 15]
-    assert stored(dataset, 0).shape == (20, 30, 3)
+    assert stored(dataset, 0).shape == (10, 15, 3)
+    assert dataset.path(0).endswith("/000000000.jpg")
+
+
+def test_files_that_not_every_engine_reads_are_saved_again(tmp_path: Path) -> None:
+    def tiff(index: int) -> bytes:
+        file = io.BytesIO()
+        PilImage.fromarray(np.full((20, 30), 0x4000 + index, np.uint16)).save(file, "TIFF")
+        return file.getvalue()
+
+    dataset = from_dataset(Pairs(tiff), tmp_path / "out", workers=1)
+    assert dataset.path(0).endswith("/000000000.png")
+    assert np.unique(np.asarray(PilImage.open(dataset.root / dataset.path(0)))).tolist() == [64]
 
 
 # refusals
