@@ -70,7 +70,8 @@ def test_views_are_for_tta(config: Make, values: dict[str, Any], views: str | No
 
 
 def of(confusion: list[list[int]]) -> Evaluation:
-    none = Predictions(*(np.empty((0, 1)) for _ in range(4)))
+    ids, top = np.empty(0, dtype=np.int64), np.empty((0, 1), dtype=np.int64)
+    none = Predictions(ids, ids, top, top.astype(np.float32))
     return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, torch.tensor(confusion), none)
 
 
