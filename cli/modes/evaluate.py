@@ -17,6 +17,7 @@ from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.loader import Loader
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.evaluate import evaluate
@@ -24,6 +25,7 @@ from feedline.training.memory import memory_errors
 from feedline.training.norms import with_new_statistics
 from feedline.training.precision import Precision
 from feedline.training.ranks import Ranks
+from feedline.training.resolved import as_older_versions
 from feedline.training.snapshot import Snapshot
 
 
@@ -44,9 +46,14 @@ def run(request: Request) -> int:
     with memory_errors(config, ranks):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, request.part, device, ranks)
+        if not snapshot.resolved:
+            config = as_older_versions(config, loader.image_size, resume=False)
+            loader = make_loader(config, dataset, request.part, device, ranks)
         print_loader(loader, config, _trained(snapshot))
         known = trained_on(loader, snapshot)
         warn_of_overlap(known, loader, snapshot)
+        if snapshot.resolved and (note := _other_images(snapshot, loader)):
+            print(note, flush=True)
         resized = loader.output(0) != tuple(snapshot.image_size)
         if resized:
             print(f"evaluated at {shown(loader.output(0))}, in training at {shown(snapshot.image_size)}", flush=True)
@@ -76,6 +83,20 @@ def _trained(snapshot: Snapshot) -> Sequence[int] | None:
     if options.last_size is not None:
         return options.last_size, options.last_size
     return snapshot.image_size if options.eval_size is None else None
+
+
+def _other_images(snapshot: Snapshot, loader: Loader) -> str | None:
+    """What to say where stored images, or what is cut from them, are others than in the run; None if they are not."""
+    before, now = snapshot.resolved, loader.geometry
+    names = [name for name in ("images", "eval_crop") if name in before and before[name] != now[name]]
+    if not names:
+        return None
+    here, there = (f"{v['eval_crop']} of images of {_size(v['images'])}" for v in (now, {**now, **before}))
+    return f"evaluated on {here}, in training on {there} (store {before.get('store')})"
+
+
+def _size(size: Sequence[int] | None) -> str:
+    return "several sizes" if size is None else shown(size)
 
 
 def _with_new_statistics(

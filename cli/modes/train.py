@@ -13,7 +13,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.training import checkpoint
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
-from feedline.training.resolved import changes, resolved
+from feedline.training.resolved import as_older_versions, changes, resolved
 from feedline.training.stopping import Interrupted, stop_on_signal
 
 
@@ -28,6 +28,9 @@ def run(request: Request) -> int:
     set_up_host(config.run, device)
     with memory_errors(config, ranks):
         train = make_loader(config, dataset, "train", device, ranks)
+        if start.snapshot is not None and not start.snapshot.resolved:
+            config = as_older_versions(config, train.image_size, resume=True)
+            train = make_loader(config, dataset, "train", device, ranks)
         val = make_loader(config, dataset, "val", device, ranks)
         side = training_side(config, train.output(0)) if start.snapshot is None else None
         config = with_stem(config, request, side)

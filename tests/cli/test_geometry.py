@@ -1,5 +1,6 @@
 """Sizes and crops on the command line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from feedline import Dataset
 from feedline.cli.build import make_loader
 from feedline.pipeline.loader import Loader
 from feedline.training import checkpoint
-from tests.cli.commands import run, train
+from tests.cli.commands import refused, run, train
 from tests.conftest import convert
 from tests.training.conftest import small_model
 
@@ -110,3 +111,71 @@ def test_a_network_is_fed_squares_whatever_the_shape_of_images(tmp_path: Path) -
     data = ["--data", str(one_size(tmp_path, 40, 70).root), *QUICK]
     assert train("--mode", "train", *data, "--out", "runs/a", network=network) == 0
     assert set(seen) == {(40, 40)}
+
+
+def stopped_run(data: list[str], resolved: dict[str, Any] | None, flags: list[str], **changes: Any) -> None:
+    """A run in runs/a that can be resumed, with other words on what it resolved in its checkpoints; None for none."""
+    assert train("--mode", "train", *data, *flags, "--out", "runs/a") == 0
+    Path("runs/a/summary.json").unlink()
+    for name in ("last.pt", "best.pt"):
+        content = torch.load(f"runs/a/{name}", weights_only=True)
+        content["resolved"] = {} if resolved is None else {**content["resolved"], **resolved}
+        torch.save({**content, **changes}, f"runs/a/{name}")
+
+
+@pytest.mark.parametrize(
+    ("resolved", "message"),
+    [
+        ({"images": [128, 128]}, "gives this run another size of images (64x64, so far 128x128)"),
+        ({"images": None}, "gives this run another size of images (64x64, so far that varies)"),
+        ({"crop": "random-resized-crop"}, "another crop (pad-crop, so far random-resized-crop)"),
+        ({"eval_crop": "center:0.875"}, "another crop in evaluation (center, so far center:0.875)"),
+        ({"size": [24, 24]}, "another size of the input (16x16, so far 24x24)"),
+    ],
+)
+def test_a_store_that_gives_other_sizes_or_crops_is_refused(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], resolved: dict[str, Any], message: str
+) -> None:
+    """As those of datasets that an older version built with --max-size; an evaluation says it."""
+    data = ["--data", str(dataset.root), *QUICK, "--image-size", "16"]
+    stopped_run(data, {"store": "jpeg", **resolved}, ["--store", "raw"])
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a")
+    assert line.startswith("train.py: --store raw: ")
+    assert message in line
+    assert line.endswith("; resume it with --store jpeg")
+    assert train("--mode", "eval", "--checkpoint", "runs/a/best.pt", "--out", "runs/e") == 0
+    said = "evaluated on center of images of 64x64, in training on center" in capsys.readouterr().out
+    assert said == bool(resolved.keys() & {"images", "eval_crop"})
+
+
+def test_runs_of_older_versions_keep_their_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They trained on large squares as they are."""
+    data = ["--data", str(one_size(tmp_path, 160, 160).root), *QUICK]
+    stopped_run(data, None, [], image_size=[160, 160])
+    capsys.readouterr()
+    assert train("--mode", "train", "--resume", "runs/a") == 0
+    assert ", 160x160, batches of 4" in capsys.readouterr().out
+    assert train("--mode", "eval", "--checkpoint", "runs/a/best.pt", "--out", "runs/e") == 0
+    assert ", 160x160, batches of 4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "resumed"),
+    [
+        ([], False),
+        (["--image-size", "24"], False),
+        (["--image-size", "24", "--augment", "random-resized-crop"], True),
+    ],
+)
+def test_runs_of_older_versions_that_squeezed_images_are_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], resumed: bool
+) -> None:
+    """Those that did not are, and all are evaluated on the whole centre, as they were."""
+    stopped_run(["--data", str(one_size(tmp_path, 40, 60).root), *QUICK], None, flags)
+    assert train("--mode", "eval", "--checkpoint", "runs/a/best.pt", "--out", "runs/e") == 0
+    if resumed:
+        assert train("--mode", "train", "--resume", "runs/a") == 0
+        assert json.loads(Path("runs/a/summary.json").read_text())["config"]["crop_fraction"] == 1
+        return
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a")
+    assert "trained by an older version, with images of 40x60 that were not cropped to the square" in line
