@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 import signal
 import sys
 import time
@@ -14,13 +15,14 @@ if not __package__:  # run as a script: feedline is in the checkout, not in this
 from feedline.convert import gate
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
+from feedline.convert.identity import check_source
 from feedline.convert.options import Options
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.output import one_line, safe_output
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
-from feedline.program import Parser, short_name
+from feedline.program import Parser, command_line, short_name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
             options = _options(args)
-            return _run(options, force=args.force) or _check_findings(options.out, fail_on)
+            return _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
         except FeedlineError as error:
             return _fail(as_flags(error), 2)
 
@@ -121,12 +123,20 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-def _run(options: Options, *, force: bool) -> int:
+def _again(argv: Sequence[str] | None) -> str:
+    """The command that builds the dataset again."""
+    return f"{command_line('convert')} {shlex.join([*(sys.argv[1:] if argv is None else argv), '--force'])}"
+
+
+def _run(options: Options, *, again: str, force: bool) -> int:
     try:
         remove_leftovers(options.out)
         check_replaceable(options.out)
         if not force and (dataset := find_complete(options.out, options.identity())):
+            unknown = check_source(dataset, options.source, again)
             print(f"{options.out}: complete already ({dataset.count:,} images); nothing to do. --force builds it again")
+            if unknown:
+                print(unknown)
             return 0
         started = time.perf_counter()
         with _signals_as_ctrl_c():

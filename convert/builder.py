@@ -12,6 +12,7 @@ from feedline.convert.atomic_folder import atomic_folder, resolve
 from feedline.convert.collect import Converted, collect, progress_bar
 from feedline.convert.fingerprint import fingerprint
 from feedline.convert.flush import start_flush
+from feedline.convert.identity import identify
 from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
@@ -40,6 +41,7 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
     out = Path(os.path.abspath(options.out))  # noqa: PTH100 - "." has no parent; links stay links
     downloads = out.parent / "downloads"
     with atomic_folder(out) as target, open_source(options.source, downloads, out, options.wanted) as listing:
+        source = identify(options.source, listing.tree)
         for note in listing.notes:
             tell(note)
         splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)
@@ -48,8 +50,9 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
         converted = _convert_images(options, listing, target)
         if options.group is not None:
             converted.groups = groups.find_groups(options.group, converted.names, converted.columns)
-        about = About(listing.name, listing.origin, options.identity(), listing.classes)
-        write(options, about, converted, target)
+        identity = {"source": source.name, "from": source.about, **options.identity()}
+        write(options, About(listing.name, listing.origin, identity, listing.classes), converted, target)
+        source.write(target)
     return Dataset(out)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import Wanted
-from feedline.convert.sources import default_name
 from feedline.pipeline.dataset import PACK_KINDS
 from feedline.pipeline.errors import InputError
 
@@ -71,9 +70,11 @@ class Options:
             raise InputError(f"`workers={self.workers}`: must be at least 1")
 
     def identity(self) -> dict[str, Any]:
-        """The options that change the dataset, as dataset.json keeps them."""
+        """The options that change the dataset, as dataset.json keeps them.
+
+        A file counts by its checksum, not its path. None is as good as no entry: so is an option that came later.
+        """
         return {
-            "source": default_name(self.source),
             "packs": list(self.packs),
             "val_fraction": self.val_fraction,
             "seed": self.seed,

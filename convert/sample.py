@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+VERSION = 1  # of what is drawn: another one makes other images
 SIZE = 64  # pixels, as Tiny ImageNet
 _SCALE = 4  # shapes are drawn this many times larger and then reduced, for smooth edges
 _QUALITY = 92

@@ -26,6 +26,8 @@ TINY_IMAGENET = Remote(
 )
 
 _SUFFIX = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
+# Hidden files and what file managers leave, which are no part of a source.
+_LITTER = re.compile(r"(^|/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX/|@eaDir/)")
 
 
 def default_name(source: str) -> str:
@@ -52,8 +54,6 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
         InputError: if there is no such source, or it cannot be used.
     """
     with contextlib.closing(Scratch(out or downloads / "unpacked")) as scratch:
-        if not source.strip():
-            raise InputError("`source=`: is empty; give tiny-imagenet, sample, a URL, an archive or a folder of images")
         if source == "sample":
             with tempfile.TemporaryDirectory() as folder:
                 yield _folder(source, draw_sample(Path(folder) / source), wanted)
@@ -69,10 +69,37 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             unknown.check_folder(path)
             yield _folder(default_name(source), path, wanted)
         else:
-            raise InputError(
-                f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, an archive or a folder "
-                "of images"
-            )
+            raise _missing(source)
+
+
+def path_files(source: str, tree: Tree | None = None) -> dict[str, tuple[int, int]]:
+    """The files of a source that is a path: {name: (bytes, time of the last change in ns)}.
+
+    Names are relative to a folder: where it stands does not matter, nor does the name of an archive. What file
+    managers put into folders is left out.
+
+    Args:
+        source: the path.
+        tree: of the folder, if it is listed already.
+
+    Raises:
+        InputError: if there is nothing.
+    """
+    path = Path(source)
+    if path.is_dir():
+        folder = tree if isinstance(tree, FolderTree) and tree.root == path else FolderTree(path)
+        return {name: stamp for name, stamp in folder.stamps.items() if not _LITTER.search(name)}
+    if path.is_file():
+        status = path.stat()
+        return {"": (status.st_size, status.st_mtime_ns)}
+    raise _missing(source)
+
+
+def _missing(source: str) -> InputError:
+    return InputError(
+        f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, an archive or a folder of "
+        "images"
+    )
 
 
 def _folder(name: str, path: Path, wanted: Wanted) -> Listing:

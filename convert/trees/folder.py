@@ -10,6 +10,8 @@ from typing import Any
 from feedline.convert.trees import Contents
 from feedline.pipeline.errors import InputError
 
+_DATASET = {"dataset.json", "doctor.json"}  # files of a dataset folder
+
 
 @dataclass
 class FolderTree:
@@ -23,12 +25,27 @@ class FolderTree:
 
     @cached_property
     def contents(self) -> Contents:
-        """See `Tree.contents`. Links to missing files, sockets and the like are skipped."""
-        files: dict[str, int] = {}
+        """See `Tree.contents`. Links to missing files, sockets and the like are skipped, datasets left out."""
+        files, folders, left_out = self._listing
+        return Contents({name: size for name, (size, _) in sorted(files.items())}, sorted(folders), left_out)
+
+    @property
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """{name: (bytes, time of the last change in ns)} of all files, as they were listed."""
+        return self._listing[0]
+
+    @cached_property
+    def _listing(self) -> tuple[dict[str, tuple[int, int]], list[str], list[tuple[str, str]]]:
+        files: dict[str, tuple[int, int]] = {}
         folders: list[str] = []
+        left_out: list[tuple[str, str]] = []
         for folder, subfolders, names in os.walk(self.root, onerror=_refuse, followlinks=True):
             short = os.path.relpath(folder, self.root).replace(os.sep, "/")
             prefix = "" if short == "." else f"{short}/"
+            if prefix and _DATASET.issubset(names):  # built into its own source
+                left_out.append((short, "a dataset that was built"))
+                subfolders[:] = []
+                continue
             subfolders[:] = [name for name in subfolders if not _is_cycle(folder, name)]
             folders += [prefix + name for name in subfolders]
             for name in names:
@@ -37,8 +54,8 @@ class FolderTree:
                 except FileNotFoundError:  # a link to a missing file
                     continue
                 if stat.S_ISREG(status.st_mode):
-                    files[prefix + name] = status.st_size
-        return Contents(dict(sorted(files.items())), sorted(folders))
+                    files[prefix + name] = status.st_size, status.st_mtime_ns
+        return files, folders, left_out
 
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""

@@ -82,7 +82,3 @@ def test_a_folder_around_an_archive(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "photos/images.tar.gz").write_bytes(b"x")
     line = refusal(capsys, tmp_path / "photos", tmp_path / "out")
     assert line.endswith(f"holds images.tar.gz only; give {tmp_path / 'photos/images.tar.gz'}")
-
-
-def test_no_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is empty; give tiny-imagenet, sample" in refusal(capsys, "", tmp_path / "out")
