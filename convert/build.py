@@ -31,9 +31,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--source",
         default="tiny-imagenet",
-        help="tiny-imagenet (downloaded), sample (drawn by this program), the URL or path of a zip or a tar, or a "
-        "folder; archives and folders are laid out like Tiny ImageNet, as class/*.jpg, or as train/class/*.jpg and "
-        "val/class/*.jpg (default: tiny-imagenet)",
+        help="tiny-imagenet (downloaded), sample (drawn by this program), the URL or path of a zip, a tar or a Parquet "
+        "file, webdataset shards ('shards-{000..009}.tar', quoted), or a folder: of class folders, of train/, val/ and "
+        "test/ with class folders, of images with a table, Tiny ImageNet's, CIFAR's, MNIST's, or of shards or Parquet "
+        "files (default: tiny-imagenet)",
     )
     p.add_argument("--out", help="the dataset folder (default: data/<name of the source>)")
     p.add_argument(

@@ -22,6 +22,7 @@ class Item:
         size: bytes, as the tree lists it.
         made: the file was made from pixels, so its bytes depend on the version of Pillow; its pixels identify it.
         columns: {column: text} of the other columns of the source's table; every item has the same ones.
+        estimated: `size` is a guess, so the bytes that are read may be more or fewer.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Item:
     size: int
     made: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
+    estimated: bool = False
 
 
 @dataclass(frozen=True)

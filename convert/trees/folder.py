@@ -1,6 +1,7 @@
 """A folder as a tree."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from typing import Any
 from feedline.convert.trees import Contents
 from feedline.pipeline.errors import InputError
 
+# Hidden files and what file managers leave, which are no part of a source.
+_LITTER = re.compile(r"(^|/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX/|@eaDir/)")
 _DATASET = {"dataset.json", "doctor.json"}  # files of a dataset folder
 
 
@@ -63,6 +66,11 @@ class FolderTree:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # without the cached list of names, which workers do not need
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of a folder is hidden, or left there by a file manager."""
+    return _LITTER.search(name) is not None
 
 
 def _is_cycle(folder: str, name: str) -> bool:

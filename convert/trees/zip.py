@@ -3,6 +3,7 @@
 import contextlib
 import lzma
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ from feedline.convert.trees import Contents, Damaged
 from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
+_OTHERS = re.compile(r"\.(npz|pt|pth|ckpt|docx?|pptx?|xlsx?|apk|jar|z\d\d|part|crdownload)$", re.IGNORECASE)
 _UTF8, _ENCRYPTED = 0x800, 0x1  # flags of an entry
 
 
@@ -94,6 +96,13 @@ class ZipTree:
     def __getstate__(self) -> dict[str, Any]:
         # Without the cached list of names, which workers do not need.
         return {"path": self.path, "_opened_as": self._opened_as}
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip, by its first bytes and its name: files of other programs are zips inside."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start[:2] == b"PK" and (path.suffix.lower() == ".zip" or not _OTHERS.search(path.name))
 
 
 @lru_cache(maxsize=2)

@@ -22,8 +22,10 @@ def test_every_kind_of_source_gives_the_same_dataset(tiny_source: Path, dataset:
         server.break_after = [10_000]
         checked = f"{server.url}#md5={hashlib.md5(archive.read_bytes()).hexdigest()}"
         from_url = convert(checked, tmp_path / "from-url")
-    assert file_digests(from_zip) == file_digests(dataset)
-    assert file_digests(from_url) == file_digests(dataset)
+    digests = [file_digests(built) for built in (dataset, from_zip, from_url)]
+    for files in digests:
+        del files["doctor.json"]  # has names as they are in the source
+    assert digests[0] == digests[1] == digests[2]
     assert from_zip.fingerprint == dataset.fingerprint
     assert from_url.fingerprint == dataset.fingerprint
     assert from_url.meta["source"]["md5"] == from_zip.meta["source"]["md5"]

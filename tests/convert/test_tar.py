@@ -16,12 +16,14 @@ from tests.conftest import convert
 from tests.convert.helpers import file_digests, jpeg, refusal
 
 
-def tarred(folder: Path, target: Path, change: Callable[[tarfile.TarFile], None] | None = None) -> Path:
+def tarred(
+    folder: Path, target: Path, change: Callable[[tarfile.TarFile], None] | None = None, *, inside: str = "source"
+) -> Path:
     """Puts a folder into a tar, compressed as the suffix says; `change` may add to it."""
     compressions = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
     mode: Any = compressions[target.suffix]
     with tarfile.open(target, mode, format=tarfile.GNU_FORMAT) as archive:
-        archive.add(folder, folder.name)
+        archive.add(folder, inside)
         if change is not None:
             change(archive)
     return target
@@ -38,7 +40,9 @@ def add(archive: tarfile.TarFile, name: str, data: bytes = b"x", kind: bytes = t
 def test_a_tar_gives_the_same_dataset_as_its_folder(
     tiny_source: Path, dataset: Dataset, tmp_path: Path, suffix: str, workers: str
 ) -> None:
-    built = convert(tarred(tiny_source, tmp_path / f"tiny.{suffix}"), tmp_path / "out", "--workers", workers)
+    built = convert(
+        tarred(tiny_source, tmp_path / f"tiny.{suffix}", inside="."), tmp_path / "out", "--workers", workers
+    )
     assert file_digests(built) == file_digests(dataset)
     assert built.name == "tiny"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", f"tiny.{suffix}"], "what was unpacked is removed"

@@ -1,0 +1,114 @@
+"""CIFAR-10 and CIFAR-100, the python version: as an archive, unpacked, or in torchvision's folder."""
+
+import codecs
+import io
+import pickle
+from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedline.convert.layouts import Listing
+from feedline.convert.records import Record, number
+from feedline.convert.scratch import Scratch
+from feedline.convert.trees import Tree
+from feedline.convert.trees.pixels import PixelTree
+from feedline.pipeline.dataset import PartName
+from feedline.pipeline.errors import InputError, first_line
+
+SIDE = 32  # pixels
+
+# What a batch of CIFAR consists of. Anything else in a pickle could run code.
+_ALLOWED = {
+    "_reconstruct": np.zeros(1).__reduce__()[0],
+    "ndarray": np.ndarray,
+    "dtype": np.dtype,
+    "encode": codecs.encode,
+}
+
+
+def matches(files: Collection[str]) -> bool:
+    """Whether files with these names are CIFAR."""
+    return bool(_folders(files))
+
+
+def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:
+    """Lists the images.
+
+    Args:
+        name: of the dataset.
+        tree: holds the batches.
+        origin: see `Listing`; the first value names the source in errors.
+        scratch: gets the pixels.
+
+    Raises:
+        InputError: if a batch is damaged, or there are both CIFAR-10 and CIFAR-100.
+    """
+    files = tree.contents.files
+    folders = _folders(files)
+    if len(folders) > 1:
+        raise InputError(f"`source={next(iter(origin.values()))}`: holds {' and '.join(folders)}; give one of them")
+    folder, (description, label) = folders.popitem()
+    names = [str(name) for name in _unpickle(tree, folder + description)[f"{label}_names"]]
+    pixels = PixelTree(scratch.folder())
+    batches = sorted(f for f in files if f.startswith(folder) and _part(f.removeprefix(folder)))
+    records = [record for batch in batches for record in _records(tree, folder, batch, label, pixels)]
+    classes, items, left_out = number(records, names)
+    return Listing(name, pixels, origin, classes, items, left_out)
+
+
+def _folders(files: Collection[str]) -> dict[str, tuple[str, str]]:
+    """{folder with a slash at the end: (the file of class names, what it calls the label)}"""
+    folders = {}
+    for file in files:
+        folder = file[: len(file) - len(PurePosixPath(file).name)]
+        if file == f"{folder}batches.meta" and f"{folder}data_batch_1" in files:
+            folders[folder] = "batches.meta", "label"
+        elif file == f"{folder}meta" and f"{folder}train" in files and f"{folder}test" in files:
+            folders[folder] = "meta", "fine_label"
+    return folders
+
+
+def _part(file: str) -> PartName | None:
+    if file.startswith("data_batch_") or file == "train":
+        return "train"
+    return "test" if file in ("test_batch", "test") else None
+
+
+def _records(tree: Tree, folder: str, file: str, label: str, pixels: PixelTree) -> Iterator[Record]:
+    batch, short = _unpickle(tree, file), file.removeprefix(folder)
+    data, labels, part = batch.get("data"), batch.get(f"{label}s", []), _part(short)
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * SIDE * SIDE):
+        raise InputError(f"{file}: not a batch of CIFAR; download the python version again")
+    pixels.add(short, _images(data))
+    assert part is not None
+    for index, target in enumerate(labels):
+        yield Record(f"{short}[{index}]", part, int(target), ".png", data.shape[1], estimated=True, made=True)
+
+
+def _images(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels [images, height, width, 3] of a batch's rows, which hold the red, the green and the blue plane."""
+    return np.ascontiguousarray(data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what CIFAR's files hold, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in _ALLOWED or module.split(".")[0] not in ("numpy", "_codecs"):
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return _ALLOWED[name]
+
+
+def _unpickle(tree: Tree, file: str) -> dict[str, Any]:
+    try:
+        content = _Unpickler(io.BytesIO(tree.read(file)), encoding="latin1").load()
+    except Exception as error:  # pickle raises anything for damaged bytes
+        raise InputError(
+            f"{file}: not a file of CIFAR's python version ({first_line(error)}); download it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: not a file of CIFAR's python version; download it again")
+    return content

@@ -1,0 +1,95 @@
+"""Parquet files with Hugging Face's image column."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedline import Dataset
+from tests.conftest import convert
+from tests.convert.helpers import jpeg, refusal, save_noise
+
+
+def test_without_pyarrow_the_line_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1....PAR1")
+    line = refusal(capsys, tmp_path / "x.parquet", tmp_path / "out")
+    assert line.endswith('Parquet is read with the package pyarrow; install it with: pip install "feedline[parquet]"')
+
+
+def table(path: Path, images: Sequence[Any], labels: Sequence[Any], *, names: list[str] | None = None) -> Path:
+    """A file as the package datasets writes it."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    columns: dict[str, Any] = {"image": pa.array(images, kind), "label": pa.array(labels)}
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    content = pa.table(columns)
+    if names is not None:
+        content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(content, path, row_group_size=5)
+    return path
+
+
+def images(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    return [{"bytes": jpeg(seed + i), "path": None} for i in range(count)]
+
+
+def left_out(dataset: Dataset) -> dict[str, str]:
+    return {r["path"]: r["reason"] for r in json.loads((dataset.root / "doctor.json").read_text())["left_out"]}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_folder_of_parts(tmp_path: Path, workers: str) -> None:
+    for seed, part in enumerate(("train", "validation", "test")):
+        path = tmp_path / f"beans/data/{part}-00000-of-00001.parquet"
+        table(path, images(12, 20 * seed), [1, 0] * 6, names=["healthy", "rust"])
+    dataset = convert(tmp_path / "beans", tmp_path / "out", "--workers", workers)
+    assert dataset.splits["official"] == {"train": 12, "val": 12, "test": 12}
+    assert [c.words for c in dataset.classes] == ["healthy", "rust"]
+    assert list(dataset.labels) == [1, 0] * 18
+    for number in range(36):
+        assert (dataset.root / dataset.path(number)).read_bytes() == jpeg(20 * (number // 12) + number % 12)
+
+
+def test_one_file_without_metadata(tmp_path: Path) -> None:
+    dataset = convert(table(tmp_path / "x.parquet", images(8), ["b", "a"] * 4), tmp_path / "out")
+    assert dataset.name == "x"
+    assert [c.words for c in dataset.classes] == ["a", "b"]
+    assert list(dataset.labels) == [1, 0] * 4
+
+
+def test_files_keep_their_suffix(tmp_path: Path) -> None:
+    paths = (None, "photos/1.PNG")
+    rows = [{"bytes": save_noise(tmp_path / "a.png", i), "path": paths[i % 2]} for i in range(8)]
+    dataset = convert(table(tmp_path / "x.parquet", rows, [0, 1] * 4), tmp_path / "out")
+    assert {Path(dataset.path(number)).suffix for number in range(8)} == {".png"}
+
+
+def test_rows_without_image_or_label_are_listed(tmp_path: Path) -> None:
+    rows = [*images(8), {"bytes": None, "path": "far/away.jpg"}, None, *images(2, 50)]
+    path = table(tmp_path / "x.parquet", rows, [0, 1] * 4 + [0, 0, -1, None], names=["a", "b"])
+    assert left_out(convert(path, tmp_path / "out")) == {
+        "x.parquet[10]": "the label -1 is no class",
+        "x.parquet[11]": "the label -1 is no class",
+        "x.parquet[8]": "does not decode: there is only the path far/away.jpg",
+        "x.parquet[9]": "does not decode: the row has no image",
+    }
+
+
+def test_a_file_that_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path / "x.parquet", images(8), [0, 1] * 4)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert "cannot be read as Parquet" in refusal(capsys, path, tmp_path / "out")
+
+
+def test_columns_that_are_not_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "x.parquet")
+    line = refusal(capsys, tmp_path / "x.parquet", tmp_path / "out")
+    assert "has the columns a, b; name the one with the image with --image-column" in line

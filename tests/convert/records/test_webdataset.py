@@ -1,0 +1,132 @@
+"""webdataset shards become a dataset."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedline import Dataset
+from tests.conftest import convert
+from tests.convert.helpers import jpeg, refusal
+
+
+def shard(path: Path, samples: Sequence[Mapping[str, bytes]], mode: str = "w") -> Path:
+    """A tar of samples, each {what follows the key: content}."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    any_mode: Any = mode
+    with tarfile.open(path, any_mode) as archive:
+        for number, files in enumerate(samples):
+            for suffix, data in files.items():
+                entry = tarfile.TarInfo(f"{number:06d}.{suffix}")
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def samples(count: int, seed: int = 0) -> list[dict[str, bytes]]:
+    return [{"jpg": jpeg(seed + i), "cls": str(i % 2).encode()} for i in range(count)]
+
+
+def left_out(dataset: Dataset) -> dict[str, str]:
+    return {r["path"]: r["reason"] for r in json.loads((dataset.root / "doctor.json").read_text())["left_out"]}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_shards_are_read_by_pattern(tmp_path: Path, workers: str) -> None:
+    for number in range(3):
+        shard(tmp_path / f"pets-{number:03d}.tar", samples(6, 10 * number))
+    dataset = convert(f"{tmp_path}/pets-{{000..002}}.tar", tmp_path / "out", "--workers", workers)
+    assert dataset.name == "pets"
+    assert dataset.count == 18
+    assert list(dataset.labels) == [0, 1] * 9, "in the order of the shards"
+    files = sorted(p.read_bytes() for p in dataset.root.rglob("*.jpg"))
+    assert files == sorted(jpeg(10 * number + i) for number in range(3) for i in range(6))
+
+
+@pytest.mark.parametrize("layout", ["{part}-000.tar", "pets_{part}_000.tar", "{part}/000.tar"])
+def test_parts_are_in_the_names(tmp_path: Path, layout: str) -> None:
+    for seed, part in enumerate(("train", "validation", "test")):
+        shard(tmp_path / "shards" / layout.format(part=part), samples(6, 10 * seed))
+    dataset = convert(tmp_path / "shards", tmp_path / "out")
+    assert dataset.splits["official"] == {"train": 6, "val": 6, "test": 6}
+
+
+def test_one_shard(tmp_path: Path) -> None:
+    assert convert(shard(tmp_path / "x.tar", samples(8)), tmp_path / "out").count == 8
+
+
+def test_compressed_shards(tmp_path: Path) -> None:
+    for number in range(2):
+        shard(tmp_path / f"x-{number}.tar.gz", samples(4, 10 * number), "w:gz")
+    assert convert(f"{tmp_path}/x-*.tar.gz", tmp_path / "out").count == 8
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x-0.tar.gz", "x-1.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (
+            [{"json": b'{"label": 1, "class_name": "dog"}'}, {"json": b'{"label": 0, "class_name": "cat"}'}],
+            ["cat", "dog"],
+        ),
+        ([{"json": b'{"label": 3}'}, {"json": b'{"label": 1}'}], ["1", "3"]),
+        ([{"json": b'{"class": "dog"}'}, {"json": b'{"class": "cat"}'}], ["cat", "dog"]),
+        ([{"cls": b"dog\n"}, {"cls": b"cat\n"}], ["cat", "dog"]),
+        ([{"cls": b"1"}, {"cls": b"0"}], ["0", "1"]),
+        ([{"CLS": b"1", "json": b"{"}, {"CLS": b"0", "txt": b"a photo"}], ["0", "1"]),
+    ],
+)
+def test_labels(tmp_path: Path, labels: list[dict[str, bytes]], words: list[str]) -> None:
+    path = shard(tmp_path / "x.tar", [{**labels[i % 2], "jpg": jpeg(i)} for i in range(8)])
+    dataset = convert(path, tmp_path / "out")
+    assert [c.words for c in dataset.classes] == words
+    assert list(dataset.labels) == [1, 0] * 4
+
+
+def test_class_names_beside_the_shards(tmp_path: Path) -> None:
+    shard(tmp_path / "train/0.tar", samples(8))
+    (tmp_path / "classnames.txt").write_text("cat\ndog\n")
+    dataset = convert(f"{tmp_path}/train/*.tar", tmp_path / "out")
+    assert [c.words for c in dataset.classes] == ["cat", "dog"]
+
+
+def test_images_without_a_label_are_listed(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", [*samples(8), {"jpg": jpeg(50)}, {"jpg": jpeg(51), "cls": b"-1"}])
+    assert left_out(convert(path, tmp_path / "out")) == {
+        "x.tar/000008.jpg": "no label beside it (.cls, or .json with a label)",
+        "x.tar/000009.jpg": "the label -1 is no class",
+    }
+
+
+def test_a_tar_of_folders_with_annotations_is_no_shard(source: Path, tmp_path: Path) -> None:
+    """As drawing programs save them: a JSON beside each image, without a class."""
+    for path in list(source.rglob("*.jpg")):
+        path.with_suffix(".json").write_text('{"shapes": [], "imageWidth": 20}')
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(source, "x")
+    dataset = convert(tmp_path / "x.tar", tmp_path / "out", "--val-fraction", "0.5")
+    assert [c.folder for c in dataset.classes] == ["a", "b"]
+
+
+def test_tars_that_are_no_shards(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("a", "b"):
+        with tarfile.open(tmp_path / f"{folder}.tar", "w") as archive:
+            archive.add(source / folder, folder)
+    line = refusal(capsys, f"{tmp_path}/?.tar", tmp_path / "out")
+    assert "its tars hold no images with labels of the same key" in line
+    (tmp_path / "c.tar").write_bytes(b"x")
+    assert "c.tar: not a readable tar" in refusal(capsys, f"{tmp_path}/?.tar", tmp_path / "out")
+
+
+def test_a_shard_more_is_another_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard(tmp_path / "x-0.tar", samples(8))
+    shard(tmp_path / "x-1.tar", samples(8, 10))
+    convert(f"{tmp_path}/x-{{0,1}}.tar", tmp_path / "out")
+    convert(f"{tmp_path}/x-*.tar", tmp_path / "out")
+    assert "complete already" in capsys.readouterr().out
+    shard(tmp_path / "x-2.tar", samples(8, 20))
+    assert "1 files more, 0 fewer, 0 changed" in refusal(capsys, f"{tmp_path}/x-*.tar", tmp_path / "out")
