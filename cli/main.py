@@ -18,6 +18,7 @@ from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
 from feedline.training.ranks import FirstRankError, joined
+from feedline.training.space import disk_errors
 from feedline.training.stopping import interrupt_on_signal
 
 
@@ -42,7 +43,7 @@ def _run(argv: list[str], network: Network) -> int:
     try:
         mode, options, flags = parse(argv)
         check_mode(mode, [*options, *flags])
-        with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims):
+        with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims), disk_errors():
             request = Request(
                 mode=mode, flags=flags, command=command, network=network, ranks=ranks, claims=claims, **options
             )

@@ -8,9 +8,13 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name and renames it."""
+    """Writes to a temporary name and renames it; nothing is left of what cannot be written."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
 
 

@@ -3,6 +3,7 @@
 Environment variables:
     SMALL_HOLD: `<step>:<folder>`: before this step each rank leaves a file in the folder and waits for a signal.
     SMALL_DIE: `<rank>:<step>`: this rank crashes at this step, before any restart.
+    SMALL_SAVES: a file; the steps at which last.pt is saved are written there.
     SMALL_WATCH: a folder; each rank writes the plan of its batches there, in <rank>.jsonl.
 """
 
@@ -17,7 +18,8 @@ from typing import Any
 
 from feedline.cli.main import main as train
 from feedline.pipeline.plan import Plan, PlanBatch
-from feedline.training import ranks
+from feedline.training import checkpoint, ranks
+from feedline.training.snapshot import Snapshot
 from feedline.training.step import TrainStep
 from feedline.training.stopping import Stopping
 from tests.training.conftest import small_model
@@ -30,6 +32,8 @@ def main() -> int:
         _hold()
     if "SMALL_DIE" in os.environ:
         _die()
+    if "SMALL_SAVES" in os.environ:
+        _note_saves(Path(os.environ["SMALL_SAVES"]))
     if "SMALL_WATCH" in os.environ:
         _watch_batches(Path(os.environ["SMALL_WATCH"]))
     status = train(network=small_model)
@@ -80,6 +84,18 @@ def _hold() -> None:
 
     Stopping.set = noted  # type: ignore[method-assign]
     _before_step(int(step), wait)
+
+
+def _note_saves(notes: Path) -> None:
+    save = checkpoint.save
+
+    def noted(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
+        save(path, snapshot, keep)
+        if path.name == checkpoint.LAST:
+            with notes.open("a") as file:
+                file.write(f"{snapshot.schedule['last_epoch']}\n")
+
+    checkpoint.save = noted
 
 
 def _watch_batches(folder: Path) -> None:

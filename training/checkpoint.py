@@ -22,12 +22,18 @@ def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
         path: of the file.
         snapshot: its content.
         keep: the file that is replaced is kept under this name.
+
+    Raises:
+        OSError: if it cannot be written; `path` stays as it was.
     """
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        torch.save(snapshot.to_dict(), file)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        _write(temporary, snapshot)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None  # torch hides what went wrong with the file
+        raise
     if keep is not None and path.exists():
         _keep(path, keep)
     temporary.replace(path)
@@ -36,6 +42,13 @@ def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
         os.fsync(directory)  # the rename itself
     finally:
         os.close(directory)
+
+
+def _write(path: Path, snapshot: Snapshot) -> None:
+    with path.open("wb") as file:
+        torch.save(snapshot.to_dict(), file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _keep(path: Path, name: Path) -> None:
@@ -93,5 +106,9 @@ def load_last(run: Path) -> Snapshot:
 def put_back(path: Path) -> None:
     """Makes an earlier checkpoint of a run its last one, so that it is kept when the run is resumed."""
     temporary = path.with_name(LAST + ".tmp")
-    shutil.copyfile(path, temporary)
+    try:
+        shutil.copyfile(path, temporary)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path.with_name(LAST))

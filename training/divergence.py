@@ -1,6 +1,9 @@
-"""A loss that is not finite: which step and which images."""
+"""Numbers that are not finite: which step and which images, and that no such weights are saved."""
 
+import math
 from pathlib import Path
+
+import torch
 
 from feedline.pipeline.errors import DivergedError
 from feedline.pipeline.files import write_json
@@ -40,4 +43,33 @@ def check_finite(state: TrainState, counted: EpochCounts, lr: float, report: Pat
     raise DivergedError(
         f"the {what} at step {step} (epoch {epoch + 1}, LR {lr:.3g}, images {images}); lower `max_lr`, or find "
         "one with --mode lrfind"
+    )
+
+
+def check_evaluation(state: TrainState, val_loss: float) -> None:
+    """Stops a run whose weights give no numbers in evaluation, though the loss of its last step was finite.
+
+    Raises:
+        DivergedError: if the val loss is not finite.
+    """
+    if not math.isfinite(val_loss):
+        raise _blown_up(state, "the val loss is not finite")
+
+
+def check_weights(state: TrainState) -> None:
+    """Stops a run whose weights are not finite, before they are saved. Waits for the device.
+
+    Raises:
+        DivergedError: if they are not.
+    """
+    finite = [weights.detach().isfinite().all() for weights in state.model.parameters()]
+    if finite and not torch.stack(finite).all():
+        raise _blown_up(state, "weights are not finite")
+
+
+def _blown_up(state: TrainState, what: str) -> DivergedError:
+    epoch = state.position.epoch + (state.position.step > 0)
+    return DivergedError(
+        f"{what} after step {state.global_step} (epoch {epoch}); this step is not saved, what was saved before it "
+        "stays. Lower `max_lr`, or find one with --mode lrfind"
     )

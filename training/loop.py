@@ -10,7 +10,7 @@ from torch import nn
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
 from feedline.training.config import Config
-from feedline.training.divergence import check_finite
+from feedline.training.divergence import check_evaluation, check_finite, check_weights
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.meter import LapTimer, StallMeter
 from feedline.training.mixing import Mixture
@@ -71,7 +71,7 @@ class Trainer:
 
         Raises:
             Interrupted: if `stopping` was set; the state is in last.pt.
-            DivergedError: if the loss is not finite; nothing after the last checkpoint is saved.
+            DivergedError: if the loss, weights or val loss are not finite; nothing after the last checkpoint is saved.
             InputError: if an image can no longer be read; the state before it is saved.
         """
         reporter = Reporter(self.state, self.val, self.out, self.ranks, self._on_record)
@@ -114,7 +114,8 @@ class Trainer:
             if stop or ((save or self._saver.step_is_due()) and not is_last):
                 position.add_time(*timer.lap())
                 check_finite(state, state.counts.read(), lr, self._divergence)
-                self._saver.save_last()
+                check_weights(state)
+                self._save_last()
                 if stop:
                     raise Interrupted
         position.add_time(*timer.lap())
@@ -135,14 +136,20 @@ class Trainer:
         """Evaluates, if it is time to, reports and saves."""
         counted = self.state.counts.read()
         evaluation = self._evaluate() if self.config.evaluates(self.state.position.epoch + 1) else None
+        check_weights(self.state)
         best = self.state.finish_epoch(counted, evaluation)
         reporter.epoch(best)
         if best and evaluation is not None:
             self._saver.save_best(evaluation)
-        self._saver.save_last()
+        self._save_last()
         reporter.write_history()
 
+    def _save_last(self) -> None:
+        self._saver.save_last()
+        self._agreement.saved()
+
     def _evaluate(self) -> Evaluation:
+        self.state.unify_norms()
         started = time.perf_counter()
         try:
             evaluation = evaluate(
@@ -156,6 +163,7 @@ class Trainer:
         except InputError as error:
             raise self._save_before(error) from error
         self.state.position.eval_seconds += time.perf_counter() - started
+        check_evaluation(self.state, evaluation.loss)
         return evaluation
 
     def _evaluated_model(self) -> nn.Module:
@@ -178,7 +186,7 @@ class Trainer:
     def _stop_if_requested(self) -> None:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)
         if stop:
-            self._saver.save_last()
+            self._save_last()
             raise Interrupted
 
     def _batches(self, meter: StallMeter) -> Iterator[Batch]:
@@ -192,7 +200,7 @@ class Trainer:
         steps = self.state.global_step
         if self.ranks.is_distributed or not steps or self.state.counts.read().first_bad is not None:
             return error
-        self._saver.save_last()
+        self._save_last()
         return InputError(
             f"{error.message}; the {steps} steps before it are saved, resume them with `resume={self.out}`"
         )

@@ -1,11 +1,11 @@
-"""Memory that runs out."""
+"""Memory that runs out, and batches that are too small."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from feedline.pipeline.errors import FeedlineError, OutOfMemoryError
+from feedline.pipeline.errors import FeedlineError, InputError, OutOfMemoryError
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
 
@@ -14,13 +14,23 @@ from feedline.training.ranks import ALONE, Ranks
 def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
     """Turns torch's and Python's errors for a lack of memory into one line with the batch size to try.
 
+    So it does with a batch norm's error that it has one value a channel.
+
     Raises:
+        InputError: if a batch norm has one value a channel.
         OutOfMemoryError: if the memory of the GPU or of the host ran out.
     """
     try:
         yield
     except FeedlineError:
         raise
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"`batch_size={config.loader.batch_size}`: a batch norm has one value a channel, which has no variance; "
+            f"use `batch_size={2 * ranks.world_size}` or more, or a larger `image_size`"
+        ) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         on_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
         if not (isinstance(error, torch.OutOfMemoryError) or on_host):

@@ -24,7 +24,11 @@ def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list
 
 def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=120)
+    try:
+        figure.savefig(temporary, format="png", dpi=120)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.replace(path)
 
 

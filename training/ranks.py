@@ -9,7 +9,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -59,6 +59,12 @@ class Ranks:
             distributed.all_reduce(tensor, op)
         return tensor
 
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Copies rank 0's tensors to all ranks, in place. Every rank must call it."""
+        if self.is_distributed:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
     def broadcast(self, value: T) -> T:
         """Returns rank 0's value on every rank. Every rank must call it."""
         return self.on_first(lambda: value)
@@ -100,6 +106,7 @@ class Agreement:
         self._ranks = ranks
         self._flags = torch.zeros(2, dtype=torch.int32)
         self._work: Any = None
+        self._is_saved = False
 
     def ask(self, stop: bool, save: bool) -> tuple[bool, bool]:
         """Returns whether to stop and whether to save. Every rank must call it."""
@@ -107,10 +114,15 @@ class Agreement:
             return stop, save
         if self._work is not None:
             self._work.wait()
-        answer = bool(self._flags[0]), bool(self._flags[1])
+        answer = bool(self._flags[0]), bool(self._flags[1]) and not self._is_saved
+        self._is_saved = False
         self._flags = torch.tensor([stop, save], dtype=torch.int32)
         self._work = distributed.all_reduce(self._flags, distributed.ReduceOp.MAX, async_op=True)
         return answer
+
+    def saved(self) -> None:
+        """Drops requests to save that were made before this: they are met. Every rank must call it."""
+        self._is_saved = True
 
 
 @contextmanager

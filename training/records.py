@@ -1,5 +1,6 @@
 """Files of records: log.jsonl and CSV files."""
 
+import contextlib
 import csv
 import io
 import json
@@ -53,4 +54,5 @@ class Log:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk: `write` has said so
+                self._file.close()

@@ -46,7 +46,7 @@ class TrainState:
         optim = config.optim
         if optim.max_lr == "auto":
             raise ValueError("max_lr must be a number here")
-        self.config, self.train = config, train
+        self.config, self.train, self._ranks = config, train, ranks
         weights = weights_of_classes(optim, train)
         self.step = TrainStep(config, model, train.device, optim.max_lr, ranks, weights)
         self.schedule = make_schedule(optim, self.step.optimizer, len(train))
@@ -67,6 +67,15 @@ class TrainState:
     def evaluated_model(self) -> nn.Module:
         """The average, if there is one."""
         return self.model if self.average is None else self.average.model
+
+    def unify_norms(self) -> None:
+        """Gives all ranks the buffers of rank 0, so that they evaluate one network, the one that is saved.
+
+        Without `sync_bn` each rank counts statistics of its own; before a step DDP does the same. Every rank must call
+        it.
+        """
+        if not self.config.run.sync_bn:
+            self._ranks.share(self.evaluated_model.buffers())
 
     @property
     def lr(self) -> float:

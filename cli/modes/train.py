@@ -14,6 +14,7 @@ from feedline.training import checkpoint
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
 from feedline.training.resolved import as_older_versions, changes, resolved
+from feedline.training.space import check_space, disk_errors
 from feedline.training.stopping import Interrupted, stop_on_signal
 
 
@@ -26,7 +27,7 @@ def run(request: Request) -> int:
         start.snapshot.check_dataset(dataset, start.out)
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
-    with memory_errors(config, ranks):
+    with memory_errors(config, ranks), disk_errors(start.out):
         train = make_loader(config, dataset, "train", device, ranks)
         if start.snapshot is not None and not start.snapshot.resolved:
             config = as_older_versions(config, train.image_size, resume=True)
@@ -38,6 +39,7 @@ def run(request: Request) -> int:
         if start.snapshot is None:
             start_from(config, model, dataset, val)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
+        ranks.on_first(lambda: check_space(trainer.state, start.out))
         notes = [*start.notes, *_settle(start, trainer)]
         print_loader(train, config)
         for note in notes:

@@ -47,8 +47,14 @@ def test_a_scaler_skips_steps_until_its_scale_is_below_one(
     call, bad = type(run.state.step).__call__, {3}
 
     def poisoned(self: TrainStep, images: torch.Tensor, *rest: Any) -> Any:
-        bad_now = run.state.global_step + 1 in bad
-        return call(self, images * math.nan if bad_now else images, *rest)
+        """As where the backward pass overflows: the norms keep their statistics."""
+        if run.state.global_step + 1 not in bad:
+            return call(self, images, *rest)
+        before = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        result = call(self, images * math.nan, *rest)
+        for buffer, value in before:
+            buffer.copy_(value)
+        return result
 
     monkeypatch.setattr(type(run.state.step), "__call__", poisoned)
     run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
@@ -60,3 +66,26 @@ def test_a_scaler_skips_steps_until_its_scale_is_below_one(
     run.state.step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
     with pytest.raises(DivergedError, match=r"the loss is not finite at step 7 "):
         run.fit()
+
+
+def test_weights_that_blow_up_in_the_last_step_of_an_epoch(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that step was finite. Nothing of it is saved, with an evaluation after it or without."""
+    call = TrainStep.__call__
+
+    def blowing_up(self: TrainStep, *batch: Any) -> Any:
+        result = call(self, *batch)
+        if run.state.global_step + 1 == 12:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(value)
+        return result
+
+    monkeypatch.setattr(TrainStep, "__call__", blowing_up)
+    for every, value, message in ((1, 1e38, "the val loss is"), (0, math.nan, "weights are"), (1, math.inf, "the val")):
+        run = trainer(config(eval_every=every), f"{every}-{value}")
+        with pytest.raises(DivergedError, match=rf"^{message}.* not finite after step 12 \(epoch 2\); this step"):
+            run.fit()
+        assert checkpoint.load(run.out / "last.pt").position.epoch == 1
+        assert run.state.position.history[-1]["epoch"] == 1
+        assert (run.out / "best.pt").exists() == (every == 1)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,21 @@ def test_ranks_take_their_batches_in_parts(dataset: Dataset, tmp_path: Path) -> 
     whole, parts = ([r["loss"] for r in log_of(tmp_path / name) if "loss" in r] for name in ("whole", "parts"))
     assert len(parts) == len(whole)
     assert parts == pytest.approx(whole, rel=0.2), "norms see four images at a time"
+
+
+def test_ranks_save_once_by_the_clock_and_evaluate_one_network(dataset: Dataset, tmp_path: Path) -> None:
+    """Without synchronised norms each rank counts its own statistics; what is saved gives the val loss of the log.
+
+    `--save-every 0.0001m` is due at each step, and an answer comes a step late: each save is of a step of its own.
+    """
+    argv = ["--data", str(dataset.root), *FLAGS, "--no-sync-bn", "--save-every", "0.0001m"]
+    argv += ["--out", str(tmp_path / "a")]
+    finish(start(2, *argv, SMALL_SAVES=str(tmp_path / "saves")))
+    saves = [int(step) for step in (tmp_path / "saves").read_text().split()]
+    assert saves == sorted(set(saves)), "no step is saved twice"
+    assert all(later - earlier > 1 for earlier, later in pairwise(saves) if later % 5)
+    logged = [record for record in log_of(tmp_path / "a") if "val_loss" in record][-1]
+    out = str(tmp_path / "e")
+    assert main(["--mode", "eval", "--checkpoint", str(tmp_path / "a/last.pt"), "--out", out], network=small_model) == 0
+    evaluated = json.loads((tmp_path / "e/eval.json").read_text())
+    assert evaluated["loss"] == pytest.approx(logged["val_loss"], abs=1e-4)

@@ -1,0 +1,89 @@
+import errno
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from feedline import Dataset
+from feedline.training import checkpoint
+from feedline.training.space import checkpoint_bytes
+from tests.cli.commands import QUICK, refused, run, train
+from tests.training.conftest import Build, Make
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"optimizer": "adamw"}, {"optimizer": "muon"}, {"momentum": 0}])
+def test_the_estimate_is_what_a_checkpoint_takes(config: Make, trainer: Build, changes: dict[str, Any]) -> None:
+    """Without the few KiB that do not grow with the network."""
+    run = trainer(config(epochs=1, **changes))
+    large = torch.nn.Linear(500, 500)
+    run.state.model.add_module("large", large)
+    before = checkpoint_bytes(run.state)
+    run.state.model.add_module("larger", torch.nn.Linear(500, 500))
+    assert checkpoint_bytes(run.state) - before >= 4 * 500 * 500
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_refused_at_the_start(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 1000))
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
+    assert line.startswith("train.py: --out runs/a: 0 MiB are free there, and the checkpoints of this run take ")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_disk_that_is_full_later_leaves_what_was_saved(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hidden: bool
+) -> None:
+    """Torch raises another error while it handles the file's. The run is resumed when there is room again."""
+    assert run("train", dataset, "--out", "runs/whole") == 0
+    save, saves = torch.save, [0]
+
+    def full(content: Any, file: Any) -> None:
+        saves[0] += 1
+        if saves[0] < 3:  # best and last of the first epoch
+            save(content, file)
+            return
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            if hidden:
+                raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904
+            raise
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
+    assert line == (
+        "train.py: runs/a: cannot be written (No space left on device); what was saved before stays: make room, and "
+        "resume it with --resume runs/a"
+    )
+    assert not list(Path("runs/a").glob("*.tmp"))
+    assert checkpoint.load(Path("runs/a/last.pt")).position.epoch == 1
+    assert train("--mode", "train", "--resume", "runs/a") == 0
+    weights = [checkpoint.load(Path("runs") / name / "last.pt").model for name in ("a", "whole")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[1])
+
+
+@pytest.mark.parametrize("mode", ["train", "lrfind", "bench"])
+def test_one_value_a_channel_is_one_line(dataset: Dataset, capsys: pytest.CaptureFixture[str], mode: str) -> None:
+    def network(classes: int) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(3, classes)
+        )
+
+    flags = ["--data", str(dataset.root), "--image-size", "8", "--batch-size", "1", "--device", "cpu"]
+    line = refused(capsys, "--mode", mode, *flags, network=network)
+    assert "--batch-size 1: a batch norm has one value a channel, which has no variance; use --batch-size 2" in line
+    assert not Path("runs").exists()
