@@ -34,6 +34,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("eval_size", "crop_fraction", "tta", "tta_views", "norm_images"), EVALUATION),
     **dict.fromkeys(("compile", "compile_mode", "sync_bn", *("zero_init", "dirac_init", "norm_momentum")), STEPS),
     "drop_path": STEPS,
+    **dict.fromkeys(("init", "class_weights"), TRAINING),
     **dict.fromkeys(("epochs", "schedule", "pct_start", "peak_epoch", "div_factor", "final_div_factor"), TRAINING),
     **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
     **dict.fromkeys(("eval_every", "target", "log_every", "certify", "save_every"), TRAINING),
