@@ -16,7 +16,11 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)(?:\.\.(\d+))?")
 
 def is_pattern(source: str) -> bool:
     """Whether a source that is no path itself stands for several files."""
-    return not os.path.lexists(source) and bool("::" in source or re.search(r"\{.*[,.].*\}|[*?\[]", source))
+    return (
+        "://" not in source
+        and not os.path.lexists(source)
+        and bool("::" in source or re.search(r"\{.*[,.].*\}|[*?\[]", source))
+    )
 
 
 def expand(source: str) -> list[Path]:

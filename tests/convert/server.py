@@ -18,7 +18,11 @@ class Served:
         status: status of every response, instead of 200 or 206.
         claim: Content-Length of every response, instead of the true one.
         hang_after: bytes after which a response hangs, if not 0.
+        headers: further headers of every response.
+        total: the size that Content-Range names, instead of the true one.
+        shift: bytes by which an answered range begins later than asked for.
         asked: the Range header of every request.
+        if_range: the If-Range header of every request.
     """
 
     content: bytes
@@ -27,7 +31,11 @@ class Served:
     status: int = 0
     claim: int = 0
     hang_after: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    total: int = 0
+    shift: int = 0
     asked: list[str | None] = field(default_factory=list)
+    if_range: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -39,15 +47,27 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             served.asked.append(wanted)
+            served.if_range.append(self.headers.get("If-Range"))
             if served.status:
                 self.send_error(served.status)
                 return
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and served.ranges else 0
+            known = (None, served.headers.get("ETag"), served.headers.get("Last-Modified"))
+            part = bool(wanted and served.ranges and served.if_range[-1] in known)
+            start = int(str(wanted).removeprefix("bytes=").rstrip("-")) if part else 0
+            size = served.total or len(served.content)
             if start >= len(served.content):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
+            start += served.shift if part else 0
             body = served.content[start:]
-            self.send_response(206 if wanted and served.ranges else 200)
+            self.send_response(206 if part else 200)
+            if part:
+                self.send_header("Content-Range", f"bytes {start}-{len(served.content) - 1}/{size}")
+            for name, value in served.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(served.claim or len(body)))
             self.end_headers()
             if served.hang_after:

@@ -60,7 +60,7 @@ def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
     [
         ("tiny-imagenet", "tiny-imagenet"),
         ("sample", "sample"),
-        ("http://host/some%20birds.zip#md5=0", "some birds"),
+        ("http://host/some%20birds.zip?x=1", "some birds"),
         ("/data/birds.zip", "birds"),
         ("/data/birds.v2/", "birds.v2"),
     ],
