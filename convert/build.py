@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         "table, or a regular expression over paths in the source (its first group, else all that it matches)",
     )
     p.add_argument(
+        "--near-duplicates",
+        default="auto",
+        help="on, off, or auto: find images that look alike, by ImageHash's phash, where that costs less than the "
+        "decoding (default: auto)",
+    )
+    p.add_argument(
         "--fail-on",
         metavar="FINDINGS",
         help=f"exit with status 1 if the dataset, which is kept, has any of these: {', '.join(gate.FINDINGS)}, all "
@@ -117,6 +123,7 @@ def _options(args: argparse.Namespace) -> Options:
         strict=args.strict,
         max_size=args.max_size,
         group=args.group,
+        near_duplicates=args.near_duplicates,
         labels=args.labels,
         image_column=args.image_column,
         label_column=args.label_column,
@@ -135,6 +142,8 @@ def _run(options: Options, *, again: str, force: bool) -> int:
         check_replaceable(options.out)
         if not force and (dataset := find_complete(options.out, options.identity())):
             unknown = check_source(dataset, options.source, again)
+            if options.near_duplicates == "on":
+                gate.require_near(options.out)
             print(f"{options.out}: complete already ({dataset.count:,} images); nothing to do. --force builds it again")
             if unknown:
                 print(unknown)

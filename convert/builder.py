@@ -16,6 +16,7 @@ from feedline.convert.identity import identify
 from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
 from feedline.convert.options import Options
+from feedline.convert.perceptual import min_pixels
 from feedline.convert.sources import open_source
 from feedline.convert.stored import spare_stems
 from feedline.pipeline.dataset import ClassInfo, Dataset, write_columns, write_index, write_meta
@@ -176,8 +177,9 @@ def _run_jobs(
     chunks = [listing.items[start : start + IMAGES_PER_JOB] for start in starts]
     stems = spare_stems(item.path for item in listing.items)
     shared = [{item.path: stems[item.path] for item in chunk if item.path in stems} for chunk in chunks]
+    near_pixels = min_pixels(options.near_duplicates)
     jobs = [
-        images.Job(listing.tree, chunk, target, options.packs, options.max_size, names)
+        images.Job(listing.tree, chunk, target, options.packs, options.max_size, names, near_pixels)
         for chunk, names in zip(chunks, shared, strict=True)
     ]
     bar = progress_bar(len(listing.items))

@@ -25,21 +25,23 @@ class Converted:
     Attributes:
         names: of the images in the source.
         groups: names of the groups that stay on one side of a split, empty for images in none; None without groups.
+        hashes: perceptual ones, see `ImageResult`.
         columns: {column of the source's table: a text for each image}.
         ignored: (name, reason) of files that are no images.
-        warnings: (path in the dataset, reason) of images that were decoded with a warning.
+        warnings: of the decoder, empty for most images.
     """
 
     records: list[Record] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     groups: list[str] | None = None
     digests: list[bytes] = field(default_factory=list)
+    hashes: list[bytes | None] = field(default_factory=list)
     gray: list[bool] = field(default_factory=list)
     parts: list[PartName] = field(default_factory=list)
     columns: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(VALUES, dtype=np.int64))
     packs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -48,10 +50,10 @@ class Converted:
         self.records.append(Record(image.stored or item.path, item.label, image.height, image.width, image.plain))
         self.names.append(item.name)
         self.digests.append(image.digest)
+        self.hashes.append(image.perceptual)
         self.gray.append(image.gray)
         self.parts.append(item.part)
-        if warning := getattr(image, "warning", ""):
-            self.warnings.append((item.path, warning))
+        self.warnings.append(image.warning)
         for name, text in item.columns.items():
             self.columns.setdefault(name, []).append(text)
 

@@ -1,5 +1,6 @@
 """The doctor: everything unusual about a set of images, for doctor.json."""
 
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -8,6 +9,7 @@ from typing import Any
 from feedline.convert.collect import Converted
 from feedline.convert.duplicates import group_identical
 from feedline.convert.groups import members
+from feedline.convert.near import find_near
 from feedline.convert.splits import Splits
 from feedline.pipeline.dataset import ClassInfo, Split
 
@@ -32,6 +34,8 @@ def examine(
         `gray`: paths of images with one channel.
         `duplicates`: groups of identical images: paths, labels, and the splits that have them in more than one part.
         `misfits`: groups that must stay on one side of the stratified split and fit on neither, with the part they got.
+        `near_duplicates`: groups of images that look alike, and how many bits of their hashes differ; None if they were
+            not looked for.
         `groups`: how many, and those that a split has in more than one part; None if images were not grouped.
         `classes`: images of each class, in all and in each part of each split.
         `empty_classes`: folders of classes without images.
@@ -44,8 +48,10 @@ def examine(
     images = _images(splits.made, labels, classes)
     return {
         "left_out": [{"path": path, "reason": reason} for path, reason in converted.left_out],
-        "ignored": _ignored(converted.ignored),
-        "warnings": [{"path": path, "reason": reason} for path, reason in converted.warnings],
+        "ignored": _ignored(converted.ignored, _top(converted)),
+        "warnings": [
+            {"path": path, "reason": reason} for path, reason in zip(paths, converted.warnings, strict=True) if reason
+        ],
         "gray": [path for path, is_gray in zip(paths, converted.gray, strict=True) if is_gray],
         "duplicates": [
             {
@@ -64,7 +70,7 @@ def examine(
             }
             for group in splits.misfits
         ],
-        "near_duplicates": None,
+        "near_duplicates": _near(converted, paths, part_of),
         "groups": _groups(group, converted.groups, part_of),
         "classes": images,
         "empty_classes": [about["folder"] for about in images if not about["images"]],
@@ -83,7 +89,7 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
         "empty_classes": len(report["empty_classes"]),
         "missing_classes": sum(len(entry["classes"]) for entry in report["missing_classes"]),
     }
-    groups = report["groups"]
+    groups, near = report["groups"], (report["near_duplicates"] or {"groups": []})["groups"]
     return {
         "left_out": len(report["left_out"]),
         "gray": len(report["gray"]),
@@ -91,6 +97,7 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
         "conflicting_groups": sum(len(set(group["labels"])) > 1 for group in duplicates),
         "crossing_groups": _across(duplicates),
         **{name: n for name, n in rare.items() if n},
+        **({"near_groups": len(near), "near_crossing_groups": _across(near)} if near else {}),
         **({"groups": groups["groups"], "torn_groups": _across(groups["torn"])} if groups else {}),
     }
 
@@ -98,6 +105,25 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
 def _across(groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """{split: groups that it has in more than one part}"""
     return dict(Counter(name for group in groups for name in group["crosses"]))
+
+
+def _near(converted: Converted, paths: Sequence[str], part_of: PartOf) -> dict[str, Any] | None:
+    hashes = [value for value in converted.hashes if value is not None]
+    if not hashes:
+        return None
+    return {
+        "images": len(hashes),
+        "too_flat": hashes.count(b""),
+        "groups": [
+            {
+                "paths": [paths[i] for i in group.images],
+                "labels": [converted.records[i].label for i in group.images],
+                "distance": group.distance,
+                "crosses": _crosses(group.images, part_of),
+            }
+            for group in find_near([value or b"" for value in converted.hashes], converted.digests)
+        ],
+    }
 
 
 def _groups(by: str | None, groups: Sequence[str] | None, part_of: PartOf) -> dict[str, Any] | None:
@@ -126,13 +152,19 @@ def _crosses(group: Sequence[int], part_of: PartOf) -> list[str]:
     return [name for name, part in part_of.items() if len({part[i] for i in group if i in part}) > 1]
 
 
-def _ignored(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Files by reason and suffix, the most frequent first."""
+def _top(converted: Converted) -> str:
+    """The folders around everything in the source: an archive has some that the folder which it was made of has not."""
+    names = [*converted.names, *(name for name, _ in converted.ignored)]
+    return f"{posixpath.commonpath(names)}/" if names and not any(name.startswith("/") for name in names) else ""
+
+
+def _ignored(files: Sequence[tuple[str, str]], top: str) -> list[dict[str, Any]]:
+    """Files by reason and suffix, the most frequent first, with a name each, below `top`."""
     kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, reason in files:
         kinds[reason, PurePosixPath(name).suffix.lower()].append(name)
     return [
-        {"reason": reason, "suffix": suffix, "files": len(names), "example": min(names)}
+        {"reason": reason, "suffix": suffix, "files": len(names), "example": min(names).removeprefix(top)}
         for (reason, suffix), names in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
     ]
 

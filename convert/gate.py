@@ -59,6 +59,16 @@ def parse(text: str, *, grouped: bool) -> list[str]:
     return list(FINDINGS) if "all" in names else list(dict.fromkeys(names))
 
 
+def require_near(root: Path) -> None:
+    """Checks that a dataset was examined for near duplicates.
+
+    Raises:
+        InputError: if it was not, or its doctor.json cannot be read.
+    """
+    if _read(root).get("near_duplicates") is None:
+        raise InputError(f"{root}: was built without `near_duplicates=on`; add `force` to build it again")
+
+
 def found(root: Path, names: Sequence[str]) -> str:
     """What doctor.json lists of these findings, for a line; empty if it lists nothing.
 
@@ -69,14 +79,22 @@ def found(root: Path, names: Sequence[str]) -> str:
     Raises:
         InputError: if there is no doctor.json, or it is older than a finding.
     """
-    path = root / "doctor.json"
+    report, path = _read(root), root / "doctor.json"
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
         counts = {name: FINDINGS[name][1](report) for name in names}
-    except KeyError as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: an older program wrote it, which did not look for {error}; `force` builds the dataset again"
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); `force` builds the dataset again") from error
     return ", ".join(f"{n:,} {name} ({FINDINGS[name][0]})" for name, n in counts.items() if n)
+
+
+def _read(root: Path) -> dict[str, Any]:
+    path = root / "doctor.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); `force` builds the dataset again") from error
+    if not isinstance(report, dict):
+        raise InputError(f"{path}: is no report; `force` builds the dataset again")
+    return report

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from feedline.convert.layouts import Item
 from feedline.convert.mean_std import VALUES, histogram
+from feedline.convert.perceptual import perceptual_hash
 from feedline.convert.stored import path_of, store
 from feedline.convert.trees import Damaged, Tree
 from feedline.pipeline.dataset.decode import DecodeError
@@ -31,6 +32,7 @@ class Job:
         packs: kinds of packs to prepare.
         max_size: limit of the shorter side, in pixels.
         stems: {path: stem} of images that share a name but for the suffix (see `spare_stems`).
+        near_pixels: images of so many pixels get a perceptual hash (0: all); None for none.
     """
 
     tree: Tree
@@ -39,6 +41,7 @@ class Job:
     packs: tuple[str, ...]
     max_size: int | None
     stems: Mapping[str, str] = field(default_factory=dict)
+    near_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ImageResult:
         pixels: uint8 RGB rows for the raw pack; empty if there is none.
         warning: what is wrong with the source's file, though the image is whole; empty if nothing.
         stored: the path of the file in the dataset folder, if it is not the item's.
+        perceptual: the perceptual hash, empty if the image is too flat for one; None if it was not asked for.
         error: why the image does not decode; then nothing else is set.
     """
 
@@ -65,6 +69,7 @@ class ImageResult:
     pixels: bytes = b""
     warning: str = ""
     stored: str = ""
+    perceptual: bytes | None = None
     error: str = ""
 
 
@@ -116,6 +121,7 @@ def convert_images(job: Job) -> JobResult:
                 pixels=file.pixels.tobytes() if "raw" in job.packs else b"",
                 warning=image.warning[:MAX_REASON],
                 stored=path if path != item.path else "",
+                perceptual=perceptual_hash(image.pixels, job.near_pixels),
             )
         )
     return JobResult(results, total)

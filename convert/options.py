@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import Wanted
+from feedline.convert.perceptual import NEAR, min_pixels
 from feedline.pipeline.dataset import PACK_KINDS
 from feedline.pipeline.errors import InputError
 
@@ -27,6 +28,8 @@ class Options:
         max_size: limit of the shorter side, in pixels; None for no limit.
         group: column of the source's table or regular expression over paths in the source: images with the same value
             stay on one side of the stratified split; None for no groups.
+        near_duplicates: `on` and `off` find images that look alike, or do not; `auto` where that costs less than the
+            decoding, and the package ImageHash is installed.
         labels, image_column, label_column, classes_file: see `Wanted`.
 
     Raises:
@@ -42,6 +45,7 @@ class Options:
     strict: bool
     max_size: int | None = None
     group: str | None = None
+    near_duplicates: str = "auto"
     labels: str | None = None
     image_column: str | None = None
     label_column: str | None = None
@@ -66,6 +70,9 @@ class Options:
                 raise InputError(
                     f"`{name}`: is empty; leave it out, or name a {'file' if name == 'labels' else 'column'}"
                 )
+        if self.near_duplicates not in NEAR:
+            raise InputError(f"`near_duplicates={self.near_duplicates}`: choose from {', '.join(NEAR)}")
+        min_pixels(self.near_duplicates)
         if self.workers < 1:
             raise InputError(f"`workers={self.workers}`: must be at least 1")
 

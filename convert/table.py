@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from feedline.convert.perceptual import AUTO_PIXELS, available
 from feedline.output import one_line
 from feedline.pipeline.dataset import Dataset
 
@@ -34,6 +37,7 @@ def print_table(dataset: Dataset, seconds: float) -> None:
         *((f"pack {kind}", _pack(about)) for kind, about in dataset.packs.items()),
         ("mean / std", f"{_numbers(dataset.mean)} / {_numbers(dataset.meta['std'])}"),
         *_findings(counts, report["left_out"]),
+        *_near_not_found(dataset, report),
         *unusual,
         ("speed", f"{dataset.count / seconds:,.0f} images/s ({seconds:.1f} s)"),
     ]
@@ -71,12 +75,22 @@ def _findings(counts: Mapping[str, Any], left_out: Sequence[Mapping[str, str]]) 
     )
 
 
+def _near_not_found(dataset: Dataset, report: Mapping[str, Any]) -> Rows:
+    """Says how to find images that look alike, if it would be done were the package there."""
+    pixels = int(dataset.sizes.astype(np.int64).prod(axis=1).max())
+    if report["near_duplicates"] is None and pixels >= AUTO_PIXELS and not available():
+        yield "look alike", "not looked for: pip install 'feedline[near]' finds near duplicates of large images"
+
+
 def _unusual(report: Mapping[str, Any]) -> Rows:
     """The findings that most datasets have not."""
+    if near := (report["near_duplicates"] or {"groups": []})["groups"]:
+        different = sum(len(set(group["labels"])) > 1 for group in near)
+        across = "".join(f", {n:,} across {name}" for name, n in _across(near).items())
+        yield "look alike", _cut(f"{len(near):,} groups of images, {different:,} with different labels{across}")
     if groups := report["groups"]:
         none = f", {groups['images_in_none']:,} images in none" if groups["images_in_none"] else ""
-        torn = Counter(name for group in groups["torn"] for name in group["crosses"])
-        across = "".join(f"; across {name}: {n:,}" for name, n in torn.items())
+        across = "".join(f"; across {name}: {n:,}" for name, n in _across(groups["torn"]).items())
         yield "groups", _cut(f"{groups['groups']:,}{none}{across}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
@@ -98,6 +112,11 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
         yield "too large", _cut(f"{len(paths):,} images that belong together are all in {where}: {paths[0]}, ...{more}")
     for note in report["notes"]:
         yield "note", one_line(note)
+
+
+def _across(groups: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """{split: groups that it has in more than one part}"""
+    return Counter(name for group in groups for name in group["crosses"])
 
 
 def _classes(folders: Sequence[str], where: str = "") -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from feedline.convert import pool, space, splits
+from feedline.convert import gate, pool, space, splits
 from feedline.convert.atomic_folder import atomic_folder, remove_leftovers, resolve
 from feedline.convert.builder import About, check_replaceable, find_complete, write
 from feedline.convert.collect import Converted, collect, progress_bar
@@ -29,6 +29,7 @@ from feedline.convert.indexed.labels import Labels, declared_names
 from feedline.convert.indexed.parts import Part, bytes_needed, digest, open_parts
 from feedline.convert.layouts import Item
 from feedline.convert.options import Options
+from feedline.convert.perceptual import min_pixels
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import PACK_KINDS, ClassInfo, Dataset, PartName
 from feedline.pipeline.errors import InputError, first_line
@@ -49,6 +50,7 @@ def from_dataset(
     workers: int | None = None,
     read_in_workers: bool = False,
     max_size: int | None = None,
+    near_duplicates: str = "auto",
     strict: bool = False,
     force: bool = False,
     progress: bool = True,
@@ -89,6 +91,8 @@ def from_dataset(
         read_in_workers: also read the items in the worker processes; else in this one. The dataset must be safe to
             fork, or picklable. (Where Python does not fork, call this below `if __name__ == "__main__":`.)
         max_size: limit of the shorter side, in pixels; larger images are resized and saved as JPEG of quality 90.
+        near_duplicates: `on` and `off` find images that look alike, for doctor.json, or do not; `auto` where that costs
+            less than the decoding and the package ImageHash is installed.
         strict: stop at an item that cannot be used.
         force: build again what is at `out`.
         progress: show a progress bar on a terminal.
@@ -111,6 +115,7 @@ def from_dataset(
         workers=available_cores() if workers is None else workers,
         strict=strict,
         max_size=max_size,
+        near_duplicates=near_duplicates,
     )
     remove_leftovers(options.out)
     check_replaceable(options.out)
@@ -120,6 +125,8 @@ def from_dataset(
     labels = Labels({part: _declared(opened) for part, opened in parts.items()}, classes)
     identity = _identity(options, parts, labels)
     if not force and (complete := find_complete(options.out, identity)):
+        if near_duplicates == "on":
+            gate.require_near(options.out)
         return complete
     with atomic_folder(options.out) as target:
         space.require_space(bytes_needed(parts, options.packs, max_size), resolve(options.out))
@@ -172,7 +179,7 @@ def _run(
     read_in_workers = read_in_workers and workers > 1
     if read_in_workers:
         _check_picklable(readers)
-    setup = Setup(target, options.packs, options.max_size)
+    setup = Setup(target, options.packs, options.max_size, min_pixels(options.near_duplicates))
     chunks = unread_chunks(readers, setup) if read_in_workers else read_chunks(readers, setup)
     running = pool.run_in_order(convert_chunk, chunks, workers, readers if read_in_workers else None)
     with contextlib.closing(running) as results, progress_bar(total, show=progress) as bar:

@@ -23,11 +23,12 @@ BY_TARGET = "by-target"
 
 @dataclass(frozen=True)
 class Setup:
-    """What all chunks share: the dataset folder, and `packs` and `max_size` as in `images.Job`."""
+    """What all chunks share: the dataset folder, and `packs`, `max_size` and `near_pixels` as in `images.Job`."""
 
     target: Path
     packs: tuple[str, ...]
     max_size: int | None
+    near_pixels: int | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def convert_chunk(chunk: Chunk) -> ConvertedChunk:
     for folder in {(chunk.setup.target / item.path).parent for item in items}:
         folder.mkdir(parents=True, exist_ok=True)
     setup = chunk.setup
-    result = images.convert_images(images.Job(MemoryTree(files), items, setup.target, setup.packs, setup.max_size))
+    result = images.convert_images(
+        images.Job(MemoryTree(files), items, setup.target, setup.packs, setup.max_size, near_pixels=setup.near_pixels)
+    )
     return ConvertedChunk(items, [None if row.error else row.target for row in rows], result)
 
 
