@@ -12,7 +12,6 @@ from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
 from feedline.pipeline.dataset.index import PathIndex, check_range, load_array, load_column
 from feedline.pipeline.dataset.pack import Pack
 from feedline.pipeline.errors import InputError
-from feedline.program import command_line
 
 
 class Dataset:
@@ -142,7 +141,7 @@ class Dataset:
         """
         if kind not in self.packs:
             raise InputError(
-                f"{self.root} has no {kind} pack; build it with: "
-                f"{command_line('convert')} --out {self.root} --packs {','.join([*self.packs, kind])} --force"
+                f"{self.root} has no {kind} pack; build it again from its --source, with "
+                f"--out {self.root} --packs {','.join([*self.packs, kind])} --force"
             )
         return Pack(self.root / "packs" / kind, self.count, self._pack_sizes[kind])

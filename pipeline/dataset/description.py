@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from feedline.pipeline.dataset.missing import no_dataset
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.files import write_json
-from feedline.program import command_line
 
 FORMAT = "feedline-dataset"
 VERSION = 2
@@ -88,24 +88,16 @@ def write_meta(root: Path, *, classes: Sequence[ClassInfo], **fields: Any) -> No
 
 def _read_meta(root: Path) -> dict[str, Any]:
     path = root / "dataset.json"
-    build = f"build it with: {command_line('convert')} --out {root}"
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except NotADirectoryError as error:
-        raise InputError(f"{root}: is a file; name the folder that {command_line('convert')} wrote") from error
-    except FileNotFoundError as error:
-        if root.is_dir() and any(root.iterdir()):
-            how = f"{command_line('convert')} --source {root} --out {root.parent / 'data' / root.name}"
-            raise InputError(
-                f"no dataset at {root} (there is no dataset.json); if it holds images, convert them once: {how}"
-            ) from error
-        raise InputError(f"no dataset at {root} (there is no dataset.json); {build}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise no_dataset(root) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); {build} --force") from error
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); {REBUILD}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise InputError(f"{path}: not the description of a dataset; {build} --force")
+        raise InputError(f"{path}: not the description of a dataset; name another folder")
     if meta.get("version") != VERSION:
-        raise InputError(f"{path}: format version {meta.get('version')}, this program reads {VERSION}; {build} --force")
+        raise InputError(f"{path}: format version {meta.get('version')}, this program reads {VERSION}; {REBUILD}")
     return meta
 
 

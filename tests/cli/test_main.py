@@ -88,7 +88,7 @@ def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], datase
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--data", "nowhere"], "no dataset at nowhere (there is no dataset.json); build it with: python convert"),
+        (["--data", "nowhere"], "no dataset at nowhere (there is no such folder); name the folder that python convert"),
         (["--split", "60-40"], "--split 60-40:"),
         (["--recipe", "mine"], "--recipe mine: no such recipe; there are assignment, best, cpu, cpu-best, default"),
         (["--classes", "5"], "--classes 5:"),
