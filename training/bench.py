@@ -4,7 +4,8 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +53,7 @@ class Measurement:
 Work = Callable[[], int]  # processes one batch and returns its number of images
 
 
-def endless(loader: Loader) -> Iterator[Batch]:
+def endless(loader: Loader) -> Generator[Batch, None, None]:
     """Yields batches without end, epoch after epoch."""
     while True:
         yield from loader
@@ -101,7 +102,7 @@ def measure_round(
 def measure(
     loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds: int, seconds: float, ranks: Ranks = ALONE
 ) -> list[Measurement]:
-    """Measures every loader alone, the model alone and both together, in interleaved rounds.
+    """Measures every loader alone, the model alone and both together, in interleaved rounds behind one of warm-up.
 
     Args:
         loaders: by name.
@@ -115,30 +116,36 @@ def measure(
         The loaders in the given order, then `model`, then `together`.
     """
     device = loaders[chosen].device
-    sources = {name: endless(loader) for name, loader in loaders.items()}
-    one_batch = next(sources[chosen])
+    with closing(endless(loaders[chosen])) as batches:
+        one_batch = next(batches)
     meter = StallMeter(device)
-    timed_batches = meter.watch(sources[chosen])
 
     def train_on(batch: Batch) -> int:
         step(*batch)
         return len(batch[1])
 
-    works: dict[str, tuple[Work, int]] = {
-        # The warm-up consumes the batches that were prefetched while something else was measured.
-        f"loader {name}": (lambda source=source: len(next(source)[1]), 2 * loaders[name].options.prefetch + 2)  # type: ignore[misc]
-        for name, source in sources.items()
-    }
-    works["model"] = (lambda: train_on(one_batch), 1)
-    works["together"] = (lambda: train_on(next(timed_batches)), 1)
-    results = {name: Measurement(name) for name in works}
+    def measured(name: str) -> tuple[float, float, float]:
+        if name == "model":
+            return measure_round(lambda: train_on(one_batch), device, seconds, 1, meter, ranks)
+        loader = loaders[name.removeprefix("loader ") if name != "together" else chosen]
+        warm_up = 2 * loader.options.prefetch + 2  # takes the batches that were made while nobody measured
+        # Closed behind the round: what a slow loader still makes would run into the time of the next.
+        with closing(endless(loader)) as batches:
+            if name != "together":
+                return measure_round(lambda: len(next(batches)[1]), device, seconds, warm_up, meter, ranks)
+            timed = meter.watch(batches)
+            return measure_round(lambda: train_on(next(timed)), device, seconds, warm_up, meter, ranks)
+
+    results = {name: Measurement(name) for name in (*(f"loader {name}" for name in loaders), "model", "together")}
     train_on(one_batch)  # the first step allocates memory, and compiles if --compile is set
-    for _, (name, (work, warm_up)) in itertools.product(range(rounds), works.items()):
-        speed, cpu, stall = measure_round(work, device, seconds, warm_up, meter, ranks)
-        results[name].images_per_s.append(speed)
-        results[name].cpu_us.append(cpu)
+    for number, (name, result) in itertools.product(range(rounds + 1), results.items()):
+        speed, cpu, stall = measured(name)
+        if number == 0:
+            continue  # a warm-up: caches, clock rates and torch's choices settle
+        result.images_per_s.append(speed)
+        result.cpu_us.append(cpu)
         if name == "together":
-            results[name].stall.append(stall)
+            result.stall.append(stall)
     for loader in loaders.values():
         loader.close()
     return list(results.values())
@@ -177,7 +184,9 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
     by_name = {result.name: result for result in results}
     loader, model, both = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
     factor = loader.median / model.median
-    reached = f"together they reach {both.median:,.0f} images/s, {both.median / model.median:.0%} of the model alone"
+    share = both.median / model.median
+    noise = " (more than 100 % is noise: the model cannot be faster with the loader)" if share > 1 else ""
+    reached = f"together they reach {both.median:,.0f} images/s, {share:.0%} of the model alone{noise}"
     if factor >= 1:
         advice = "a GPU" if device.type == "cpu" else f"--amp, --compile or a --batch-size above {batch_size}"
         return (

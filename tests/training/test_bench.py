@@ -1,0 +1,63 @@
+"""What the benchmark measures, with loaders and clocks that the tests make."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from feedline.training import bench
+from feedline.training.bench import Measurement, measure, verdict
+
+CPU = torch.device("cpu")
+
+
+class Fake:
+    """A loader that counts the loops that are under way."""
+
+    device = CPU
+    options = SimpleNamespace(prefetch=3)
+    under_way: set[int] = set()
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        self.under_way.add(id(self))
+        try:
+            for _ in range(2):
+                yield torch.zeros(4, 3), torch.zeros(4)
+        finally:
+            self.under_way.discard(id(self))
+
+    def close(self) -> None: ...
+
+
+def test_only_what_is_measured_runs_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def round_of(work: Any, device: Any, seconds: float, warm_up: int, meter: Any, ranks: Any) -> tuple[float, ...]:
+        before = len(Fake.under_way)
+        assert work() == 4
+        seen.append((before, len(Fake.under_way), warm_up))
+        return float(len(seen)), 1.0, 0.5
+
+    monkeypatch.setattr(bench, "measure_round", round_of)
+    loaders: Any = {"raw torch": Fake(), "files torch": Fake()}
+    step: Any = lambda images, labels: None  # noqa: E731
+    results = {r.name: r for r in measure(loaders, "raw torch", step, rounds=2, seconds=0.1)}
+    assert seen == 3 * [(0, 1, 8), (0, 1, 8), (0, 0, 1), (0, 1, 8)], "what was made ahead is used up first"
+    assert results["loader raw torch"].images_per_s == [5, 9]
+    assert results["together"].images_per_s == [8, 12]
+    assert results["together"].stall == [0.5, 0.5]
+    assert not results["model"].stall
+
+
+@pytest.mark.parametrize(
+    ("together", "words"),
+    [(121.0, "121% of the model alone (more than 100 % is noise"), (95.0, "95% of the model alone; for more")],
+)
+def test_a_share_above_100_percent_is_noise(together: float, words: str) -> None:
+    speeds = {"loader raw torch": 500.0, "model": 100.0, "together": together}
+    results = [Measurement(name, [speed], [1.0]) for name, speed in speeds.items()]
+    text = verdict(results, "raw torch", CPU, 50)
+    assert words in text
+    assert "The model is the limit: the loader (raw torch) gives 5.0 times" in text
