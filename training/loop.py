@@ -62,6 +62,7 @@ class Trainer:
         self.stopping, self._agreement = Stopping(), Agreement(ranks)
         self._saver = Saver(config.run, self.state, out, ranks, clock)
         self._on_record = on_record
+        self._sizes: set[tuple[int, ...]] = set()  # of images that this session trained on
 
     def fit(self) -> dict[str, Any]:
         """Trains to the end.
@@ -95,6 +96,8 @@ class Trainer:
         timer = LapTimer(meter)
         for images, labels in self._batches(meter):
             lr = state.lr
+            if not position.lrs:
+                position.lrs.append((0.0, lr))
             mix = state.mixing.of(position.epoch, position.step, images)
             state.certificate.add(position.step, images, labels, mix)
             mixture = None if mix is None else Mixture.on(self.train.device, mix)
@@ -106,6 +109,9 @@ class Trainer:
             position.step += 1
             state.counts.add(loss, logits, labels if mixture is None else None, position.step)
             reporter.step()
+            if images.shape[2:] not in self._sizes:  # torch compiled for this size, and chose its algorithms
+                self._sizes.add(images.shape[2:])
+                position.add_first(*timer.lap())
             is_last = position.step == len(self.train)
             if is_last or position.step % self.config.run.log_every == 0:
                 position.add_time(*timer.lap())

@@ -40,7 +40,7 @@ class Reporter:
             steps = len(self._train) * state.config.optim.epochs
             write_json(out / "run.json", {"certificate": VERSION, "steps": steps, **self._about()})
         self._progress: Progress | None = None
-        self._logged = self._images_and_seconds()  # at the last log line
+        self._logged = self._began = state.steady  # at the last log line, and when the epoch began or was resumed
         self.write_history()  # the run may have been interrupted between the last checkpoint and this
 
     def _is_older(self) -> Callable[[Record], bool]:
@@ -58,6 +58,7 @@ class Reporter:
         height, width = self._train.output(position.epoch)
         if position.epoch and not position.step and (height, width) != self._train.output(position.epoch - 1):
             print(f"epoch {position.epoch + 1}/{epochs}: images of {height}x{width} from here on", flush=True)
+        self._began = self._state.steady
         title = f"epoch {position.epoch + 1}/{epochs}"
         self._progress = Progress(len(self._train), position.step, title, quiet=not self._ranks.is_first)
 
@@ -75,9 +76,9 @@ class Reporter:
     def log(self, counted: EpochCounts, lr: float, certificates: Mapping[str, list[str]]) -> None:
         """Logs a step.
 
-        `images_per_s` is the mean of training since the start, over all sessions and with the compile time;
-        `images_per_s_last` is the speed of the steps since the last log line, which the console shows. Both leave
-        evaluation out.
+        `images_per_s` is the mean of training since the start, over all sessions; `images_per_s_last` is the speed of
+        the steps since the last log line, which the console shows. Both leave out evaluation, and the first step of
+        each session and size of the images, in which torch compiles.
 
         Args:
             counted: the current epoch so far.
@@ -92,10 +93,11 @@ class Reporter:
             "top1": counted.top1,
             "lr": lr,
             "images_per_s": state.images_per_s,
-            "images_per_s_last": self._speed_of_last_steps(),
+            "images_per_s_last": self._speed_since(self._logged),
             "stall": state.position.stall,
             **certificates,
         }
+        self._logged = state.steady
         self._write(record)
         if self._progress is not None:
             self._progress.show(
@@ -103,15 +105,10 @@ class Reporter:
                 f"{record['images_per_s_last']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
             )
 
-    def _images_and_seconds(self) -> tuple[int, float]:
-        """Images trained on since the start, and the seconds that it took."""
-        return self._state.global_step * self._train.batch_size, self._state.position.train_seconds
-
-    def _speed_of_last_steps(self) -> float:
-        """Images per second since the last log line, or since the run was resumed."""
-        (images, seconds), (images_before, seconds_before) = self._images_and_seconds(), self._logged
-        self._logged = images, seconds
-        return (images - images_before) / (seconds - seconds_before)
+    def _speed_since(self, before: tuple[int, float]) -> float:
+        """Images per second since `TrainState.steady` was `before`; the mean if there was no step but a first one."""
+        images, seconds = (now - then for now, then in zip(self._state.steady, before, strict=True))
+        return images / seconds if images else self._state.images_per_s
 
     def epoch(self, best: bool) -> None:
         """Logs and prints the epoch that was finished last.
@@ -121,9 +118,10 @@ class Reporter:
         """
         row: Record = self._state.position.history[-1]
         self._write({"step": self._state.global_step, **row})
+        speeds = f"{self._speed_since(self._began):,.0f} images/s (mean {row['images_per_s']:,.0f})"
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
-            f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {row['images_per_s']:,.0f} images/s  "
+            f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {speeds}  "
             f"stall {100 * row['stall']:.1f} %" + ("  best" if best else ""),
             flush=True,
         )

@@ -42,11 +42,14 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
 }
 # What older checkpoints lack.
 _LATER: dict[str, Any] = {"norms": None, "certificates": {}, "dataset": {}, "asked": {}, "resolved": {}}
+_LATER_POSITION: dict[str, Any] = {"first_seconds": 0.0, "first_steps": 0}
 _POSITION: dict[str, tuple[type, ...]] = {
     "epoch": (int,),
     "step": (int,),
     "train_seconds": (float, int),
     "stall_seconds": (float, int),
+    "first_seconds": (float, int),
+    "first_steps": (int,),
     "eval_seconds": (float, int),
     "history": (list,),
     "lrs": (list,),
@@ -61,8 +64,10 @@ class Position:
         epoch: finished epochs.
         step: steps done in the current epoch.
         train_seconds, stall_seconds, eval_seconds: time spent, over all sessions of the run.
+        first_seconds, first_steps: of the training time, that of the first step of each session and of each size of the
+            images, in which torch compiles and chooses its algorithms; and how many these were.
         history: one row per finished epoch, as in metrics.csv; the val figures of epochs without evaluation are None.
-        lrs: (epoch, learning rate) on log steps.
+        lrs: (epoch, learning rate) at the start and on log steps.
     """
 
     epoch: int = 0
@@ -72,6 +77,8 @@ class Position:
     eval_seconds: float = 0.0
     history: list[dict[str, float | None]] = field(default_factory=list)
     lrs: list[tuple[float, float]] = field(default_factory=list)
+    first_seconds: float = 0.0
+    first_steps: int = 0
 
     @property
     def stall(self) -> float:
@@ -87,6 +94,11 @@ class Position:
         """Adds training time, and how much of it was stall."""
         self.train_seconds += seconds
         self.stall_seconds += stalled
+
+    def add_first(self, seconds: float, stalled: float) -> None:
+        """Adds the time of a first step."""
+        self.add_time(seconds, stalled)
+        self.first_seconds, self.first_steps = self.first_seconds + seconds, self.first_steps + 1
 
     def copy(self) -> "Position":
         return dataclasses.replace(self, history=[dict(row) for row in self.history], lrs=list(self.lrs))
@@ -166,7 +178,7 @@ class Snapshot:
             raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
         entries = _checked({**_LATER, **content}, _ENTRIES)
         recipe, config = entries.pop("recipe"), entries.pop("config")
-        position = _checked(entries.pop("position"), _POSITION, "position.")
+        position = _checked({**_LATER_POSITION, **entries.pop("position")}, _POSITION, "position.")
         try:
             position["lrs"] = [(epoch, lr) for epoch, lr in position["lrs"]]
         except (TypeError, ValueError) as error:

@@ -93,9 +93,19 @@ class TrainState:
         return self.position.epoch + self.position.step / len(self.train)
 
     @property
+    def steady(self) -> tuple[int, float]:
+        """Images trained on and the seconds that it took, without first steps (see `Position`) and evaluation."""
+        position = self.position
+        images = (self.global_step - position.first_steps) * self.train.batch_size
+        return images, position.train_seconds - position.first_seconds
+
+    @property
     def images_per_s(self) -> float:
-        """Images per second of training: the mean since the start, with compile time and without evaluation."""
-        return self.global_step * self.train.batch_size / self.position.train_seconds
+        """Images per second of training: the mean since the start, without first steps unless there are no others."""
+        images, seconds = self.steady
+        if not images:
+            images, seconds = self.global_step * self.train.batch_size, self.position.train_seconds
+        return images / seconds
 
     def finish_epoch(self, counted: EpochCounts, evaluation: Evaluation | None) -> bool:
         """Moves on to the next epoch and adds this one's row to the history, without val figures if it has none.

@@ -78,7 +78,7 @@ def _prepare_resumed(start: Start, trainer: Trainer) -> None:
 def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
     best, target, reached = summary["best"], summary["target"], summary["target_reached"]
     if target is not None and reached:
-        print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {reached['seconds']:,.0f} s")
+        print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {_duration(reached['seconds'])}")
     elif target is not None:
         print(f"did not reach the target of {target} % top-1")
     if skipped := summary["epochs"]["skipped"]:
@@ -91,6 +91,11 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds with two digits at least; never 0."""
+    return f"{seconds:,.0f} s" if seconds >= 10 else f"{max(seconds, 0.1):.1f} s"
 
 
 def _listed(epochs: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ class Fake:
 
     device = CPU
     options = SimpleNamespace(prefetch=3)
-    under_way: set[int] = set()
+    under_way: ClassVar[set[int]] = set()
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         self.under_way.add(id(self))

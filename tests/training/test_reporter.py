@@ -71,7 +71,7 @@ def test_a_row_logged_before_a_lost_checkpoint_is_not_logged_twice(config: Make,
 
 
 def test_the_log_has_the_speed_of_the_last_steps_beside_the_mean(config: Make, trainer: Build) -> None:
-    """The images between two lines / their seconds, which the means imply; a resumed run starts anew."""
+    """The images between two lines / their seconds, which the means imply. First steps of a session do not count."""
     c = config(epochs=2)
     stopped = fit_until(trainer, c, "run", 8)
     rest = trainer(c, "run", checkpoint.load(stopped.out / "last.pt"))
@@ -79,10 +79,36 @@ def test_the_log_has_the_speed_of_the_last_steps_beside_the_mean(config: Make, t
     lines = [r for r in log_of(rest.out) if "val_top1" not in r]
     assert [r["step"] for r in lines] == [2, 4, 6, 8, 10, 12]
     assert lines[0]["images_per_s_last"] == lines[0]["images_per_s"]
-    for before, line in (*pairwise(lines[:4]), *pairwise(lines[4:])):
-        seconds = [r["step"] * 16 / r["images_per_s"] for r in (before, line)]
+    for sessions, (before, line) in (*((1, pair) for pair in pairwise(lines[:4])), (2, (lines[4], lines[5]))):
+        seconds = [(r["step"] - sessions) * 16 / r["images_per_s"] for r in (before, line)]
         assert 2 * 16 / line["images_per_s_last"] == pytest.approx(seconds[1] - seconds[0])
     assert lines[4]["images_per_s_last"] > 0
+
+
+def test_speeds_leave_out_the_steps_in_which_torch_compiles(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hundred seconds in the first step of a size: of the time, but not of the speed."""
+    laps = [(100.0, 0.0), *[(1.0, 0.0)] * 3, (0.0, 0.0), (50.0, 0.0), *[(2.0, 0.0)] * 3, (0.0, 0.0)]
+    monkeypatch.setattr("feedline.training.loop.LapTimer.lap", lambda _: laps.pop(0))
+    run = trainer(config(epochs=2, image_size="16@0,24@1"))
+    summary = run.fit()
+    lines = [r for r in log_of(run.out) if "val_top1" not in r]
+    assert [r["images_per_s_last"] for r in lines] == pytest.approx([16, 32, 32, 8, 16, 16])
+    assert summary["images_per_s"] == pytest.approx(160 / 9, abs=0.1)
+    assert summary["seconds"]["train"] == 159
+    shown = [line for line in capsys.readouterr().out.splitlines() if " images/s" in line]
+    assert "  27 images/s (mean 27)" in shown[0]
+    assert "  13 images/s (mean 18)" in shown[1]
+
+
+def test_the_curve_of_the_learning_rate_begins_at_the_first_step(config: Make, trainer: Build) -> None:
+    run = trainer(config(epochs=1, log_every=4))
+    first = run.state.lr
+    run.fit()
+    epochs, rates = zip(*run.state.position.lrs, strict=True)
+    assert (epochs[0], rates[0]) == (0, first)
+    assert epochs[1:] == pytest.approx([4 / 6, 1])
 
 
 def test_on_record_gets_every_record(config: Make, trainer: Build) -> None:
