@@ -83,8 +83,9 @@ def _print_classes(classes: Sequence[ClassInfo], evaluation: Evaluation) -> None
     """Prints which classes are hard and easy, and which have no image."""
     pairs = zip(classes, per_class(evaluation.confusion), strict=True)
     ranked = sorted(((c, top1) for c, top1 in pairs if top1 is not None), key=lambda pair: pair[1])
-    print("hardest: " + ", ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in ranked[:LISTED]))
-    print("easiest: " + ", ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in ranked[: -LISTED - 1 : -1]))
+    ends = {"hardest": ranked[:LISTED], "easiest": ranked[: -LISTED - 1 : -1]}
+    for what, part in (ends if len(ranked) > 2 * LISTED else {"classes": ranked}).items():
+        print(f"{what}: " + ", ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in part))
     if empty := [short_name(c) for c, images in zip(classes, _images(evaluation), strict=True) if not images]:
         shown = ", ".join(empty[:LISTED]) + (f" and {len(empty) - LISTED} more" if len(empty) > LISTED else "")
         print(f"no images to evaluate: {shown}")

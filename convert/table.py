@@ -55,7 +55,9 @@ def _image_size(dataset: Dataset) -> str:
 
 
 def _pack(about: dict[str, Any]) -> str:
-    return f"{about['bytes'] / 2**20:,.0f} MiB in {about['files']} files"
+    size = about["bytes"]
+    amount = f"{size / 2**20:,.0f} MiB" if size >= 10 << 20 else f"{size / 2**10:,.0f} KiB"
+    return f"{amount} in {about['files']} file{'s' * (about['files'] != 1)}"
 
 
 def _numbers(values: Sequence[float]) -> str:

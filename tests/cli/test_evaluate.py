@@ -27,7 +27,8 @@ def test_a_class_without_val_images_has_no_figures(tmp_path: Path, capsys: pytes
     out = capsys.readouterr().out
     assert "nan" not in out
     lines = {line.partition(":")[0]: line for line in out.splitlines()}
-    assert all({"ape", "bee"} < set(lines[name].split()) for name in ("hardest", "easiest"))
+    assert {"ape", "bee"} < set(lines["classes"].split())
+    assert "hardest" not in lines, "there are few classes"
     assert lines["no images to evaluate"] == "no images to evaluate: cow"
     rows = list(csv.DictReader(Path("e/per_class.csv").read_text().splitlines()))
     assert [row["images"] for row in rows] == ["10", "4", "0"]
