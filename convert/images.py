@@ -107,7 +107,7 @@ def convert_images(job: Job) -> JobResult:
             raise InputError(message) from error
         file = store(image, job.max_size)
         path = path_of(item.path, file, job.stems.get(item.path))
-        (job.target / path).write_bytes(file.data)
+        _write_new(job.target / path, file.data, item)
         if item.part == "train":
             total += histogram(file.pixels)
         results.append(
@@ -125,6 +125,18 @@ def convert_images(job: Job) -> JobResult:
             )
         )
     return JobResult(results, total)
+
+
+def _write_new(path: Path, data: bytes, item: Item) -> None:
+    """Writes a file that is not there yet: on some file systems `A.jpg` and `a.jpg` are one."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise InputError(
+            f"{item.name}: another image of the source has this name on the file system of the dataset (upper and "
+            "lower case, or accents spelled in two ways); rename one of them"
+        ) from error
 
 
 def _read(tree: Tree, item: Item) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -17,7 +18,7 @@ from feedline import Dataset, Loader
 from feedline.convert import images
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from tests.conftest import convert
-from tests.convert.helpers import jpeg, save_noise
+from tests.convert.helpers import jpeg, refusal, save_noise
 from tests.pipeline.loading import ENGINES
 
 
@@ -177,3 +178,14 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
             save_noise(tmp_path / "src" / folder / f"{i}.jpg", ord(folder) + i, exif=exif, quality=95)
     dataset = convert(tmp_path / "src", tmp_path / "out", "--val-fraction", "0.5")
     assert dataset.image_size == (30, 20)
+
+
+def test_two_names_that_are_one_on_the_disk_are_refused(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Mac's or a Windows disk, whose file system does not tell upper from lower case."""
+    shutil.copy(source / "a/0.jpg", source / "a/x.jpg")
+    shutil.copy(source / "a/2.jpg", source / "a/X.jpg")
+    monkeypatch.setattr(images, "path_of", lambda path, *_: path.lower())
+    line = refusal(capsys, source, tmp_path / "out")
+    assert "a/x.jpg: another image of the source has this name on the file system of the dataset" in line
