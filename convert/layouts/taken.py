@@ -1,5 +1,6 @@
 """Which files are taken as images: by suffix, and where that says nothing, by the first bytes."""
 
+import importlib.util
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,12 @@ HEAD = 32  # bytes that tell an image
 SAMPLED = 32  # files of an unknown suffix whose first bytes are read, before all of that suffix are taken or not
 MAX_BYTES = 256 << 20  # of a file whose first bytes are read
 
-# What Pillow names, but cannot decode by itself (documents, films), or what holds measurements instead of colours.
-_NO_PICTURES = {"BUFR", "EPS", "FITS", "FLI", "FTEX", "GBR", "GRIB", "HDF5", "IPTC", "MCIDAS", "MPEG", "SPIDER", "WMF"}
+# Pillow's formats of pictures: not documents, films, or what holds measurements instead of colours.
+_PICTURES = {
+    *("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "TGA", "ICO", "CUR"),
+    *("ICNS", "DDS", "PCX", "DCX", "QOI", "SGI", "SUN", "PSD", "XBM", "XPM", "MSP", "BLP"),
+}
+_HEIF = {".heic", ".heif", ".hif"}
 
 # {suffixes: why files of an image format are not taken, and what to do}
 _REMEDIES = {
@@ -54,10 +59,11 @@ _MAGIC = re.compile(
 def image_suffixes() -> frozenset[str]:
     """The suffixes, in lower case, of what Pillow can decode here."""
     Image.init()
-    formats = set(Image.OPEN) - _NO_PICTURES
+    formats = _PICTURES & set(Image.OPEN)
     if not features.check("jpg_2000"):
         formats.discard("JPEG2000")
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in formats)
+    heif = _HEIF if importlib.util.find_spec("pillow_heif") else set()  # the decoder registers it when it is needed
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in formats) | heif
 
 
 def suffix_of(name: str) -> str:
