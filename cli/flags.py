@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from feedline.cli.recipes import configure
+from feedline.cli.recipes import OF_ITS_SET, configure
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import convert_known, keys
@@ -18,7 +18,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     defaults = configure("default", {}).flat()
     groups = {section: parser.add_argument_group(title) for section, title in TITLES.items()}
     for section, hint, field in keys():
-        help = field.metadata["help"].replace("%", "%%") + _shown(defaults[field.name])
+        default = field.default if field.name in OF_ITS_SET else defaults[field.name]
+        help = field.metadata["help"].replace("%", "%%") + _shown(default)
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         kinds, words = alternatives(hint)
         if kinds == [bool] and not words:

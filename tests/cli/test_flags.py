@@ -7,6 +7,7 @@ import pytest
 
 from feedline import InputError
 from feedline.cli.flags import add_flags, as_words
+from feedline.cli.parser import parser
 from feedline.cli.recipes import configure
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.errors import as_flags
@@ -87,3 +88,11 @@ def test_old_keys_of_a_recipe_and_flags_are_read_together(tmp_path: Path) -> Non
     recipe.write_text('flip = false\naugment = ["flip"]\n')
     with pytest.raises(InputError, match=f"^{recipe}: flip: augment says that already"):
         configure(str(recipe), {})
+
+
+def test_the_help_shows_what_holds_for_any_dataset() -> None:
+    """And not the split, stem and target that the default recipe has for Tiny ImageNet."""
+    text = " ".join(parser("train").format_help().split())
+    assert "the split, as official or 70-30 (auto) " in text
+    assert "with stride 2 and max-pool (auto) " in text
+    assert "--target TARGET val top-1 in percent --" in text
