@@ -19,7 +19,7 @@ from feedline.convert.options import Options
 from feedline.convert.perceptual import min_pixels
 from feedline.convert.sources import open_source
 from feedline.convert.stored import spare_stems
-from feedline.pipeline.dataset import ClassInfo, Dataset, write_columns, write_index, write_meta
+from feedline.pipeline.dataset import ClassInfo, Dataset, write_checksums, write_columns, write_index, write_meta
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
 
@@ -102,7 +102,7 @@ class About:
 
 
 def write(options: Options, about: About, converted: Converted, target: Path) -> None:
-    """Writes everything but the images and packs, dataset.json last.
+    """Writes everything but the images and packs, dataset.json and the checksums last.
 
     Raises:
         InputError: if the images cannot be split.
@@ -131,6 +131,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
         **({"columns": list(converted.columns)} if converted.columns else {}),
         classes=about.classes,
     )
+    write_checksums(target)
 
 
 def _check_groups(options: Options, listing: Listing) -> None:

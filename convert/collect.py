@@ -47,7 +47,8 @@ class Converted:
 
     def add(self, item: Item, image: ImageResult) -> None:
         """Appends an image."""
-        self.records.append(Record(image.stored or item.path, item.label, image.height, image.width, image.plain))
+        path = image.stored or item.path
+        self.records.append(Record(path, item.label, image.height, image.width, image.plain, image.checksum))
         self.names.append(item.name)
         self.digests.append(image.digest)
         self.hashes.append(image.perceptual)

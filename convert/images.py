@@ -13,6 +13,7 @@ from feedline.convert.mean_std import VALUES, histogram
 from feedline.convert.perceptual import perceptual_hash
 from feedline.convert.stored import path_of, store
 from feedline.convert.trees import Damaged, Tree
+from feedline.pipeline.dataset.checksums import checksum
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.dataset.inspection import inspect
 from feedline.pipeline.errors import InputError, first_line
@@ -52,6 +53,7 @@ class ImageResult:
         height, width: pixels of the file in the dataset folder, upright.
         gray, plain: as in `Decoded`.
         digest: of the file's bytes; of the pixels if the file was made from them.
+        checksum: of the file as it lies in the dataset folder.
         encoded: the file for the jpeg pack; empty if there is none.
         pixels: uint8 RGB rows for the raw pack; empty if there is none.
         warning: what is wrong with the source's file, though the image is whole; empty if nothing.
@@ -65,6 +67,7 @@ class ImageResult:
     gray: bool = False
     plain: bool = False
     digest: bytes = b""
+    checksum: int = 0
     encoded: bytes = b""
     pixels: bytes = b""
     warning: str = ""
@@ -117,6 +120,7 @@ def convert_images(job: Job) -> JobResult:
                 gray=image.gray,
                 plain=file.plain,
                 digest=_digest(data, image.pixels, item),
+                checksum=checksum(file.data),
                 encoded=file.data if "jpeg" in job.packs else b"",
                 pixels=file.pixels.tobytes() if "raw" in job.packs else b"",
                 warning=image.warning[:MAX_REASON],

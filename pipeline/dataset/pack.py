@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline.dataset.checksums import FirstReads, load_checksums
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.dataset.index import load_array
 from feedline.pipeline.dataset.mapping import MappedFiles
@@ -38,6 +39,7 @@ class Pack:
     def __init__(self, folder: Path, count: int, size: tuple[int, int] | None) -> None:
         self.folder, self._count, self.size = folder, count, size
         self._index = load_array(folder / "index.npy", PACK_INDEX, count)
+        self._first_reads = FirstReads(load_checksums(folder, count))
         self.files = MappedFiles(sorted(folder.glob("*.bin")))
         self._lengths = np.array([len(data) for data in self.files.arrays], dtype=np.uint64)
         self._starts = np.array([data.ctypes.data for data in self.files.arrays], dtype=np.uint64)
@@ -61,6 +63,16 @@ class Pack:
             files[f][o : o + n]
             for f, o, n in zip(rows["file"].tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
         ]
+
+    def changed(self, ids: NDArray[np.int64]) -> int | None:
+        """The first image whose bytes are not those that were written, of those read for the first time; None if none.
+
+        Raises:
+            InputError: if the index points outside the data.
+        """
+        if len(unread := self._first_reads.unread(ids)) == 0:
+            return None
+        return self._first_reads.changed(ids[unread], self.encoded(ids[unread]))
 
     def addresses(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Where the bytes of images lie in memory, uint64 [B], and how many they are, uint32 [B].

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline.dataset.checksums import checksum, write_array, write_listing
 from feedline.pipeline.dataset.description import PARTS
 from feedline.pipeline.dataset.pack import PACK_INDEX
 
@@ -33,13 +34,15 @@ class Split:
 
 
 class Record(NamedTuple):
-    """One image of a dataset folder: its path there, its label, its size in pixels, whether `decode_plain` takes it."""
+    """One image of a dataset folder: its path there, its label, its size in pixels, whether `decode_plain` takes it,
+    the checksum of its file."""
 
     path: str
     label: int
     height: int
     width: int
     plain: bool
+    checksum: int
 
 
 class PackWriter:
@@ -62,6 +65,7 @@ class PackWriter:
         self.folder, self.file_bytes = folder, file_bytes
         self.nbytes = 0
         self._rows = array("Q")  # five numbers an image, in the order of PACK_INDEX
+        self._checksums = array("Q")
         self._sizes: set[tuple[int, int]] = set()
         self._file: BinaryIO | None = None
         self._pending = bytearray()
@@ -76,6 +80,7 @@ class PackWriter:
         if (whole := len(self._pending) // self.WRITE_BYTES * self.WRITE_BYTES) > 0:
             self._write(whole)
         self._rows.extend((self._offset, len(data), self._number, height, width))
+        self._checksums.append(checksum(data))
         self._offset += len(data)
         self._sizes.add((height, width))
         self.nbytes += len(data)
@@ -88,6 +93,7 @@ class PackWriter:
         for column, name in enumerate(PACK_INDEX.names or ()):
             index[name] = rows[:, column]
         np.save(self.folder / "index.npy", index)
+        write_array(self.folder, self._checksums)
         size = list(next(iter(self._sizes))) if len(self._sizes) == 1 else None
         return {"bytes": self.nbytes, "files": self._number + 1, "image_size": size}
 
@@ -118,15 +124,17 @@ def write_index(root: Path, records: Iterable[Record], splits: Iterable[Split]) 
     """
     folder = root / "index"
     folder.mkdir(parents=True)
-    labels, sizes, plain, paths = array("i"), array("i"), bytearray(), []
+    labels, sizes, plain, checksums, paths = array("i"), array("i"), bytearray(), array("Q"), []
     for record in records:
         paths.append(record.path.encode())
         labels.append(record.label)
         sizes.extend((record.height, record.width))
         plain.append(record.plain)
+        checksums.append(record.checksum)
     np.save(folder / "labels.npy", np.array(labels, dtype=np.int32))
     np.save(folder / "sizes.npy", np.array(sizes, dtype=np.int32).reshape(-1, 2))
     np.save(folder / "plain.npy", np.array(plain, dtype=bool))
+    write_array(folder, checksums)
     np.save(folder / "paths.npy", np.cumsum([0, *map(len, paths)], dtype=np.int64))
     (folder / "paths.bin").write_bytes(b"".join(paths))
     for split in splits:
@@ -135,6 +143,14 @@ def write_index(root: Path, records: Iterable[Record], splits: Iterable[Split]) 
             target = root / "lists" / split.name / f"{part}.txt"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(b"".join(b"%b %d\n" % (paths[i], labels[i]) for i in ids.tolist()))
+
+
+def write_checksums(root: Path) -> None:
+    """Writes `checksums.txt`, the last file of a complete folder: of all files but images and packs' data."""
+    files = (path for path in root.iterdir() if path.is_file())
+    inner = (path for folder in ("index", "lists", "packs") for path in (root / folder).rglob("*") if path.is_file())
+    paths = (path.relative_to(root) for path in (*files, *inner))
+    write_listing(root, (path.as_posix() for path in paths if path.parts[0] != "packs" or path.suffix != ".bin"))
 
 
 def write_columns(root: Path, columns: Mapping[str, Sequence[str]]) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.dataset import Dataset, Pack, turbojpeg
+from feedline.pipeline.dataset.checksums import FirstReads, load_checksums
 from feedline.pipeline.dataset.decode import DecodeError, decode, decode_plain
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError
-from feedline.pipeline.stores.host import HostStore
+from feedline.pipeline.stores.host import HostStore, damaged
 
 
 class _EncodedStore(HostStore):
@@ -60,8 +61,7 @@ class _EncodedStore(HostStore):
             raise self._damaged(image, error) from error
 
     def _damaged(self, image: int, error: Exception) -> InputError:
-        path = self._dataset.root / self._dataset.path(image)
-        return InputError(f"{path}: no longer decodes ({error}); {REBUILD}")
+        return damaged(self._dataset, image, f"no longer decodes ({error})")
 
 
 class FilesStore(_EncodedStore):
@@ -70,9 +70,15 @@ class FilesStore(_EncodedStore):
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
         self._root, self._path = os.fspath(dataset.root), dataset.path
+        self._first_reads = FirstReads(load_checksums(dataset.root / "index", dataset.count))
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return [_read_file(f"{self._root}/{self._path(i)}") for i in ids.tolist()]
+        files = [_read_file(f"{self._root}/{self._path(i)}") for i in ids.tolist()]
+        if len(unread := self._first_reads.unread(ids)):
+            image = self._first_reads.changed(ids[unread], (files[i] for i in unread.tolist()))
+            if image is not None:
+                raise damaged(self._dataset, image, "its bytes are not those that were written")
+        return files
 
 
 def _read_file(path: str) -> NDArray[np.uint8]:
@@ -101,7 +107,9 @@ class JpegStore(_EncodedStore):
         self._encoded, self._addresses = pack.encoded, pack.addresses
 
     def _find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], object]:
+        self.check(ids)
         return *self._addresses(ids), None
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        self.check(ids)
         return self._encoded(ids)

@@ -8,8 +8,17 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.dataset import Dataset, Pack
+from feedline.pipeline.dataset.description import REBUILD
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.resizer import Resizer
+from feedline.program import command_line
+
+
+def damaged(dataset: Dataset, image: int, what: str) -> InputError:
+    """The error that names a damaged image."""
+    path, verify = dataset.root / dataset.path(image), f"{command_line('verify')} {dataset.root}"
+    return InputError(f"{path} (image {image}): {what}; see what else is damaged with {verify}, then {REBUILD}")
 
 
 class HostStore(ABC):
@@ -40,6 +49,15 @@ class HostStore(ABC):
         if self.size is not None:
             return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
         return self._dataset.sizes[ids].astype(np.int64)
+
+    def check(self, ids: NDArray[np.int64]) -> None:
+        """Compares images of the pack with their checksums, each when this process reads it for the first time.
+
+        Raises:
+            InputError: if one is damaged; it is named.
+        """
+        if self._pack is not None and (image := self._pack.changed(ids)) is not None:
+            raise damaged(self._dataset, image, f"its bytes in {self._pack.folder} are not those that were written")
 
     @abstractmethod
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

@@ -22,12 +22,14 @@ class RawStore(HostStore):
         self._copy = None if self._raw.size is None else whole_image_copier(self._raw.size)
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        self.check(ids)
         return self._raw.pixels(ids)
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return self._raw.pixels(ids)
+        return self.read(ids)
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        self.check(ids)
         if self._array is None or self._copy is None:
             self._raw.gather(ids, out)
             return
@@ -38,10 +40,12 @@ class RawStore(HostStore):
         if self._array is None:
             super().cut(batch, cropper, out)
             return
+        self.check(batch.ids)
         self._raw.files.check_lengths()
         cropper(self._array, batch.row_ids, batch.window, batch.flip, out)
 
     def resize(self, batch: PlanBatch, resizer: Resizer, out: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        self.check(batch.ids)
         addresses, lengths = self._raw.addresses(batch.ids)
         sizes = np.ascontiguousarray(self._raw.sizes(batch.ids), dtype=np.int32)
         if (sizes.astype(np.int64).prod(axis=1) * 3 != lengths).any():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.dataset import Dataset, Pack
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.stores.host import damaged
 
 
 class ResidentStore:
@@ -54,6 +55,8 @@ def _resident_pixels(dataset: Dataset, pack: Pack, size: tuple[int, int], device
         for start in range(0, dataset.count, 1024):
             ids = np.arange(start, min(start + 1024, dataset.count), dtype=np.int64)
             part = torch.empty((len(ids), *size, 3), dtype=torch.uint8, device="cpu")
+            if (image := pack.changed(ids)) is not None:
+                raise damaged(dataset, image, f"its bytes in {pack.folder} are not those that were written")
             pack.gather(ids, part.numpy())
             pixels[start : start + len(ids)].copy_(part)
         tensors[device] = pixels

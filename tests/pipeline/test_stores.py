@@ -12,6 +12,7 @@ from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.stores import FilesStore, HostStore, choose, choose_store, open_store, resolve_store
 from tests.conftest import convert
+from tests.pipeline.dataset.folders import flip_bit, forget_checksums
 from tests.pipeline.loading import epoch, make_loader
 
 CPU = torch.device("cpu")
@@ -94,16 +95,62 @@ def test_a_damaged_image_is_named(varied: Dataset, tmp_path: Any, engine: Any) -
     shutil.copytree(varied.root, copy)
     victim = Dataset(copy).path(int(varied.ids("70-30", "val")[1]))
     (copy / victim).write_bytes(b"no image at all")
+    forget_checksums(copy)
     loader = make_loader(Dataset(copy), split="70-30", store="files", engine=engine, part="val", image_size=32)
     with pytest.raises(InputError, match="no longer decodes") as caught:
         list(loader)
     assert victim in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_a_flipped_bit_is_found_when_it_is_read(dataset: Dataset, tmp_path: Path, name: Any, engine: Any) -> None:
+    """Though the image may still decode."""
+    copy, victim = tmp_path / "copy", int(dataset.ids("official", "train")[70])
+    shutil.copytree(dataset.root, copy)
+    if name == "files":
+        flip_bit(copy / dataset.path(victim), 600)
+    else:
+        row = np.load(copy / f"packs/{name}/index.npy")[victim]
+        flip_bit(copy / f"packs/{name}/00000.bin", int(row["offset"]) + 600)
+    loader = make_loader(Dataset(copy), split="official", batch_size=8, store=name, engine=engine)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"bytes .*are not those that were written; see what else") as caught:
+            list(loader)
+        assert f"{dataset.path(victim)} (image {victim}): " in str(caught.value)
+        assert f"python -m feedline verify {copy}, then build the dataset again" in str(caught.value)
+    val = make_loader(Dataset(copy), split="official", store=name, engine=engine, part="val")
+    assert sum(len(labels) for _, labels in val) == 32
+
+
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_each_image_is_compared_once(dataset: Dataset, tmp_path: Path, name: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset.root, copy)
+    store = opened(name, Dataset(copy))
+    store.read(np.arange(10))
+    flip_bit(copy / dataset.path(3), 600)
+    for kind in ("raw", "jpeg"):
+        flip_bit(copy / f"packs/{kind}/00000.bin", int(np.load(copy / f"packs/{kind}/index.npy")["offset"][3]) + 600)
+    store.read(np.arange(10))
+    with pytest.raises(InputError, match=r"\(image 3\)"):
+        opened(name, Dataset(copy)).read(np.arange(10))
+
+
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_a_dataset_without_checksums_is_read(dataset: Dataset, tmp_path: Path, name: Any) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset.root, copy)
+    forget_checksums(copy)
+    before, after = (opened(name, d).read(np.arange(128)) for d in (dataset, Dataset(copy)))
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
 def test_an_image_of_another_size_is_named(dataset: Dataset, tmp_path: Any) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(dataset.root, copy)
     Image.new("RGB", (32, 32)).save(copy / dataset.path(0))
+    forget_checksums(copy)
     with pytest.raises(InputError, match="32x32") as caught:
         list(make_loader(Dataset(copy), store="files", engine="torch", batch_size=96))
     assert dataset.path(0) in str(caught.value)

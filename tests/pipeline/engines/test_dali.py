@@ -10,6 +10,7 @@ from feedline import Dataset, InputError
 from feedline.pipeline.engines.dali import problem
 from feedline.pipeline.engines.dali.engine import DaliEngine
 from feedline.pipeline.stores import RawStore
+from tests.pipeline.dataset.folders import forget_checksums
 from tests.pipeline.loading import make_loader
 
 
@@ -40,10 +41,11 @@ def test_an_engine_stopped_in_mid_epoch_can_start_again(dataset: Dataset) -> Non
 
 def test_a_damaged_image_is_named_also_where_it_is_the_first(dataset: Dataset, tmp_path: Path) -> None:
     copy = Dataset(shutil.copytree(dataset.root, tmp_path / "copy"))
+    forget_checksums(copy.root)
     loader = make_loader(copy, engine="dali", store="files", batch_size=8)
     first = copy.root / copy.path(int(loader.plan.batch(0, 0).ids[0]))
     first.write_bytes(first.read_bytes()[:200])
     for _ in range(2):
         loader.set_epoch(0)
-        with pytest.raises(InputError, match=f"{first.name}: no longer decodes"):
+        with pytest.raises(InputError, match=f"{first.name} .*: no longer decodes"):
             list(loader)
