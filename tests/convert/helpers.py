@@ -42,8 +42,9 @@ def zipped(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], None]
 
 
 def file_digests(dataset: Dataset) -> dict[str, str]:
-    """The digest of every file of a dataset folder except dataset.json and source.npy, which depend on the source."""
-    files = (p for p in dataset.root.rglob("*") if p.is_file() and p.name not in ("dataset.json", "source.npy"))
+    """The digest of every file of a dataset folder except those that depend on the source, and their checksums."""
+    of_source = ("dataset.json", "source.npy", "checksums.txt")
+    files = (p for p in dataset.root.rglob("*") if p.is_file() and p.name not in of_source)
     return {str(p.relative_to(dataset.root)): hashlib.md5(p.read_bytes()).hexdigest() for p in files}
 
 
