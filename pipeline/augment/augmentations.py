@@ -157,7 +157,7 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
         output: (height, width) of a batch in pixels.
 
     Raises:
-        InputError: as `parse` does.
+        InputError: as `parse` does, or if a padding is not below the side of the images.
     """
     crop: Crop = Center()
     flip: Mirror | None = None
@@ -169,6 +169,9 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
             editors.append(augmentation)
         else:
             crop = augmentation.resolve(image, output) if isinstance(augmentation, AutoCrop) else augmentation
+    side = min(image or output)
+    if isinstance(crop, PadCrop) and crop.padding >= side:
+        raise InputError(f"`augment={as_text(crop)}`: the padding must be below the side of the images, {side} pixels")
     return Augmentations(output, crop, flip, tuple(editors))
 
 

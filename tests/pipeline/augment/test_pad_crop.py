@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from feedline import InputError
-from feedline.pipeline.augment import PadCrop
+from feedline.pipeline.augment import PadCrop, resolve_training
 from tests.pipeline.augment.drawing import draw
 
 
@@ -32,3 +32,11 @@ def test_without_padding_nothing_is_shifted() -> None:
 def test_a_wrong_padding_is_refused(padding: int) -> None:
     with pytest.raises(InputError, match=rf"augment=pad-crop:{padding}: the padding must be at least 0"):
         PadCrop(padding)
+
+
+def test_a_padding_that_leaves_no_image_is_refused() -> None:
+    """A window outside of the image would be all zeros."""
+    for image in ((64, 40), None):
+        resolve_training(["pad-crop:39"], image, (40, 40))
+        with pytest.raises(InputError, match=r"pad-crop:40: the padding must be below .* 40 pixels"):
+            resolve_training(["pad-crop:40"], image, (40, 40))
