@@ -29,7 +29,7 @@ def test_a_wrong_description_is_refused(copy: Path, changes: dict[str, Any], mes
 
 
 def test_the_error_for_a_missing_dataset_says_how_to_build_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"python convert/build.py --out"):
+    with pytest.raises(InputError, match=r"python convert/build.py --source IMAGES --out"):
         Dataset(tmp_path)
 
 
