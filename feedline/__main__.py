@@ -10,6 +10,7 @@ from feedline.output import safe_output
 COMMANDS = {
     "convert": "write a dataset folder: download, check, split, pack",
     "train": "find a learning rate, train, evaluate, measure",
+    "verify": "say whether a dataset folder is as it was built",
     "compare": "say whether two runs saw the same images at every step",
 }
 
@@ -41,6 +42,10 @@ def _run(words: list[str]) -> int:
         from feedline.convert.build import main as convert
 
         return convert(words[1:])
+    if command == "verify":
+        from feedline.convert.verify import main as verify
+
+        return verify(words[1:])
     if command == "compare":
         from feedline.cli.compare import main as compare
 

@@ -71,6 +71,10 @@ class MappedFiles:
             if _file_size(file.fileno()) != length:
                 raise InputError(f"{file.name}: was changed while in use; {REBUILD}")
 
+    def read(self, number: int, start: int, count: int) -> bytes:
+        """Bytes of a file, not through the map. Raises OSError if they cannot be read."""
+        return os.pread(self._files[number][0].fileno(), count, start)
+
     def will_need(self, first_file: int, start: int, last_file: int, stop: int) -> None:
         """Asks the system to start reading, from byte `start` of a file to before byte `stop` of that or a later one.
 

@@ -64,6 +64,16 @@ class Pack:
             for f, o, n in zip(rows["file"].tolist(), rows["offset"].tolist(), rows["length"].tolist(), strict=True)
         ]
 
+    def read(self, image: int) -> bytes:
+        """The bytes of an image, not through the map: a disk that cannot read them gives an error.
+
+        Raises:
+            InputError: if the index points outside the data.
+            OSError: if they cannot be read.
+        """
+        row = self._rows(np.array([image]))[0]
+        return self.files.read(int(row["file"]), int(row["offset"]), int(row["length"]))
+
     def changed(self, ids: NDArray[np.int64]) -> int | None:
         """The first image whose bytes are not those that were written, of those read for the first time; None if none.
 

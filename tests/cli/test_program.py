@@ -60,6 +60,7 @@ def test_version_and_help_need_no_torch() -> None:
     assert [line.split()[0] for line in outputs[1].splitlines() if line.startswith("  ") and "--" not in line] == [
         "convert",
         "train",
+        "verify",
         "compare",
     ]
 
