@@ -29,7 +29,7 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
     loss = np.asarray(smoothed)
     minimum = int(loss.argmin())
     if minimum < max(steps / 10, 2):
-        return "the loss rises from the first rates on; lower `start_lr`"
+        return "the loss rises from the first rates on; lower `start_lr`, or use a larger `batch_size`"
     before = losses[: minimum // 2]
     fall = float(np.mean(before)) - loss[minimum]
     if fall < SMALLEST_FALL * np.mean(before):
