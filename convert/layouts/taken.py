@@ -138,4 +138,7 @@ def remedies(others: Mapping[str, str]) -> list[str]:
     for name, reason in others.items():
         if reason != NOT_AN_IMAGE:
             counts[suffix_of(name), reason] += 1
-    return [f"{suffix}: {count:,} files not taken: {reason}" for (suffix, reason), count in sorted(counts.items())]
+    return [
+        f"{suffix}: {count:,} file{'s' * (count > 1)} not taken: {reason}"
+        for (suffix, reason), count in sorted(counts.items())
+    ]

@@ -62,8 +62,8 @@ def test_what_cannot_be_decoded_is_counted_with_the_remedy(tmp_path: Path) -> No
     root = write(tmp_path / "s", ["a/0.jpg", "b/0.jpg", "a/{0..4}.svg", "b/clip.mp4", "b/c.npy", "labels.txt"], b"...")
     listing = listed(root)
     assert listing.notes == [
-        ".mp4: 1 files not taken: a film; save its frames as images",
-        ".npy: 1 files not taken: an array; read it in Python, with feedline.from_dataset",
+        ".mp4: 1 file not taken: a film; save its frames as images",
+        ".npy: 1 file not taken: an array; read it in Python, with feedline.from_dataset",
         ".svg: 5 files not taken: cannot be decoded here; save as PNG",
     ]
     assert ("labels.txt", "not an image") in listing.ignored
