@@ -27,6 +27,7 @@ from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
 STEPS = 100  # of a test, at least: on small sets over several passes
+BLEW_UP = "the loss blew up"
 BLOW_UP_FACTOR = 1.5  # the test ends when the loss exceeds that of the first steps by this factor
 
 
@@ -36,9 +37,9 @@ class LRRange:
 
     Attributes:
         lr, loss, smoothed: one value per step.
-        suggestions: `scaled` (50 times the valley, at most the last rate), `minimum` (lowest smoothed loss: the
-            assignment's rule), `steepest` (fastest fall in the decade below that) and `valley` (middle of the longest
-            fall); none where the curve gives none.
+        suggestions: `scaled` (50 times the valley, at most the last rate, or a third of it if the loss blew up there),
+            `minimum` (lowest smoothed loss: the assignment's rule), `steepest` (fastest fall in the decade below that)
+            and `valley` (middle of the longest fall); none where the curve gives none.
         recommended: the suggestion to use; None if there is none.
         reason: why none is recommended, and what to do.
         stopped: why the test ended.
@@ -151,7 +152,7 @@ def lr_range_test(
             value = ranks.all_reduce(loss.clone()).item() / ranks.world_size
             average = 0.8 * average + 0.2 * value if losses else value
             if not math.isfinite(value) or average > BLOW_UP_FACTOR * np.mean(losses[:5] or value):
-                stopped = f"the loss blew up ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
+                stopped = f"{BLEW_UP} ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
                 break
             lrs.append(float(schedule.get_last_lr()[0]))
             losses.append(value)
@@ -165,4 +166,4 @@ def lr_range_test(
     reason = no_recommendation(losses, smoothed, sweep.steps, stopped)
     if reason is not None:
         return LRRange(lrs, losses, smoothed, {}, None, stopped, reason)
-    return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed), RECOMMENDED, stopped)
+    return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed, blew_up=BLEW_UP in stopped), RECOMMENDED, stopped)

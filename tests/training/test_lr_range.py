@@ -178,7 +178,10 @@ def test_the_scaled_rate_is_50_times_the_middle_of_the_fall(start: float, end: f
 def test_the_scaled_rate_is_at_most_the_last_one() -> None:
     lrs, loss = fall(-2, 0)
     assert suggest(lrs, loss)["scaled"] == pytest.approx(5, rel=0.4)
-    assert suggest(lrs[:110], loss[:110])["scaled"] == lrs[109], "the test ended there: the loss blew up after it"
+    assert suggest(lrs[:110], loss[:110])["scaled"] == lrs[109], "the test ended there"
+    assert suggest(lrs[:110], loss[:110], blew_up=True)["scaled"] == lrs[109] / 3
+    lrs, loss = fall(-4, -2)
+    assert suggest(lrs, loss, blew_up=True) == suggest(lrs, loss), "far below it nothing changes"
 
 
 def test_the_scaled_rate_is_recommended(dataset: Dataset, config: Callable[..., Config]) -> None:
@@ -189,7 +192,7 @@ def test_the_scaled_rate_is_recommended(dataset: Dataset, config: Callable[..., 
     loader.close()
     assert result.recommended == "scaled"
     assert result.reason is None
-    assert result.suggestions == suggest(result.lr, result.smoothed)
+    assert result.suggestions == suggest(result.lr, result.smoothed, blew_up="blew up" in result.stopped)
 
 
 def test_smoothing_does_not_lag() -> None:
