@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.names import short_name
+from feedline.cli.reports import report_evaluation
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
@@ -36,11 +37,13 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
     write_predictions(out / "predictions.csv", loader.folder, evaluation.predictions)
     content = _content(config, loader, path, evaluation, pairs)
     write_json(out / "eval.json", {**content, "trained_on": known})
+    page = report_evaluation(out, content, loader, evaluation.predictions)
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
         print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {images} images")
-    print(f"each class: {out / 'per_class.csv'}  each image: {out / 'predictions.csv'}  all: {out / 'eval.json'}")
+    files = {"report": page.name, "each class": "per_class.csv", "each image": "predictions.csv", "all": "eval.json"}
+    print("  ".join(f"{what}: {out / name}" for what, name in files.items()))
 
 
 def _content(

@@ -7,6 +7,7 @@ from typing import Any
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.initial import start_from
 from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
 from feedline.pipeline.dataset import Dataset
@@ -51,7 +52,9 @@ def run(request: Request) -> int:
         except Interrupted:
             print(f"stopped and saved; resume it with:\n  {resume_command(start.out)}", flush=True)
             return 128 + trainer.stopping.signum
-    _print_summary(summary, start.out)
+    if ranks.is_first:
+        report = report_run(request, config.recipe, start.out, val)
+        _print_summary(summary, start.out, report)
     return 0
 
 
@@ -75,7 +78,7 @@ def _prepare_resumed(start: Start, trainer: Trainer) -> None:
     )
 
 
-def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
+def _print_summary(summary: Mapping[str, Any], out: Path, report: Path) -> None:
     best, target, reached = summary["best"], summary["target"], summary["target_reached"]
     if target is not None and reached:
         print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {_duration(reached['seconds'])}")
@@ -89,7 +92,7 @@ def _print_summary(summary: Mapping[str, Any], out: Path) -> None:
     print(
         f"best val top-1 {best['val_top1']:.2f} %{f' ({more})' if more else ''} in epoch {best['epoch']}; "
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
-        f"curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
+        f"report: {report}  curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )
 
 

@@ -1,0 +1,1 @@
+"""Reports: a run as one HTML file that needs no network."""

@@ -1,0 +1,162 @@
+"""Charts that answer to hovering and zooming, readable on a light and on a dark page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from bokeh.models import BoxZoomTool, ColumnDataSource, HoverTool, LinearColorMapper, ResetTool, WheelZoomTool
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+Points = Sequence[tuple[float, float | None]]
+
+COLOURS = ("#3b82c4", "#e8871e", "#2f9e63", "#9a6fd0", "#d6455d", "#8a8a8a")
+INK, LINE = "#7d8590", "#8a8a8a"  # read on white and on near black
+HEIGHT = 280  # pixels
+
+
+def lines(
+    title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, *, legend: str = "bottom_right", **options: Any
+) -> Any:
+    """Lines through points.
+
+    Args:
+        title: above the chart.
+        series: (x, y) points by name; a y that is None or no number is left out.
+        xlabel, ylabel: of the axes.
+        legend: where it stands if there are several lines.
+        **options: of the figure, as x_axis_type="log".
+    """
+    chart = _chart(title, xlabel, ylabel, **options)
+    for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+        kept = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
+        if not kept:
+            continue
+        x, y = zip(*kept, strict=True)
+        source = ColumnDataSource({"x": x, "y": y, "name": [name] * len(x)})
+        label = {"legend_label": name} if len(series) > 1 else {}
+        chart.line("x", "y", source=source, color=colour, line_width=2, **label)
+        dots = chart.scatter("x", "y", source=source, color=colour, size=5 if len(x) < 100 else 2)
+        chart.add_tools(
+            HoverTool(renderers=[dots], tooltips=[("", "@name"), (xlabel, "@x{0.[000]}"), (ylabel, "@y{0.[0000]}")])
+        )
+    if len(series) > 1:
+        _style_legend(chart, legend)
+    return chart
+
+
+def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
+    """A confusion matrix, its classes in an order that puts what is confused side by side.
+
+    Args:
+        title: above the chart.
+        counts: int64 [classes, classes]: images by class (row) and predicted class (column).
+        names: of the classes.
+    """
+    order = similar_side_by_side(counts)
+    shown, labels = counts[np.ix_(order, order)], [names[i] for i in order]
+    rows, columns = np.nonzero(shown)
+    totals = np.maximum(shown.sum(axis=1), 1)
+    share = 100 * shown[rows, columns] / totals[rows]
+    source = ColumnDataSource(
+        {
+            "x": columns,
+            "y": rows,
+            "class": [labels[i] for i in rows],
+            "predicted": [labels[i] for i in columns],
+            "images": shown[rows, columns],
+            "share": share,
+        }
+    )
+    few = len(names) <= 30
+    chart = _chart(title, "predicted", "class", height=560)
+    chart.max_width = 640
+    chart.y_range.flipped = True
+    mapper = LinearColorMapper(palette=_palette(), low=0, high=100)
+    cells = chart.rect(
+        "x", "y", 1, 1, source=source, fill_color={"field": "share", "transform": mapper}, line_color=None
+    )
+    tips = [("class", "@class"), ("predicted", "@predicted"), ("images", "@images (@share{0.0} % of the class)")]
+    chart.add_tools(HoverTool(renderers=[cells], tooltips=tips))
+    for axis in (chart.xaxis, chart.yaxis):
+        axis.ticker = list(range(len(names))) if few else []
+        axis.major_label_overrides = dict(enumerate(labels)) if few else {}
+    chart.xaxis.major_label_orientation = 0.9
+    return chart
+
+
+def similar_side_by_side(counts: NDArray[np.int64]) -> list[int]:
+    """An order of the classes in which those that are taken for each other stand together.
+
+    By the Fiedler vector of the graph of confusions (Atkins, Boman, Hendrickson: A spectral algorithm for seriation and
+    the consecutive ones problem, 1998).
+    """
+    weights = counts + counts.T + 1e-3 * (counts.sum() + 1) / counts.size  # the small part joins what is not connected
+    np.fill_diagonal(weights, 0)
+    laplacian = np.diag(weights.sum(axis=1)) - weights
+    _, vectors = np.linalg.eigh(laplacian)
+    return [int(i) for i in np.argsort(vectors[:, min(1, len(counts) - 1)], kind="stable")]
+
+
+def calibration(title: str, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Any:
+    """How often a prediction is right, by the probability that the model gives it, in tenths.
+
+    Args:
+        title: above the chart.
+        confidence: float64 [n], probability of the predicted class.
+        correct: bool [n].
+    """
+    tenths = np.minimum((10 * confidence).astype(int), 9)
+    counts = np.bincount(tenths, minlength=10)
+    right = np.bincount(tenths, weights=correct, minlength=10) / np.maximum(counts, 1)
+    filled = counts > 0
+    chart = _chart(title, "confidence, %", "right, %", x_range=(0, 100), y_range=(0, 100))
+    source = ColumnDataSource({"x": 5 + 10 * np.arange(10)[filled], "y": 100 * right[filled], "images": counts[filled]})
+    chart.line([0, 100], [0, 100], color=LINE, line_dash="dashed")
+    bars = chart.vbar("x", 9, "y", source=source, color=COLOURS[0], alpha=0.8)
+    chart.add_tools(HoverTool(renderers=[bars], tooltips=[("right", "@y{0.0} %"), ("images", "@images")]))
+    return chart
+
+
+def _chart(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **options: Any) -> Any:
+    zoom = BoxZoomTool()
+    chart = figure(
+        title=title,
+        x_axis_label=xlabel,
+        y_axis_label=ylabel,
+        height=height,
+        sizing_mode="stretch_width",
+        tools=[zoom, WheelZoomTool(), ResetTool()],
+        active_drag=None,  # on a phone dragging scrolls the page
+        active_scroll=None,
+        background_fill_color=None,
+        border_fill_color=None,
+        outline_line_color=None,
+        output_backend="svg",
+        **options,
+    )
+    chart.toolbar.logo = None
+    chart.toolbar.autohide = True
+    chart.title.text_color = INK  # type: ignore[union-attr]
+    for axis in (chart.xaxis, chart.yaxis):
+        axis.axis_label_text_color = axis.major_label_text_color = INK
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = LINE
+    chart.grid.grid_line_color, chart.grid.grid_line_alpha = LINE, 0.25
+    return chart
+
+
+def _style_legend(chart: Any, location: str) -> None:
+    chart.legend.location = location
+    chart.legend.background_fill_alpha = 0
+    chart.legend.border_line_alpha = 0
+    chart.legend.label_text_color = INK
+    chart.legend.click_policy = "hide"
+
+
+def _palette() -> list[str]:
+    """From a pale to a dark blue, which stands out on white and on near black."""
+    low, high = np.array([158, 197, 232]), np.array([8, 81, 156])
+    steps = low + (high - low) * np.linspace(0, 1, 64)[:, None] ** 0.7
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in steps.round().astype(int).tolist()]

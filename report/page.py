@@ -1,0 +1,136 @@
+"""A page: a headline, sections, and everything that they need in one file."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bokeh.embed import components
+from bokeh.resources import Resources
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from feedline.pipeline.files import write_text
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with a line or two below it.
+
+    Attributes:
+        jpeg: the bytes of a file that browsers show.
+        caption: the first line.
+        note: the second line.
+        mime: of the file.
+    """
+
+    jpeg: bytes
+    caption: str = ""
+    note: str = ""
+    mime: str = "image/jpeg"
+
+    @property
+    def address(self) -> str:
+        """The picture as a data URL."""
+        return f"data:{self.mime};base64,{base64.b64encode(self.jpeg).decode('ascii')}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below a header. Cells that are numbers are set to the right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page, of which each piece may be absent.
+
+    Attributes:
+        title: of the section.
+        text: a paragraph above the rest.
+        charts: bokeh figures, side by side where there is room.
+        pictures: with captions.
+        tables: one below the other.
+        code: a command or a file, shown as it is.
+        folded: closed until it is opened.
+    """
+
+    title: str
+    text: str = ""
+    charts: Sequence[Any] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    code: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        title: of the window and the page.
+        subtitle: a line below.
+        figures: (what, value) of the headline, most important first.
+        sections: in order.
+    """
+
+    title: str
+    subtitle: str = ""
+    figures: Sequence[tuple[str, str]] = ()
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+    def html(self) -> str:
+        """The whole page: no link in it leads to another file."""
+        charts = [chart for section in self.sections for chart in section.charts]
+        script, blocks = components(charts) if charts else ("", ())
+        shown = iter(blocks)
+        sections = [(section, [Markup(next(shown)) for _ in section.charts]) for section in self.sections]
+        return _template().render(
+            page=self,
+            sections=sections,
+            library=Markup(_library()) if charts else "",
+            script=Markup(script),
+            number=_is_number,
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes the page, whole or not at all."""
+        write_text(path, self.html())
+
+
+def picture_of(path: Path) -> Picture:
+    """A PNG file as a picture."""
+    return Picture(path.read_bytes(), mime="image/png")
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
+    """A table of names and values, without those that are None."""
+    return Table((), [(name, value) for name, value in pairs if value is not None])
+
+
+def _is_number(cell: object) -> bool:
+    """Whether a cell is set to the right."""
+    return str(cell).strip(" %+-").replace(",", "").replace(".", "", 1).isdigit()
+
+
+@lru_cache
+def _library() -> str:
+    """Bokeh's script, 1.2 MB."""
+    return str(Resources(mode="inline", components=["bokeh"]).render_js())
+
+
+@lru_cache
+def _template() -> Any:
+    folder = Path(__file__).resolve().parent
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html")

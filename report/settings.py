@@ -1,0 +1,34 @@
+"""The settings of a run, its software and machine, and the command that repeats it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from feedline.report.page import Section, Table, facts
+
+
+def settings_section(about: Mapping[str, Any], command: str = "", recipe: Mapping[str, Any] | None = None) -> Section:
+    """All settings, those first that differ from the recipe.
+
+    Args:
+        about: run.json, summary.json or eval.json.
+        command: that made it.
+        recipe: its values, None if they are not known.
+    """
+    config, recipe = about.get("config", {}), recipe or {}
+    changed = {name: value for name, value in config.items() if name in recipe and _text(value) != _text(recipe[name])}
+    tables = []
+    if changed:
+        rows = [(_key(name), _text(value), _text(recipe[name])) for name, value in changed.items()]
+        tables.append(Table(("changed", "value", "of the recipe"), rows))
+    if config:
+        tables.append(Table(("setting", "value"), [(_key(name), _text(value)) for name, value in config.items()]))
+    tables.append(facts([*about.get("hardware", {}).items(), *about.get("versions", {}).items()]))
+    return Section("Settings", tables=tables, code=command, folded=True)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

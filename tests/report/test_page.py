@@ -1,0 +1,103 @@
+"""One file that needs nothing else, whatever names it holds."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedline.report import charts
+from feedline.report.page import Page, Picture, Section, Table
+from feedline.report.predictions import expected_calibration_error, prediction_sections
+from feedline.report.run import duration
+from feedline.training.predictions import Predictions
+
+NAMES = ["a <b>bold</b> name", "</script><script>alert(1)</script>", "naïve 中", "d"]
+
+
+class Links(HTMLParser):
+    """What a page loads, and the tags that stand open at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.scripts += tag == "script"
+
+
+def some_predictions(images: int = 60) -> Predictions:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, images)
+    top = np.argsort(rng.random((images, 4)), axis=1)
+    shares = np.sort(rng.dirichlet(np.ones(4), images), axis=1)[:, ::-1].astype(np.float32)
+    return Predictions(np.arange(images), labels, top, shares)
+
+
+def picture(image: int, caption: str, note: str) -> Picture:
+    return Picture(b"\xff\xd8", caption, note)
+
+
+def test_a_page_loads_nothing_and_shows_names_as_text() -> None:
+    sections = prediction_sections(some_predictions(), NAMES, picture)
+    page = Page(
+        "A <title>", "sub & title", [("top-1", "50 %")], [*sections, Section("Folded", folded=True, code="a < b")]
+    )
+    html = page.html()
+    links = Links()
+    links.feed(html)
+    assert links.loaded
+    assert all(link.startswith("data:image/jpeg;base64,") for link in links.loaded)
+    assert "<b>bold" not in html
+    assert "alert(1)</script>" not in html
+    assert "A &lt;title&gt;" in html
+    assert "a &lt; b" in html
+    assert links.scripts == Page("t", sections=sections[:1]).html().count("<script")
+    assert len(html) < 2_000_000
+
+
+def test_a_page_without_charts_has_no_script() -> None:
+    html = Page("t", sections=[Section("s", tables=[Table(("a", "b"), [("x", "1,000")])])]).html()
+    assert "<script" not in html
+    assert '<td class="number">1,000</td>' in html
+
+
+def test_similar_classes_stand_side_by_side() -> None:
+    counts = np.diag([50, 50, 50, 50, 50, 50])
+    for a, b in ((0, 3), (1, 4), (2, 5)):
+        counts[a, b] = counts[b, a] = 20
+    order = charts.similar_side_by_side(counts)
+    assert sorted(order) == list(range(6))
+    assert all(abs(order.index(a) - order.index(b)) == 1 for a, b in ((0, 3), (1, 4), (2, 5)))
+
+
+@pytest.mark.parametrize("images", [1, 3, 60])
+def test_few_images_and_classes_make_a_page_too(images: int) -> None:
+    assert "Most wrong" in Page("t", sections=prediction_sections(some_predictions(images), NAMES, picture)).html()
+
+
+def test_a_perfect_model() -> None:
+    labels = np.arange(20) % 2
+    sure = Predictions(np.arange(20), labels, labels[:, None], np.ones((20, 1), dtype=np.float32))
+    html = Page("t", sections=prediction_sections(sure, ["a", "b"], picture)).html()
+    assert "No image was taken for another class." in html
+    assert "Expected calibration error 0.0 %" in html
+
+
+def test_calibration_error_is_the_mean_gap() -> None:
+    confidence = np.array([0.95] * 10 + [0.55] * 10)
+    correct = np.array([True] * 9 + [False] + [True] * 5 + [False] * 5)
+    assert expected_calibration_error(confidence, correct) == pytest.approx(5.0)
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [duration(s) for s in (9, 75, 3600 * 3 + 60 * 20)] == ["9 s", "1 min 15 s", "3 h 20 min"]
+
+
+def test_lines_leave_out_what_is_no_number(tmp_path: Path) -> None:
+    chart = charts.lines("t", {"a": [(1, None), (2, float("nan")), (3, 4.0)], "b": [(1, None)]}, "x", "y")
+    Page("t", sections=[Section("s", charts=[chart])]).write(tmp_path / "page.html")
+    assert re.search(r"<script", (tmp_path / "page.html").read_text())
