@@ -32,7 +32,9 @@ def soak(dataset: Dataset, store: StoreName, engine: EngineName, epochs: int, ba
     Raises:
         AssertionError: if an epoch has an image twice, or an image that is not the one in the plan.
     """
-    loader = Loader(dataset, store=store, engine=engine, batch_size=batch_size, augment=(), dtype=torch.uint8)
+    loader = Loader(
+        dataset, split="70-30", store=store, engine=engine, batch_size=batch_size, augment=(), dtype=torch.uint8
+    )
     pack, ids = dataset.pack("raw"), dataset.ids("70-30", "train")
     assert pack.size is not None
     exact = store in ("raw", "resident") or engine == "torch"
