@@ -20,7 +20,8 @@ def test_a_run_writes_all_its_files(config: Make, trainer: Build, dataset: Datas
     run = trainer(config(epochs=2, tta=True))
     result = run.fit()
     assert sorted(p.name for p in run.out.iterdir()) == [
-        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "previous.pt", "run.json", "summary.json"
+        "best.pt", "curves.png", "last.pt", "log.jsonl", "metrics.csv", "predictions.npz", "previous.pt", "run.json",
+        "summary.json",
     ]  # fmt: skip
     summary = json.loads((run.out / "summary.json").read_text())
     assert summary["best"]["val_top1"] == result["best"]["val_top1"] >= summary["last"]["val_top1"]
