@@ -82,17 +82,21 @@ class FilesStore(_EncodedStore):
 
 
 def _read_file(path: str) -> NDArray[np.uint8]:
-    # open, read and close by descriptor take half the time of a file object, for files of 2 KiB. A first read of fixed
-    # size saves the stat; longer files need more reads.
+    # open, read and close by descriptor take half the time of a file object, for files of 2 KiB. A read of fixed size
+    # saves the stat. Only a read of nothing is the end: FUSE and NFS may give less than they have.
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {REBUILD}") from error
     try:
         data = os.read(descriptor, 1 << 16)
-        if len(data) == 1 << 16:
-            with open(descriptor, "rb", closefd=False) as rest:
-                data += rest.read()
+        if more := os.read(descriptor, 1 << 20):
+            parts = [data, more]
+            while more := os.read(descriptor, 1 << 20):
+                parts.append(more)
+            data = b"".join(parts)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REBUILD}") from error
     finally:
         os.close(descriptor)
     return np.frombuffer(data, dtype=np.uint8)

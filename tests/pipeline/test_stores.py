@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ def test_a_long_file_is_read_completely(tmp_path: Path) -> None:
     dataset = convert(tmp_path / "in", tmp_path / "out", "--packs", "raw", "--val-fraction", "0.5")
     for image, data in enumerate(FilesStore(dataset).read(np.arange(4))):
         assert data.tobytes() == (dataset.root / dataset.path(image)).read_bytes()
+
+
+@pytest.mark.parametrize("most", [1000, 1 << 20])
+def test_a_file_system_that_gives_less_than_it_has(varied: Dataset, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """As FUSE and NFS may."""
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda file, count: read(file, min(count, most)))
+    for image, data in enumerate(FilesStore(varied).read(np.arange(24))):
+        assert data.tobytes() == (varied.root / varied.path(image)).read_bytes()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
