@@ -91,5 +91,5 @@ def _report(dataset: Dataset, findings: Sequence[Finding], shown: int) -> None:
     if not (dataset.root / LISTING).exists() and not any(what == LISTING for what, _ in findings):
         print("built without checksums: images were decoded, and pixels in packs compared; index and lists were not")
     packs = f"{' and '.join(dataset.packs) or 'no'} pack{'s' * (len(dataset.packs) != 1)}"
-    verdict = f"{len(findings):,} findings; {REBUILD}" if findings else "all as it was built"
+    verdict = f"{len(findings):,} finding{'s' * (len(findings) > 1)}; {REBUILD}" if findings else "all as it was built"
     print(f"{dataset.root}: {dataset.count:,} images, {packs}: {verdict}")

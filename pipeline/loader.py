@@ -299,7 +299,7 @@ class Loader:
         self._next, self._output = Position(at.epoch + 1), None
         self._resize(output)
         assert self._engine is not None
-        coming = read_ahead(self.plan, self._store, at.epoch, at.batch)
+        coming = self.folder.while_held(read_ahead(self.plan, self._store, at.epoch, at.batch))
         batches = _finished(self._engine.run(coming), self._rest)
         source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
         self._source = source

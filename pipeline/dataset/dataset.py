@@ -1,17 +1,21 @@
 """A dataset folder, open for reading."""
 
 import os
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
 from feedline.pipeline.dataset.index import PathIndex, check_range, load_array, load_column
+from feedline.pipeline.dataset.mapping import HeldFiles
 from feedline.pipeline.dataset.pack import Pack
 from feedline.pipeline.errors import InputError
+
+Item = TypeVar("Item")
 
 
 class Dataset:
@@ -51,6 +55,7 @@ class Dataset:
         self.splits, self.packs, self.meta = about.splits, about.packs, about.meta
         self.columns = list(map(str, about.meta.get("columns", ())))
         self._pack_sizes = about.pack_sizes
+        self._held = HeldFiles()
 
     def __repr__(self) -> str:
         packs = ", ".join(self.packs) or "none"
@@ -64,22 +69,22 @@ class Dataset:
     def labels(self) -> NDArray[np.int32]:
         """int32 [count], memory-mapped."""
         path = self.root / "index/labels.npy"
-        return check_range(path, load_array(path, np.dtype("<i4"), self.count), 0, len(self.classes))
+        return check_range(path, load_array(path, np.dtype("<i4"), self.count, held=self._held), 0, len(self.classes))
 
     @cached_property
     def sizes(self) -> NDArray[np.int32]:
         """int32 [count, 2]: height and width in pixels, memory-mapped."""
         path = self.root / "index/sizes.npy"
-        return check_range(path, load_array(path, np.dtype("<i4"), self.count, (2,)), 1, MAX_SIDE + 1)
+        return check_range(path, load_array(path, np.dtype("<i4"), self.count, (2,), self._held), 1, MAX_SIDE + 1)
 
     @cached_property
     def plain(self) -> NDArray[np.bool_]:
         """bool [count]: JPEGs for `decode_plain`, memory-mapped."""
-        return load_array(self.root / "index/plain.npy", np.dtype(bool), self.count)
+        return load_array(self.root / "index/plain.npy", np.dtype(bool), self.count, held=self._held)
 
     @cached_property
     def _paths(self) -> PathIndex:
-        return PathIndex(self.root / "index", self.count)
+        return PathIndex(self.root / "index", self.count, self._held)
 
     def path(self, image: int) -> str:
         """The path of an image, relative to the dataset folder.
@@ -89,7 +94,9 @@ class Dataset:
         """
         if not 0 <= image < self.count:
             raise InputError(f"image {image}: {self.root} has the ids 0 to {self.count - 1}")
-        return self._paths[image]
+        paths = self._paths
+        self._held.check_lengths()
+        return paths[image]
 
     def ids(self, split: str, part: str, classes: int | None = None) -> NDArray[np.int64]:
         """The image ids of one part of a split, in file list order.
@@ -112,12 +119,29 @@ class Dataset:
         if part not in self.splits[split]:
             raise InputError(f"`part={part}`: {self.root} has no {part} images; its source has no folder {part}/")
         path = self.root / f"index/{split}-{part}.npy"
-        ids = check_range(path, load_array(path, np.dtype("<i8"), self.splits[split][part]), 0, self.count)
+        ids = check_range(
+            path, load_array(path, np.dtype("<i8"), self.splits[split][part], held=self._held), 0, self.count
+        )
         if classes is None:
             return ids
         if not 1 <= classes <= len(self.classes):
             raise InputError(f"`classes={classes}`: {self.root} has {len(self.classes)} classes")
         return ids[self.labels[ids] < classes]
+
+    def while_held(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields items that are made with the index. Before each, the index is held to its length.
+
+        Raises:
+            InputError: if a file of the index, mapped because it is large, was cut or replaced meanwhile.
+        """
+        coming = iter(items)
+        while True:
+            self._held.check_lengths()
+            try:
+                item = next(coming)
+            except StopIteration:
+                return
+            yield item
 
     def column(self, name: str) -> NDArray[Any]:
         """A further column of the source's table, one value for each image id.

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.dataset.description import REBUILD
+from feedline.pipeline.dataset.mapping import HeldFiles
 from feedline.pipeline.errors import InputError, first_line
 
 MAPPED_FROM = 64 << 20  # bytes: what is smaller is read, so that a file that is cut later cannot end the process
 
 
-def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple[int, ...] = ()) -> NDArray[Any]:
+def load_array(
+    path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple[int, ...] = (), held: HeldFiles | None = None
+) -> NDArray[Any]:
     """Reads an array, or maps a large one into memory, and checks its type and shape.
 
     Args:
@@ -20,12 +23,13 @@ def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple
         dtype: wanted.
         rows: wanted length (any if None).
         tail: the other dimensions.
+        held: gets the file if it is mapped, for checks of its length; None reads all files.
 
     Raises:
         InputError: if the file is missing, not an array, or of another type or shape.
     """
     try:
-        mapped = path.stat().st_size > MAPPED_FROM
+        mapped = held is not None and path.stat().st_size > MAPPED_FROM
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # numpy raises whatever the bytes lead to
         raise InputError(f"{path}: cannot read this index ({first_line(error)}); {REBUILD}") from error
@@ -36,6 +40,8 @@ def load_array(path: Path, dtype: "np.dtype[Any]", rows: int | None, tail: tuple
         raise InputError(
             f"{path}: expected {dtype} of shape {shape}, found {array.dtype} of shape {array.shape}; {REBUILD}"
         )
+    if mapped and held is not None:
+        held.hold(path)
     # A plain view: indexing an np.memmap costs a microsecond more each time.
     array = array.view(np.ndarray)
     array.setflags(write=False)
@@ -61,18 +67,21 @@ class PathIndex:
     Args:
         folder: `index/` of a dataset.
         count: images.
+        held: as in `load_array`.
 
     Raises:
         InputError: if the files are missing or damaged.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, held: HeldFiles) -> None:
         self._file = folder / "paths.bin"
-        self._offsets = load_array(folder / "paths.npy", np.dtype("<i8"), count + 1)
+        self._offsets = load_array(folder / "paths.npy", np.dtype("<i8"), count + 1, held=held)
         try:
             mapped = self._file.stat().st_size > MAPPED_FROM
             whole = np.memmap(self._file, np.uint8, "r") if mapped else np.fromfile(self._file, np.uint8)
             self._bytes = whole.view(np.ndarray)
+            if mapped:
+                held.hold(self._file)
         except (OSError, ValueError) as error:
             raise InputError(f"{self._file}: cannot be read ({first_line(error)}); {REBUILD}") from error
         if len(self._bytes) != self._offsets[-1]:

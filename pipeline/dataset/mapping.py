@@ -22,7 +22,31 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-class MappedFiles:
+class HeldFiles:
+    """Mapped files that are held to the lengths that they had when they were mapped."""
+
+    def __init__(self) -> None:
+        self._files: list[tuple[BinaryIO, int]] = []
+
+    def hold(self, path: Path) -> None:
+        """Adds a file. Raises OSError if it cannot be opened."""
+        file = path.open("rb")
+        self._files.append((file, os.fstat(file.fileno()).st_size))
+
+    def check_lengths(self) -> None:
+        """Checks that no file was cut or replaced; takes a microsecond a file.
+
+        Reading a mapped file behind its end would end the process (SIGBUS).
+
+        Raises:
+            InputError: if the length of a file is not what it was.
+        """
+        for file, length in self._files:
+            if _file_size(file.fileno()) != length:
+                raise InputError(f"{file.name}: was changed while in use; {REBUILD}")
+
+
+class MappedFiles(HeldFiles):
     """Files mapped read-only.
 
     Attributes:
@@ -40,9 +64,9 @@ class MappedFiles:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
         self.arrays: list[NDArray[np.uint8]] = []
         self._maps: list[mmap.mmap] = []
-        self._files: list[tuple[BinaryIO, int]] = []
         for path in paths:
             try:
                 file = path.open("rb")
@@ -58,18 +82,6 @@ class MappedFiles:
         for mapped in self._maps:
             with suppress(OSError):  # a system without large pages
                 mapped.madvise(advice)
-
-    def check_lengths(self) -> None:
-        """Checks that no file was cut or replaced; takes a microsecond a file.
-
-        Reading a mapped file behind its end would end the process (SIGBUS).
-
-        Raises:
-            InputError: if the length of a file is not what it was.
-        """
-        for file, length in self._files:
-            if _file_size(file.fileno()) != length:
-                raise InputError(f"{file.name}: was changed while in use; {REBUILD}")
 
     def read(self, number: int, start: int, count: int) -> bytes:
         """Bytes of a file, not through the map. Raises OSError if they cannot be read."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from feedline.pipeline.dataset.checksums import FirstReads, load_checksums
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.dataset.index import load_array
-from feedline.pipeline.dataset.mapping import MappedFiles
+from feedline.pipeline.dataset.mapping import HeldFiles, MappedFiles
 from feedline.pipeline.errors import InputError
 
 PACK_KINDS = ("jpeg", "raw")
@@ -38,7 +38,8 @@ class Pack:
 
     def __init__(self, folder: Path, count: int, size: tuple[int, int] | None) -> None:
         self.folder, self._count, self.size = folder, count, size
-        self._index = load_array(folder / "index.npy", PACK_INDEX, count)
+        self._held = HeldFiles()
+        self._index = load_array(folder / "index.npy", PACK_INDEX, count, held=self._held)
         self._first_reads = FirstReads(load_checksums(folder, count))
         self.files = MappedFiles(sorted(folder.glob("*.bin")))
         self._lengths = np.array([len(data) for data in self.files.arrays], dtype=np.uint64)
@@ -49,6 +50,7 @@ class Pack:
         """Height and width of images in pixels: int64 [B, 2]."""
         if self.size is not None:
             return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
+        self._held.check_lengths()
         rows = self._index[ids]
         return np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)
 
@@ -99,6 +101,7 @@ class Pack:
         Raises:
             InputError: if the index points outside the data or contradicts itself.
         """
+        self._held.check_lengths()
         rows = self._index[ids]
         shapes = zip(rows["height"].tolist(), rows["width"].tolist(), strict=True)
         try:
@@ -168,6 +171,7 @@ class Pack:
 
     def _rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """Rows of the index, checked against the data."""
+        self._held.check_lengths()
         rows = self._index[ids]
         numbers, offsets, lengths = rows["file"], rows["offset"], rows["length"].astype(np.uint64)
         # Subtracted, not added: 64 bits may overflow.

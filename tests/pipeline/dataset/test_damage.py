@@ -1,6 +1,7 @@
 """Damaged or malicious dataset folders: each gives a one-line error."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from feedline import Dataset, InputError, Loader
-from feedline.pipeline.dataset import PartName
+from feedline.pipeline.dataset import PartName, index
 from feedline.pipeline.dataset.pack import PACK_INDEX
 from feedline.pipeline.stores import STORES
 from tests.pipeline.dataset.folders import edit
@@ -127,3 +128,36 @@ def test_sizes_in_a_pack_index_that_contradict_its_lengths(copy: Path) -> None:
     with pytest.raises(InputError, match="lengths and sizes in the index differ"):
         Dataset(copy).pack("raw").pixels(np.arange(5))
     assert PACK_INDEX.itemsize == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "store"),
+    [
+        ("index/labels.npy", "raw"),
+        ("index/sizes.npy", "files"),
+        ("index/plain.npy", "jpeg"),
+        ("index/paths.npy", "files"),
+        ("index/paths.bin", "files"),
+        ("index/official-train.npy", "raw"),
+        ("packs/jpeg/index.npy", "jpeg"),
+    ],
+)
+def test_an_index_that_is_cut_while_it_is_mapped(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, store: Any
+) -> None:
+    """Large ones are mapped; reading behind the end of a file would end the process."""
+    monkeypatch.setattr(index, "MAPPED_FROM", 0)
+    dataset = Dataset(copy)
+    assert len(dataset.sizes) == dataset.count
+    assert dataset.path(0)
+    batches = iter(Loader(dataset, split="official", store=store, engine="torch", batch_size=4, threads=1, prefetch=1))
+    next(batches)
+    os.truncate(copy / name, 100)
+    with pytest.raises(InputError, match=f"{name}: was changed while in use; build the dataset again") as caught:
+        list(batches)
+    assert str(copy) in str(caught.value)
+
+
+def test_an_index_that_stays_is_read_as_before(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MAPPED_FROM", 0)
+    loaded(copy)
