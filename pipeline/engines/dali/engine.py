@@ -51,9 +51,7 @@ class DaliEngine:
             running.clear()
             raise culprit or error from error
         finally:
-            # Left in mid-epoch: the batches under way must come out before the pipeline can be used again.
-            while running and self._pipe is not None and self._process == os.getpid():
-                self._take(running)
+            self._empty(running)
 
     def close(self) -> None:
         """No-op: DALI's threads belong to its pipeline, which takes long to build and is kept for the next run."""
@@ -100,6 +98,14 @@ class DaliEngine:
         self._pipe.release_outputs()
         batch, _ = running.popleft()
         return batch, pixels.permute(0, 3, 1, 2)
+
+    def _empty(self, running: deque[tuple[PlanBatch, Images]]) -> None:
+        """Left in mid-epoch: the batches under way must come out before the pipeline can be used again."""
+        try:
+            while running and self._pipe is not None and self._process == os.getpid():
+                self._take(running)
+        except RuntimeError:  # one holds a damaged image, which nobody asked for any more
+            self._pipe = None
 
     def _unreadable(self, batches: list[PlanBatch]) -> InputError | None:
         """The error that names the image that DALI failed on, if it was one that does not decode."""

@@ -49,3 +49,21 @@ def test_a_damaged_image_is_named_also_where_it_is_the_first(dataset: Dataset, t
         loader.set_epoch(0)
         with pytest.raises(InputError, match=f"{first.name} .*: no longer decodes"):
             list(loader)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_a_loop_left_while_a_damaged_image_is_on_its_way(dataset: Dataset, tmp_path: Path, taken: int) -> None:
+    copy = Dataset(shutil.copytree(dataset.root, tmp_path / "copy"))
+    forget_checksums(copy.root)
+    loader = make_loader(copy, engine="dali", store="files", batch_size=8, prefetch=3)
+    path = copy.root / copy.path(int(loader.plan.batch(0, 3).ids[0]))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    batches = iter(loader)
+    for _ in range(taken):
+        next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    path.write_bytes(whole)
+    loader.set_epoch(0)
+    assert sum(len(labels) for _, labels in loader) == 96
