@@ -1,6 +1,5 @@
 """The doctor: everything unusual about a set of images, for doctor.json."""
 
-import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -48,7 +47,7 @@ def examine(
     images = _images(splits.made, labels, classes)
     return {
         "left_out": [{"path": path, "reason": reason} for path, reason in converted.left_out],
-        "ignored": _ignored(converted.ignored, _top(converted)),
+        "ignored": _ignored(converted.ignored),
         "warnings": [
             {"path": path, "reason": reason} for path, reason in zip(paths, converted.warnings, strict=True) if reason
         ],
@@ -152,19 +151,13 @@ def _crosses(group: Sequence[int], part_of: PartOf) -> list[str]:
     return [name for name, part in part_of.items() if len({part[i] for i in group if i in part}) > 1]
 
 
-def _top(converted: Converted) -> str:
-    """The folders around everything in the source: an archive has some that the folder which it was made of has not."""
-    names = [*converted.names, *(name for name, _ in converted.ignored)]
-    return f"{posixpath.commonpath(names)}/" if names and not any(name.startswith("/") for name in names) else ""
-
-
-def _ignored(files: Sequence[tuple[str, str]], top: str) -> list[dict[str, Any]]:
-    """Files by reason and suffix, the most frequent first, with a name each, below `top`."""
+def _ignored(files: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Files by reason and suffix, the most frequent first, with a name each."""
     kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, reason in files:
         kinds[reason, PurePosixPath(name).suffix.lower()].append(name)
     return [
-        {"reason": reason, "suffix": suffix, "files": len(names), "example": min(names).removeprefix(top)}
+        {"reason": reason, "suffix": suffix, "files": len(names), "example": min(names)}
         for (reason, suffix), names in sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
     ]
 

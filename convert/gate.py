@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedline.convert.layouts import LABEL_FILE
 from feedline.pipeline.errors import InputError, first_line
 
 Report = Mapping[str, Any]
@@ -28,7 +29,10 @@ FINDINGS: dict[str, tuple[str, Callable[[Report], int]]] = {
         lambda report: sum(entry["reason"].startswith("does not decode") for entry in report["left_out"]),
     ),
     "left-out": ("images that are not used", lambda report: len(report["left_out"])),
-    "ignored": ("files that are not taken", lambda report: sum(kind["files"] for kind in report["ignored"])),
+    "ignored": (
+        "files that are not taken",
+        lambda report: sum(kind["files"] for kind in report["ignored"] if kind["reason"] != LABEL_FILE),
+    ),
     "warnings": ("images decoded with warnings", lambda report: len(report["warnings"])),
     "empty-classes": ("classes without images", lambda report: len(report["empty_classes"])),
     "missing-classes": (

@@ -9,6 +9,8 @@ from feedline.convert.layouts.taken import is_image as is_image
 from feedline.convert.trees import Tree
 from feedline.pipeline.dataset import ClassInfo, PartName
 
+LABEL_FILE = "a label file"  # why a file is not taken as an image that was read all the same
+
 
 @dataclass(frozen=True)
 class Item:

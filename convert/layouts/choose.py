@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from feedline.convert.layouts import Labels, Listing, Wanted, classes_file
+from feedline.convert.layouts import LABEL_FILE, Labels, Listing, Wanted, classes_file
 from feedline.convert.layouts.decide import read_labels
 from feedline.convert.layouts.survey import HIDDEN, Survey, survey
 from feedline.convert.layouts.taken import remedies
@@ -41,7 +41,7 @@ def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:
 
     Names are without the folders around everything: a folder and its archive give the same.
     """
-    others = [(name, "a label file" if name in labels.read else reason) for name, reason in found.others.items()]
+    others = [(name, LABEL_FILE if name in labels.read else reason) for name, reason in found.others.items()]
     ignored = [*labels.ignored, *others, *((name, HIDDEN) for name in found.hidden)]
     return sorted((name.removeprefix(found.top), reason) for name, reason in ignored)
 

@@ -54,6 +54,18 @@ def test_a_clean_source_passes_everything(source: Path, tmp_path: Path, capsys: 
     assert capsys.readouterr().err == ""
 
 
+def test_label_files_are_not_ignored_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "source"
+    for i in range(12):
+        save_noise(source / f"{i}.png", i)
+    lines = [f"{i}.png,{'ab'[i % 2]}" for i in range(12)]
+    (source / "metadata.csv").write_text("\n".join(["file_name,label", *lines, ""]))
+    assert status(source, tmp_path / "out", "--fail-on", "ignored") == 0
+    (source / "notes.txt").write_text("text")
+    assert status(source, tmp_path / "other", "--fail-on", "ignored") == 1
+    assert "1 ignored (files that are not taken)" in capsys.readouterr().err
+
+
 def test_classes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_noise(source / "single/1.png", 1)
     (source / "text").mkdir()
