@@ -25,6 +25,8 @@ from feedline.convert.indexed.chunks import (
     read_chunks,
     unread_chunks,
 )
+from feedline.convert.indexed.groups import digest as digest_of_groups
+from feedline.convert.indexed.groups import read_groups
 from feedline.convert.indexed.labels import Labels, declared_names
 from feedline.convert.indexed.parts import Part, bytes_needed, digest, open_parts
 from feedline.convert.layouts import Item
@@ -50,6 +52,7 @@ def from_dataset(
     workers: int | None = None,
     read_in_workers: bool = False,
     max_size: int | None = None,
+    group: Any = None,
     near_duplicates: str = "auto",
     strict: bool = False,
     force: bool = False,
@@ -91,6 +94,8 @@ def from_dataset(
         read_in_workers: also read the items in the worker processes; else in this one. The dataset must be safe to
             fork, or picklable. (Where Python does not fork, call this below `if __name__ == "__main__":`.)
         max_size: limit of the shorter side, in pixels; larger images are resized and saved as JPEG of quality 90.
+        group: a value for each item (a patient, a video, a scene), or a dict of such if `dataset` is one; items with
+            the same value stay on one side of the stratified split.
         near_duplicates: `on` and `off` find images that look alike, for doctor.json, or do not; `auto` where that costs
             less than the decoding and the package ImageHash is installed.
         strict: stop at an item that cannot be used.
@@ -123,7 +128,8 @@ def from_dataset(
     if not val_fraction:
         splits.check(list(parts), [0] * len(parts), val_fraction)
     labels = Labels({part: _declared(opened) for part, opened in parts.items()}, classes)
-    identity = _identity(options, parts, labels)
+    groups = None if group is None else read_groups(group, parts)
+    identity = _identity(options, parts, labels, groups)
     if not force and (complete := find_complete(options.out, identity)):
         if near_duplicates == "on":
             gate.require_near(options.out)
@@ -134,6 +140,8 @@ def from_dataset(
         with contextlib.closing(results):
             converted = collect(options, results, target)
         _check_parts(converted, parts)
+        if groups is not None:
+            converted.groups = [groups[name] for name in converted.names]
         _warn_of_left_out(converted)
         infos = _move_to_classes(converted, labels, target)
         origin = {"dataset": identity["source"], "parts": identity["parts"]}
@@ -152,10 +160,13 @@ def _declared(part: Part) -> list[str] | None:
     return declared_names(part.reader.dataset, None if columns is None else columns[1])
 
 
-def _identity(options: Options, parts: Mapping[PartName, Part], labels: Labels) -> dict[str, Any]:
+def _identity(
+    options: Options, parts: Mapping[PartName, Part], labels: Labels, groups: Mapping[str, str] | None
+) -> dict[str, Any]:
     """What the dataset depends on. The whole content is not read for this: a sample stands for it."""
     return {
         **options.identity(),
+        "group": None if groups is None else digest_of_groups(groups),
         "source": options.source,
         "parts": {part: opened.count for part, opened in parts.items()},
         "classes": labels.digest(),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from feedline import Dataset, InputError
+from feedline.convert import from_dataset
 from feedline.convert.groups import find_groups
 from feedline.convert.splits import Splits, divided
 from tests.conftest import convert
@@ -176,3 +177,45 @@ def test_it_is_said_before_images_are_read(tmp_path: Path, capsys: pytest.Captur
         path.write_bytes(b"never read")
     line = refusal(capsys, source, tmp_path / "out", "--group", r"patient(\d+)")
     assert line.startswith(r"build.py: --group patient(\d+): no column of the source (it has none)")
+
+
+def noise_items(count: int) -> list[tuple[np.ndarray[Any, Any], int]]:
+    rng = np.random.default_rng(0)
+    return [(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), i % 2) for i in range(count)]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, tuple])
+def test_groups_of_a_dataset_in_python(tmp_path: Path, kind: Any) -> None:
+    videos = [i // 8 for i in range(80)]
+    dataset = from_dataset(noise_items(80), tmp_path / "out", group=kind(videos), workers=1)
+    val = set(dataset.ids("70-30", "val").tolist())
+    assert len(val) == 24
+    assert all(len({i in val for i in range(80) if videos[i] == video}) == 1 for video in range(10))
+    again = from_dataset(noise_items(80), tmp_path / "out", group=[str(video) for video in videos], workers=1)
+    assert again.fingerprint == dataset.fingerprint
+    with pytest.raises(InputError, match="was built with group"):
+        from_dataset(noise_items(80), tmp_path / "out", group=[i // 4 for i in range(80)], workers=1)
+
+
+def test_groups_of_parts_in_python(tmp_path: Path) -> None:
+    parts = {"train": noise_items(40), "val": noise_items(10)}
+    group = {"train": [i // 4 for i in range(40)], "val": [0, 1, None, float("nan"), "", 99, 98, 97, 96, 95]}
+    dataset = from_dataset(parts, tmp_path / "out", group=group, workers=1)
+    assert [entry["group"] for entry in report(dataset)["groups"]["torn"]] == ["0", "1"]
+    assert report(dataset)["groups"]["images_in_none"] == 3
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ([1, 2], "`group`: has 2 values for the 10 items of train; give one for each"),
+        ("patient", "`group=patient`: give a value for each item, such as dataset['patient']"),
+        ([None] * 10, "`group`: no item has a group"),
+        ({"train": [1] * 10, "val": [1]}, "`group`: is for train, val, and the dataset has train; give a dict of both"),
+    ],
+)
+def test_groups_in_python_that_do_not_fit(tmp_path: Path, group: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        from_dataset(noise_items(10), tmp_path / "out", group=group, workers=1)
+    assert caught.value.message.startswith(message)
+    assert not (tmp_path / "out").exists()
