@@ -16,6 +16,7 @@ WHAT = {
     "train": "train, or resume a run",
     "eval": "evaluate a checkpoint",
     "bench": "measure images/s of loader and model",
+    "peek": "show a batch as the network gets it, of any step of a run",
     "summary": "print the layers",
 }
 NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # a value, as in --std -1,1,1
@@ -49,7 +50,13 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
     p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
     p.add_argument("--out", help="folder for the results (default: runs/<mode>-<time>)")
-    p.add_argument("--resume", nargs="?", const="latest", metavar="RUN", help="resume a run (default: the latest one)")
+    p.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        metavar="RUN",
+        help="a run to resume, or to peek at (default: the latest)",
+    )
     p.add_argument(
         "--checkpoint",
         metavar="FILE",
@@ -57,6 +64,7 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
         "on that dataset, if --data names one)",
     )
     p.add_argument("--part", choices=("val", "test"), help="the part to evaluate on (default: val)")
+    p.add_argument("--step", type=int, help="the step to show, from 1 (default: 1)")
     p.add_argument("--start-lr", type=float, help="the first learning rate (default: --end-lr / 100,000)")
     p.add_argument(
         "--end-lr", type=float, help="the last learning rate (default: 10; 0.1 for adam and adamw, 2 for muon)"

@@ -35,7 +35,7 @@ class Request:
         command: the whole command, for the files that a mode writes.
         network: builds the model.
         ranks: the processes that run this command.
-        recipe, out, resume, checkpoint, part, start_lr, end_lr, rounds, seconds: the flags of these names.
+        recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds: the flags of these names.
         claims: the folders that this command writes.
 
     Raises:
@@ -52,6 +52,7 @@ class Request:
     resume: str | None = None
     checkpoint: str | None = None
     part: Literal["val", "test"] = "val"
+    step: int | None = None
     start_lr: float | None = None
     end_lr: float | None = None
     rounds: int = 5

@@ -10,17 +10,19 @@ from feedline.pipeline.errors import InputError
 from feedline.training.config import Config
 from feedline.training.keys import keys
 
-ALL = ("lrfind", "train", "eval", "bench", "summary")
-NOT_SUMMARY = ("lrfind", "train", "eval", "bench")
-STEPS = ("lrfind", "train", "bench")
-# lrfind uses what training does: it puts the flags into the command that it prints.
-TRAINING = ("lrfind", "train")
-EVALUATION = ("lrfind", "train", "eval")
+ALL = ("lrfind", "train", "eval", "bench", "peek", "summary")
+NOT_SUMMARY = ("lrfind", "train", "eval", "bench", "peek")
+STEPS = ("lrfind", "train", "bench", "peek")
+# lrfind takes what training does: it puts the flags into the command that it prints. So does peek: it shows what a
+# training with these flags would see.
+TRAINING = ("lrfind", "train", "peek")
+EVALUATION = ("lrfind", "train", "eval", "peek")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "recipe": ALL,
     "out": NOT_SUMMARY,
-    "resume": ("train",),
+    "resume": ("train", "peek"),
+    "step": ("peek",),
     "checkpoint": ("eval",),
     "part": ("eval",),
     "start_lr": ("lrfind",),

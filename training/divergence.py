@@ -42,7 +42,7 @@ def check_finite(state: TrainState, counted: EpochCounts, lr: float, report: Pat
             images += f" and {len(ids) - SHOWN} more, see {report}"
     raise DivergedError(
         f"the {what} at step {step} (epoch {epoch + 1}, LR {lr:.3g}, images {images}); lower `max_lr`, or find "
-        "one with --mode lrfind"
+        f"one with --mode lrfind; --mode peek --step {step} with the same flags shows these images"
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from feedline.cli.modes import bench, evaluate, lrfind, summary, train
+from feedline.cli.modes import bench, evaluate, lrfind, peek, summary, train
 from feedline.cli.request import Request
 
 MODES: dict[str, Callable[[Request], int]] = {
@@ -10,6 +10,7 @@ MODES: dict[str, Callable[[Request], int]] = {
     "train": train.run,
     "eval": evaluate.run,
     "bench": bench.run,
+    "peek": peek.run,
     "summary": summary.run,
 }
 

@@ -17,10 +17,16 @@ from tests.cli.commands import refused, run, train
         (["train", "--checkpoint", "best.pt"], "--checkpoint: --mode train does not use it; it is for --mode eval"),
         (["train", "--start-lr", "3"], "--start-lr: --mode train does not use it; it is for --mode lrfind"),
         (["train", "--rounds", "5"], "--rounds: --mode train does not use it; it is for --mode bench"),
-        (["eval", "--resume", "runs/a"], "it is for --mode train; name the run's checkpoint with --checkpoint"),
-        (["eval", "--epochs", "3"], "--epochs: --mode eval does not use it; it is for --mode lrfind and train"),
-        (["eval", "--compile"], "--compile: --mode eval does not use it; it is for --mode lrfind, train and bench"),
-        (["bench", "--no-tta"], "--tta: --mode bench does not use it; it is for --mode lrfind, train and eval"),
+        (
+            ["eval", "--resume", "runs/a"],
+            "it is for --mode train and peek; name the run's checkpoint with --checkpoint",
+        ),
+        (["eval", "--epochs", "3"], "--epochs: --mode eval does not use it; it is for --mode lrfind, train and peek"),
+        (
+            ["eval", "--compile"],
+            "--compile: --mode eval does not use it; it is for --mode lrfind, train, bench and peek",
+        ),
+        (["bench", "--no-tta"], "--tta: --mode bench does not use it; it is for --mode lrfind, train, eval and peek"),
         (["summary", "--out", "x"], "--out: --mode summary does not use it"),
         (["lrfind", "--end-lr", "0"], "--end-lr 0.0: must be above 0"),
         (["lrfind", "--start-lr", "0"], "--start-lr 0.0: must be above 0"),
@@ -70,7 +76,7 @@ def test_what_would_change_nothing_is_refused(
 
 
 def test_the_mode_has_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "required: --mode; --mode is one of lrfind, train, eval, bench, summary" in refused(capsys)
+    assert "required: --mode; --mode is one of lrfind, train, eval, bench, peek, summary" in refused(capsys)
 
 
 def test_a_recipes_values_may_have_no_effect(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
