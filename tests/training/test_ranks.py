@@ -21,10 +21,8 @@ from tests.training.conftest import small_model
 
 BOUND = 300.0  # seconds after which a test gives up
 CERTIFICATES = ("stream", "pixels")
-FLAGS = [
-    "--recipe", "demo", "--batch-size", "16", "--image-size", "16", "--epochs", "2", "--device", "cpu",
-    "--split", "70-30", "--log-every", "1", "--ema", "0.9", "--threads", "1", "--certify", "pixels",
-]  # fmt: skip
+ANY_MODE = ["--recipe", "demo", "--image-size", "16", "--device", "cpu", "--split", "70-30", "--threads", "1"]
+FLAGS = [*ANY_MODE, "--batch-size", "16", "--epochs", "2", "--log-every", "1", "--ema", "0.9", "--certify", "pixels"]
 
 
 def start(
@@ -170,7 +168,7 @@ def test_max_restarts_needs_out(
 
 def test_the_other_modes_run_on_several_ranks(dataset: Dataset, alone: Path, tmp_path: Path) -> None:
     def both(mode: str, *argv: str) -> None:
-        argv = ("--data", str(dataset.root), *FLAGS, *argv)
+        argv = ("--data", str(dataset.root), *ANY_MODE, *argv)
         assert main(["--mode", mode, *argv, "--out", str(tmp_path / f"{mode}-1")], network=small_model) == 0
         out, _ = finish(start(2, *argv, "--out", str(tmp_path / f"{mode}-2"), mode=mode))
         assert out.count("2 ranks; recipe demo") == 1
@@ -185,7 +183,7 @@ def test_the_other_modes_run_on_several_ranks(dataset: Dataset, alone: Path, tmp
     single, double = (json.loads((tmp_path / f"lrfind-{n}/lr_range.json").read_text()) for n in (1, 2))
     assert single["lr"][:10] == double["lr"][:10]
     assert single["loss"][:10] == pytest.approx(double["loss"][:10], rel=1e-5)
-    both("bench", "--rounds", "1", "--seconds", "0.1", "--store", "raw", "--engine", "torch")
+    both("bench", "--batch-size", "16", "--rounds", "1", "--seconds", "0.1", "--store", "raw", "--engine", "torch")
     bench = json.loads((tmp_path / "bench-2/bench.json").read_text())
     assert bench["ranks"] == 2
     assert [r["name"] for r in bench["results"]] == ["loader raw torch", "model", "together"]
