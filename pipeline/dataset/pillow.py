@@ -90,6 +90,7 @@ def to_pixels(image: Image.Image) -> Decoded:
             image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
         if shift > 0:
             image = Image.fromarray((np.asarray(image).astype(np.uint32) >> shift).astype(np.uint8))
+        image.info.pop("transparency", None)  # of a palette: Pillow warns that it gets lost
         return Decoded(np.array(image.convert("RGB")), gray=gray, plain=False)
     except DecodeError:
         raise
