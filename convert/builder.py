@@ -52,8 +52,8 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
         if options.group is not None:
             converted.groups = groups.find_groups(options.group, converted.names, converted.columns)
         identity = {"source": source.name, "from": source.about, **options.identity()}
-        write(options, About(listing.name, listing.origin, identity, listing.classes), converted, target)
         source.write(target)
+        write(options, About(listing.name, listing.origin, identity, listing.classes), converted, target)
     return Dataset(out)
 
 

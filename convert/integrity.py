@@ -59,16 +59,17 @@ def check_names(dataset: Dataset) -> list[Finding]:
 
 @dataclass(frozen=True)
 class Job:
-    """Images for a worker: those of a dataset folder from `start` to before `stop`."""
+    """Images for a worker: those of a dataset folder from `start` to before `stop`, in the run of that number."""
 
     root: str
+    run: int
     start: int
     stop: int
 
 
 def check_images(job: Job) -> list[Finding]:
     """Reads images, their files and what packs hold of them."""
-    folder = _open(job.root)
+    folder = _open(job.root, job.run)
     findings = []
     for image in range(job.start, job.stop):
         findings += folder.check(image)
@@ -76,7 +77,8 @@ def check_images(job: Job) -> list[Finding]:
 
 
 @lru_cache(maxsize=1)
-def _open(root: str) -> "_Folder":
+def _open(root: str, run: int) -> "_Folder":
+    del run  # part of the cache key only: what was open in the last run may have been replaced
     return _Folder(Dataset(root))
 
 

@@ -1,6 +1,7 @@
 """feedline verify: reads everything in a dataset folder, and names what is not as it was written."""
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,7 @@ from feedline.program import Parser, short_name
 
 IMAGES_PER_JOB = 512
 SHOWN = 20  # findings that are named
+_RUNS = itertools.count()
 
 
 def parser() -> Parser:
@@ -72,7 +74,8 @@ def verify(dataset: Dataset, workers: int) -> Iterator[Finding]:
     try:
         yield from check_names(dataset)
         starts = range(0, dataset.count, IMAGES_PER_JOB)
-        jobs = [Job(str(dataset.root), start, min(start + IMAGES_PER_JOB, dataset.count)) for start in starts]
+        run = next(_RUNS)
+        jobs = [Job(str(dataset.root), run, start, min(start + IMAGES_PER_JOB, dataset.count)) for start in starts]
         bar = tqdm(total=dataset.count, unit=" images", desc="reading", disable=not sys.stderr.isatty())
         running = pool.run_in_order(check_images, jobs, min(workers, len(jobs)))
         with contextlib.closing(running) as results, bar:
