@@ -96,7 +96,8 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
         yield "groups", _cut(f"{groups['groups']:,}{none}{across}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
-        yield "ignored", _cut(f"{sum(kind['files'] for kind in ignored):,} files: {_first(kinds)}")
+        files = sum(kind["files"] for kind in ignored)
+        yield "ignored", _cut(f"{files:,} file{'s' * (files != 1)}: {_first(kinds)}")
     if warnings := report["warnings"]:
         yield (
             "warnings",

@@ -36,7 +36,7 @@ def test_the_doctor_lists_every_finding(unusual: Path, tmp_path: Path, capsys: p
     assert not (dataset.root / "train/a/cut.jpg").exists()
     out = capsys.readouterr().out
     assert "train/a/cut.jpg: does not decode" in out
-    assert "ignored        1 files: 1 .txt (not an image)" in out
+    assert "ignored        1 file: 1 .txt (not an image)" in out
     assert "2 groups of identical images, 1 with different labels, 1 across official" in out
 
 
