@@ -27,9 +27,11 @@ from feedline.pipeline.resolve import augmentations, engine_spec, eval_crop, inp
 from feedline.pipeline.rest import Rest
 from feedline.pipeline.sampler import EpochSampler, ListOrderSampler
 from feedline.pipeline.stores import open_store, resolve_store
+from feedline.pipeline.streams import Event, SideStream
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 _Planned = tuple[PlanBatch, tuple[torch.Tensor, ...]]
+_Made = tuple[_Planned, Event]
 
 
 class Loader:
@@ -102,7 +104,8 @@ class Loader:
         self._next = Position()  # where the next loop starts
         self._at: Position | None = None  # where the loop under way stands, or the last one if it was left early
         self._output: Size | None = None
-        self._source: Direct[_Planned] | Prefetcher[_Planned] | None = None
+        self._source: Direct[_Made] | Prefetcher[_Made] | None = None
+        self._side: SideStream[_Planned] = SideStream(self.device)
         self.planned: PlanBatch | None = None
         self._choices = 0  # calls of set_epoch
         self._given = 0  # the number of that batch in its epoch
@@ -142,6 +145,12 @@ class Loader:
     def num_workers(self) -> int:
         """Worker threads on the host; there are no worker processes."""
         return self.spec.threads
+
+    @property
+    def ahead(self) -> int:
+        """The most batches that are made before they are asked for."""
+        assert self._engine is not None
+        return self._engine.ahead
 
     @property
     def pin_memory(self) -> bool:
@@ -265,9 +274,10 @@ class Loader:
                     raise RuntimeError("this loop was begun in another process: begin one here, with iter(loader)")
                 if torch.is_inference_mode_enabled():  # its tensors could not be trained on
                     with torch.inference_mode(False):
-                        self.planned, batch = source.take()
+                        (self.planned, batch), event = source.take()
                 else:
-                    self.planned, batch = source.take()
+                    (self.planned, batch), event = source.take()
+                self._side.hand_over(batch, event)
                 result = batch if transform is None else transform(*batch)
                 self._given = at.batch
                 at.batch += 1
@@ -286,7 +296,7 @@ class Loader:
         if self._lock_process != os.getpid():
             self._lock_process, self._lock, self._source = os.getpid(), threading.RLock(), None
 
-    def _start(self) -> "tuple[Position, Direct[_Planned] | Prefetcher[_Planned]]":
+    def _start(self) -> "tuple[Position, Direct[_Made] | Prefetcher[_Made]]":
         """Starts a loop: where it stands, and what it takes its batches from."""
         if self._process != os.getpid() and (self.engine_name == "dali" or self.device.type == "cuda"):
             raise InputError(
@@ -300,8 +310,9 @@ class Loader:
         self._resize(output)
         assert self._engine is not None
         coming = self.folder.while_held(read_ahead(self.plan, self._store, at.epoch, at.batch))
-        batches = _finished(self._engine.run(coming), self._rest)
-        source = Direct(batches) if self._engine.threaded else Prefetcher(batches, self.options.prefetch)
+        batches = self._side.made(_finished(self._engine.run(coming), self._rest))
+        direct = self._engine.threaded
+        source = Direct(batches) if direct else Prefetcher(batches, self.options.prefetch, self.device)
         self._source = source
         return at, source
 

@@ -9,6 +9,10 @@ from collections.abc import Generator
 from typing import Generic, TypeVar
 from weakref import WeakSet
 
+import torch
+
+from feedline.pipeline.streams import CPU, use
+
 Item = TypeVar("Item")
 
 _ENDED = "this loop over the loader was ended: by another loop (one runs at a time), close() or load_state_dict()"
@@ -65,13 +69,14 @@ class _End:
 class Prefetcher(Generic[Item]):
     """Runs a generator in a thread, up to `depth` items ahead.
 
-    `take` raises what the generator raised, and RuntimeError after `close`, which waits for the thread.
+    `take` raises what the generator raised, and RuntimeError after `close`, which waits for the thread. On a GPU the
+    thread makes `device` its current one first.
     """
 
-    def __init__(self, items: Generator[Item, None, None], depth: int) -> None:
+    def __init__(self, items: Generator[Item, None, None], depth: int, device: torch.device = CPU) -> None:
         self._queue: queue.Queue[Item | BaseException | _End] = queue.Queue(depth)
         self._stop = threading.Event()
-        self._items = items
+        self._items, self._device = items, device
         self._thread = threading.Thread(target=self._run, name="feedline-loader", daemon=True)
         self._thread.start()
         # A thread that still runs DALI or torch during interpreter shutdown would abort the process.
@@ -104,6 +109,7 @@ class Prefetcher(Generic[Item]):
 
     def _run(self) -> None:
         try:
+            use(self._device)
             for item in self._items:
                 if not self._put(item):
                     break

@@ -14,7 +14,13 @@ PHOTO = 224  # pixels: the usual side for photos
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """The device of that name. Raises InputError if it is no CPU or GPU of this machine."""
+    """The device of that name: of a GPU with its number, which for `cuda` is the caller's current one.
+
+    Other threads have a current GPU of their own.
+
+    Raises:
+        InputError: if it is no CPU or GPU of this machine.
+    """
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -23,7 +29,12 @@ def resolve_device(name: str | torch.device) -> torch.device:
         raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"`device={name}`: torch finds no CUDA GPU here; use `device=cpu`, or check the driver")
-    return device
+    if device.type == "cpu":
+        return device
+    index = torch.cuda.current_device() if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise InputError(f"`device={name}`: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
+    return torch.device("cuda", index)
 
 
 def augmentations(options: LoaderOptions, image: Size | None, output: Size) -> Augmentations:

@@ -44,9 +44,10 @@ class TorchCpuEngine:
         nbytes = rows * spec.output[0] * spec.output[1] * 3 * spec.dtype.itemsize
         self._batches_per_task = max(self.TASK_BYTES // nbytes, 1) if self._quick else 1
         self._tasks_ahead = spec.threads + -(-spec.prefetch // self._batches_per_task)
+        self.ahead = self._tasks_ahead * self._batches_per_task
         shape = (self._batches_per_task * rows, *spec.output, 3)
         self._buffers = BufferPool(shape, spec.dtype, 2 * self._tasks_ahead)
-        self._workers = WorkerPool(self, spec.threads)
+        self._workers = WorkerPool(self, spec.threads, spec.device)
 
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
         coming = iter(batches)

@@ -21,6 +21,8 @@ class TorchGpuEngine:
 
     threaded = True
 
+    PINNED_BYTES = 2 << 30  # of batches made ahead: on 128 cores, at 224 pixels, one a thread would be 5 GiB
+
     def __init__(self, store: Store, spec: EngineSpec) -> None:
         self.store, self.spec = store, spec
         # (x / 255 - mean) / std as a product and a sum, with rows of all pixels: broadcasting over three channels is
@@ -28,23 +30,24 @@ class TorchGpuEngine:
         pixels, std = spec.output[0] * spec.output[1], torch.tensor(spec.std, device="cpu") * 255
         self._scale = (1 / std).repeat(pixels).to(spec.device)
         self._shift = (-torch.tensor(spec.mean, device="cpu") * 255 / std).repeat(pixels).to(spec.device)
-        self._workers = WorkerPool(self, spec.threads)
+        self.ahead = batches_ahead(spec, self.PINNED_BYTES)
+        self._workers = WorkerPool(self, spec.threads, spec.device)
 
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
-        ahead = self.spec.threads + self.spec.prefetch
-        for batch, pixels in in_order(self._workers.start(), iter(batches), self._read, ahead=ahead):
+        for batch, pixels in in_order(self._workers.start(), iter(batches), self._read, ahead=self.ahead):
             yield batch, self._finish(batch, pixels).permute(0, 3, 1, 2)
 
     def close(self) -> None:
         self._workers.close()
 
-    def _read(self, batch: PlanBatch) -> torch.Tensor:
+    def _read(self, batch: PlanBatch) -> torch.Tensor | None:
         """Runs in a worker: uint8 [B, H, W, 3], whole images of one size, or [V * B, ...] windows where sizes vary.
 
-        On the GPU, or in pinned memory on its way there.
+        In pinned memory; None for images that lie on the GPU. A worker queues no work there: its stream is not the one
+        on which the batch is finished, and nothing would order the two.
         """
         if not isinstance(self.store, HostStore):
-            return self.store.read(batch.ids)
+            return None
         size = self.store.size if self.spec.window else self.spec.output
         assert size is not None
         images = len(batch) if self.spec.window else batch.rows
@@ -55,9 +58,13 @@ class TorchGpuEngine:
             crop_each_into(self.store, batch, out)
         return out
 
-    def _finish(self, batch: PlanBatch, pixels: torch.Tensor) -> torch.Tensor:
-        """The batch [V * B, height, width, 3] on the device."""
-        pixels = pixels.to(self.spec.device, non_blocking=True)
+    def _finish(self, batch: PlanBatch, read: torch.Tensor | None) -> torch.Tensor:
+        """The batch [V * B, height, width, 3] on the device, by work in the current stream."""
+        if read is not None:
+            pixels = read.to(self.spec.device, non_blocking=True)
+        else:
+            assert not isinstance(self.store, HostStore)
+            pixels = self.store.read(batch.ids)
         if self.spec.window is not None:
             pixels = resize(cut_windows(pixels, batch), self.spec.output)
         elif not isinstance(self.store, HostStore):
@@ -68,6 +75,15 @@ class TorchGpuEngine:
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         flat = torch.addcmul(self._shift, pixels.flatten(1).to(torch.float32), self._scale)
         return flat.to(self.spec.dtype).view(pixels.shape)
+
+
+def batches_ahead(spec: EngineSpec, limit: int) -> int:
+    """Batches made ahead: one for each thread and `prefetch` more, as many as `limit` bytes hold, at least `prefetch`.
+
+    Counted at the size of the output, uint8.
+    """
+    nbytes = spec.batch_size * spec.views * spec.output[0] * spec.output[1] * 3
+    return min(spec.threads + spec.prefetch, max(spec.prefetch, limit // nbytes))
 
 
 def cut_windows(images: torch.Tensor, batch: PlanBatch) -> torch.Tensor:

@@ -62,9 +62,11 @@ class Engine(Protocol):
 
     Attributes:
         threaded: makes batches in background threads.
+        ahead: the most batches that are made before they are asked for.
     """
 
     threaded: bool
+    ahead: int
 
     def run(self, batches: Iterable[PlanBatch]) -> EngineBatches:
         """Yields each plan batch with its images.

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from feedline.pipeline.errors import OutOfMemoryError
+from feedline.pipeline.streams import CPU, use
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,11 +80,13 @@ class Workers:
     Args:
         threads: how many work at a time.
         torch_threads: torch's number of threads, restored for threads that are started later.
+        device: if it is a GPU, each thread makes it its current one first.
     """
 
     STEP_ASIDE = 2e-3  # seconds without help after which the last thread works again
 
-    def __init__(self, threads: int, torch_threads: int) -> None:
+    def __init__(self, threads: int, torch_threads: int, device: torch.device = CPU) -> None:
+        self._device = device
         self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
         self._last_help, self._closed = -self.STEP_ASIDE, False
         started = threading.Barrier(threads + 1)
@@ -154,6 +157,7 @@ class Workers:
     def _work(self, started: threading.Barrier, steps_aside: bool) -> None:
         torch.get_num_threads()  # a thread's first call copies the global number: from here on it has its own
         torch.set_num_threads(1)
+        use(self._device)
         try:
             started.wait()
         except threading.BrokenBarrierError:
@@ -171,10 +175,11 @@ class WorkerPool:
     Args:
         owner: the engine; when it is garbage collected the threads end.
         threads: how many.
+        device: of the batches.
     """
 
-    def __init__(self, owner: object, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, owner: object, threads: int, device: torch.device = CPU) -> None:
+        self._threads, self._device = threads, device
         torch.get_num_threads()  # pins the torch thread count of the thread that builds the engine
         self._owner = weakref.ref(owner)
         self._workers: Workers | None = None
@@ -190,7 +195,7 @@ class WorkerPool:
                 self._workers.forget()
             self._finalizer = self._workers = None
         if self._workers is None:
-            self._workers = Workers(self._threads, torch.get_num_threads())
+            self._workers = Workers(self._threads, torch.get_num_threads(), self._device)
             owner = self._owner()
             assert owner is not None
             self._finalizer = weakref.finalize(owner, self._workers.close)

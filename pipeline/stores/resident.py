@@ -33,7 +33,7 @@ class ResidentStore:
         self._pixels = _resident_pixels(dataset, pack, pack.size, device)
 
     def read(self, ids: NDArray[np.int64]) -> torch.Tensor:
-        """Images: uint8 [B, height, width, 3] on the device."""
+        """Images: uint8 [B, height, width, 3] on the device, by work in the current stream."""
         index = torch.from_numpy(ids).pin_memory().to(self._pixels.device, non_blocking=True)
         return self._pixels.index_select(0, index)
 
