@@ -22,8 +22,12 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
         on_device: the images are already in the GPU's memory.
     """
     gpu = spec.device.type == "cuda"
+    # On the device DALI copies them: its streams do not wait for the one that fills a tensor which it only shares.
     images = fn.external_source(
-        name="images", device="gpu" if on_device else "cpu", no_copy=True, layout=None if encoded else "HWC"
+        name="images",
+        device="gpu" if on_device else "cpu",
+        no_copy=not on_device,
+        layout=None if encoded else "HWC",
     )
     # Decoding what is cut away would cost more than the rest; of several windows it is decoded once.
     decode_window = encoded and spec.resize and spec.inside and spec.views == 1

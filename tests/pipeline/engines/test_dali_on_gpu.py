@@ -1,0 +1,115 @@
+"""What the DALI engine asks DALI for on a GPU, seen with a pipeline that is not there."""
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nvidia.dali import fn
+
+from feedline import Dataset
+from feedline.pipeline.engines.dali import engine as module
+from feedline.pipeline.engines.dali.graph import graph
+from tests.pipeline.fake_gpu import FakeGpu, fake_gpu
+from tests.pipeline.loading import make_loader
+
+__all__ = ["fake_gpu"]
+
+
+class Output:
+    """A list of tensors in DALI's memory."""
+
+    def __init__(self, gpu: FakeGpu, pixels: torch.Tensor) -> None:
+        self.gpu, self.pixels = gpu, pixels.contiguous()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def copy_to_external(self, pointer: Any, stream: Any, non_blocking: bool) -> None:
+        name = self.gpu.stream.name
+        assert stream.value == self.gpu.stream.cuda_stream
+        assert non_blocking, "the host would wait"
+        self.gpu.note(f"copy of the output in {name}")
+        ctypes.memmove(pointer, self.pixels.data_ptr(), self.pixels.nbytes)
+
+
+class Pipe:
+    """Gives back what it is fed, as float32; `schedule_run` reads what was fed, as DALI's threads would."""
+
+    def __init__(self, gpu: FakeGpu, **options: Any) -> None:
+        self.gpu, self.options = gpu, options
+        self.fed: Any = None
+        self.queue: list[torch.Tensor] = []
+
+    def build(self) -> None: ...
+
+    def feed_input(self, name: str, data: Any, cuda_stream: Any = None) -> None:
+        if name == "images":
+            where = "no stream" if cuda_stream is None else cuda_stream.name
+            self.gpu.note(f"feed {type(data).__name__} in {where}")
+            self.fed = data
+
+    def schedule_run(self) -> None:
+        self.queue.append(torch.as_tensor(np.stack(list(self.fed))).float())
+
+    def share_outputs(self, cuda_stream: Any = None) -> tuple[Any]:
+        where = "the host" if cuda_stream is None else cuda_stream.name
+        self.gpu.note(f"{where} waits for the output")
+        return (Output(self.gpu, self.queue.pop(0) if self.queue else torch.zeros(1)),)
+
+    def release_outputs(self) -> None:
+        self.gpu.note("release")
+
+
+@pytest.fixture
+def pipes(fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> list[Pipe]:
+    made: list[Pipe] = []
+
+    def make(spec: Any, **options: Any) -> Pipe:
+        made.append(Pipe(fake_gpu, **options))
+        return made[-1]
+
+    monkeypatch.setattr(module, "graph", make)
+    return made
+
+
+@pytest.mark.parametrize("store", ["raw", "resident"])
+def test_images_and_output_are_copied_in_the_loader_s_stream(
+    dataset: Dataset, fake_gpu: FakeGpu, pipes: list[Pipe], store: Any
+) -> None:
+    loader = make_loader(dataset, engine="dali", device="cuda:3", store=store, augment=("flip",), prefetch=2)
+    with loader:
+        batches = [(images.clone(), loader.planned) for images, _ in loader]
+    assert fake_gpu.set == {"feedline-loader": 3}
+    (pipe,) = pipes
+    assert pipe.options["device_id"] == 3
+    assert pipe.options["on_device"]
+    made = [call for call in fake_gpu.calls if call.split()[0] in ("feed", "release") or "output" in call]
+    assert made[-3:] == ["side of cuda:3 waits for the output", "copy of the output in side of cuda:3", "release"]
+    assert {call for call in made if call.startswith("feed")} == {"feed Tensor in side of cuda:3"}
+    assert "memory of cuda:3 in side of cuda:3" in fake_gpu.calls
+    assert ("pinned memory" in fake_gpu.calls) is (store == "raw")
+    for images, planned in batches:
+        assert planned is not None
+        pixels = [dataset.pack("raw").pixels(planned.ids)[k] for k in range(len(planned))]
+        assert images.permute(0, 2, 3, 1).tolist() == np.stack(pixels).tolist()
+
+
+@pytest.mark.parametrize(("on_device", "copies"), [(True, True), (False, False)])
+def test_dali_copies_what_torch_s_stream_fills(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, on_device: bool, copies: bool
+) -> None:
+    """Shared memory on the device would be read before it is filled: DALI's streams do not wait for torch's."""
+    asked: dict[str, Any] = {}
+
+    def external_source(**options: Any) -> Any:
+        asked[options["name"]] = options
+        return fn.external_source(**options)
+
+    spied = SimpleNamespace(**{**vars(fn), "external_source": external_source})
+    monkeypatch.setattr("feedline.pipeline.engines.dali.graph.fn", spied)
+    spec = make_loader(dataset, engine="dali").spec
+    graph(spec, encoded=False, on_device=on_device, batch_size=2, num_threads=1, device_id=None)
+    assert asked["images"]["no_copy"] is not copies
