@@ -149,6 +149,7 @@ class Muon(torch.optim.Optimizer):
             [p.grad for p in parameters if p.grad is not None],
             buffers,
             fused=self._fused,
+            foreach=not self._fused,
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],
             lr=group["lr"],

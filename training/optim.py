@@ -45,6 +45,7 @@ def make_optimizer(
         model: the model to train.
         lr: learning rate at the start.
         fused: one kernel per step; False with a gradient scaler: a fused optimizer does not report skipped steps.
+            Then a few kernels for all parameters together; torch would take some for each if it were told nothing.
         matrix_dtype: in which muon makes matrices orthogonal: bf16 or float32.
     """
     if config.optimizer == "muon":
@@ -58,10 +59,11 @@ def make_optimizer(
             fused=fused,
         )
     groups = parameter_groups(model, config.weight_decay)
+    way = {"fused": True} if fused else {"foreach": True}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, fused=fused)
+        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0, **way)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=lr, betas=(config.momentum, 0.999), fused=fused)
+    return kind(groups, lr=lr, betas=(config.momentum, 0.999), **way)
 
 
 def make_schedule(config: OptimConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> LRScheduler:
@@ -131,7 +133,7 @@ class WeightAverage:
         self.updates = 0
         pairs = list(zip(self._tensors(self.model), self._tensors(model), strict=True))
         self._floats = [(a, m) for a, m in pairs if a.is_floating_point()]
-        self._counters = [(a, m) for a, m in pairs if not a.is_floating_point()]
+        self._counters = [(a, m) for a, m in pairs if not a.is_floating_point()]  # one a norm
 
     @staticmethod
     def _tensors(model: nn.Module) -> Iterable[torch.Tensor]:
@@ -142,5 +144,5 @@ class WeightAverage:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_([a for a, _ in self._floats], [m for _, m in self._floats], 1 - decay)
-        for average, current in self._counters:
-            average.copy_(current)
+        if self._counters:
+            torch._foreach_copy_([a for a, _ in self._counters], [m for _, m in self._counters])

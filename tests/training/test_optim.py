@@ -8,7 +8,7 @@ from feedline import InputError
 from feedline.cli.recipes import configure
 from feedline.training.config import Config
 from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
-from tests.training.conftest import small_model
+from tests.training.conftest import Make, small_model
 
 
 def rates(config: Config, steps_per_epoch: int) -> list[float]:
@@ -116,3 +116,12 @@ def test_the_weight_average_follows_the_weights_and_copies_counters() -> None:
     torch.testing.assert_close(average.model[0].weight, weight.detach())  # type: ignore[index]
     assert not any(p.requires_grad for p in average.model.parameters())
     assert isinstance(average.model[1], nn.BatchNorm2d)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_parameters_are_updated_together(config: Make, optimizer: str, fused: bool) -> None:
+    """Where the scaler forbids a fused optimizer, torch is told to take a few kernels for all parameters."""
+    made = make_optimizer(config(optimizer=optimizer).optim, small_model(), 0.1, fused=fused)
+    assert all(bool(group["fused"]) is fused for group in made.param_groups)
+    assert all(bool(group["foreach"]) is not fused for group in made.param_groups)
