@@ -2,12 +2,36 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
 from feedline.pipeline.errors import FeedlineError, InputError, OutOfMemoryError
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
+
+# Parts of the messages of errors that are no torch.OutOfMemoryError, from CUDA's runtime (pinned memory, DALI), cuDNN,
+# cuBLAS and NCCL.
+ON_GPU = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "cudaErrorMemoryAllocation",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "Cuda failure 2 'out of memory'",
+)
+ON_HOST = ("DefaultCPUAllocator", "cudaErrorHostMemory", "std::bad_alloc")
+
+
+def place(error: BaseException) -> Literal["GPU", "host"] | None:
+    """Whose memory ran out, if that is what an error says: by its type, or by its message."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return "GPU"
+    text = str(error)
+    if isinstance(error, MemoryError) or any(part in text for part in ON_HOST):
+        return "host"
+    return "GPU" if any(part in text for part in ON_GPU) else None
 
 
 @contextmanager
@@ -32,12 +56,11 @@ def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
             f"use `batch_size={2 * ranks.world_size}` or more, or a larger `image_size`"
         ) from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        on_host = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
-        if not (isinstance(error, torch.OutOfMemoryError) or on_host):
+        if (where_from := place(error)) is None:
             raise
         size = config.loader.batch_size
         smaller = size // 2 // ranks.world_size * ranks.world_size
-        where = "the host" if on_host else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
+        where = "the host" if where_from == "host" else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
         advice = f"try `batch_size={smaller}`" + ("" if config.run.amp else " or `amp`")
         advice += f", or `accumulate={2 * config.optim.accumulate}`, which keeps the batch"
         raise OutOfMemoryError(f"`batch_size={size}`: {where} has no memory left; {advice}") from error
