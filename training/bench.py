@@ -128,7 +128,7 @@ def measure(
         if name == "model":
             return measure_round(lambda: train_on(one_batch), device, seconds, 1, meter, ranks)
         loader = loaders[name.removeprefix("loader ") if name != "together" else chosen]
-        warm_up = 2 * loader.options.prefetch + 2  # takes the batches that were made while nobody measured
+        warm_up = loader.ahead + 2  # takes the batches that were made while nobody measured
         # Closed behind the round: what a slow loader still makes would run into the time of the next.
         with closing(endless(loader)) as batches:
             if name != "together":

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed import ReduceOp
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
@@ -21,6 +22,7 @@ from feedline.training import bench, plots
 from feedline.training.config import Config
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, peak_memory, versions
+from feedline.training.ranks import Ranks
 from feedline.training.step import TrainStep
 
 
@@ -71,6 +73,8 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
     """A loader for each combination of store and engine that was asked for and is possible here."""
     name = config.loader.store
     stores = stores_on(device) if name == "auto" else (resolve_store(name, dataset, device),)
+    if name == "auto" and "resident" in stores and not _fits(dataset, device, request.ranks):
+        stores = tuple(store for store in stores if store != "resident")
     engines = ENGINES if config.loader.engine == "auto" else (config.loader.engine,)
     return {
         f"{store} {engine}": make_loader(
@@ -84,6 +88,19 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
         for engine in engines
         if _is_possible(store, engine, dataset)
     }
+
+
+def _fits(dataset: Dataset, device: torch.device, ranks: Ranks) -> bool:
+    """Whether the pixels fit in half of a GPU's free memory, on every rank: the model needs some too. Says if not."""
+    nbytes = dataset.packs["raw"]["bytes"] if "raw" in dataset.packs else 0
+    free = torch.cuda.mem_get_info(device)[0]
+    lowest = int(ranks.all_reduce(torch.tensor([free]), ReduceOp.MIN))
+    if nbytes > lowest / 2:
+        print(
+            f"store resident: left out, because its {nbytes / 2**30:.1f} GiB of pixels are more than half of the GPU's "
+            f"free {lowest / 2**30:.1f} GiB"
+        )
+    return nbytes <= lowest / 2
 
 
 def _is_possible(store: str, engine: str, dataset: Dataset) -> bool:

@@ -1,7 +1,6 @@
 """What the benchmark measures, with loaders and clocks that the tests make."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,7 +16,7 @@ class Fake:
     """A loader that counts the loops that are under way."""
 
     device = CPU
-    options = SimpleNamespace(prefetch=3)
+    ahead = 6
     under_way: ClassVar[set[int]] = set()
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
