@@ -82,7 +82,8 @@ class LapTimer:
 
     def lap(self) -> tuple[float, float]:
         """Returns the seconds since the last call, and how many of them were stall. Waits for the GPU."""
-        now, stalled = time.perf_counter(), self._meter.seconds()
+        stalled = self._meter.seconds()  # waits: the clock is read behind it
+        now = time.perf_counter()
         lap = now - self._last, stalled - self._stalled
         self._last, self._stalled = now, stalled
         return lap

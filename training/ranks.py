@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +23,9 @@ from torch.distributed.rendezvous import rendezvous
 from feedline.pipeline.errors import FeedlineError, InputError
 
 T = TypeVar("T")
+# For the ranks to wait for each other. While one compiles or searches for its fastest kernels (max-autotune) the others
+# wait in a collective. NCCL's own limit, ten minutes, would end the run.
+WAIT = timedelta(minutes=60)
 
 
 class FirstRankError(FeedlineError):
@@ -201,7 +205,7 @@ def _connect(ranks: Ranks) -> None:
         store = PrefixStore(f"start-{_restarts()}", store)
     # gloo for tensors on the host, NCCL for those on GPUs.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=WAIT)
 
 
 def _restarts() -> int:
