@@ -120,7 +120,7 @@ class Snapshot:
         sums: float64 [4]: what the current epoch counted, over all ranks (see `Counts`).
         certificates: int64 [steps] by name: of the steps since the last log line, over all ranks (see `Certificate`).
         position: where the run stands.
-        rng, rng_cuda: states of torch's generators.
+        rng, rng_cuda: states of torch's generators: of the host on rank 0, and of the GPU of each rank.
         val_top1: in percent; None unless saved right after an evaluation.
         dataset: its `name`, and the `path` of its folder; empty in older checkpoints.
         asked: what the command asked for (see `Asked`); empty in older checkpoints.

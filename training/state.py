@@ -12,6 +12,7 @@ from feedline.training.certificate import Certificate
 from feedline.training.config import Config
 from feedline.training.counts import Counts, EpochCounts
 from feedline.training.evaluate import Evaluation
+from feedline.training.generators import gpu_states, restore_gpu_states
 from feedline.training.loss import weights_of_classes
 from feedline.training.mixing import Mixing
 from feedline.training.optim import WeightAverage, make_schedule
@@ -158,7 +159,7 @@ class TrainState:
             certificates=self.certificate.over_all_ranks(),
             position=self.position.copy(),
             rng=torch.get_rng_state(),
-            rng_cuda=torch.cuda.get_rng_state_all() if self.train.device.type == "cuda" else [],
+            rng_cuda=gpu_states(self.train.device, self._ranks),
             val_top1=val_top1,
             norms=self.norms,
             dataset={"name": dataset.name, "path": str(dataset.root)},
@@ -196,5 +197,4 @@ class TrainState:
         self.position = snapshot.position.copy()
         self.asked, self.resolved = snapshot.asked, snapshot.resolved
         torch.set_rng_state(snapshot.rng)
-        if self.train.device.type == "cuda" and len(snapshot.rng_cuda) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(snapshot.rng_cuda)
+        restore_gpu_states(snapshot.rng_cuda, self.train.device, self._ranks)
