@@ -73,3 +73,41 @@ def test_compiled_training_on_the_gpu(config: Make) -> None:
         a, _ = step(images, labels)
         b, _ = plain(images, labels)
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("values", [{}, {"amp": True, "amp_dtype": "bf16"}, {"optimizer": "adamw"}])
+def test_a_step_on_the_gpu_waits_for_nothing(config: Make, values: dict[str, Any]) -> None:
+    step = TrainStep(config(device="cuda", **values), small_model(), torch.device("cuda"), 0.01)
+    images = torch.randn(16, 3, 16, 16, device="cuda").to(memory_format=torch.channels_last)
+    labels = torch.arange(16, device="cuda") % 4
+    for number in range(4):
+        torch.cuda.set_sync_debug_mode("error" if number > 1 else "default")
+        try:
+            step(images, labels)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["dali", "torch"])
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_compiled_graphs_with_a_loader_that_works_meanwhile(
+    config: Make, trainer: Build, engine: str, mode: str
+) -> None:
+    """A loader's threads neither break the capture of a CUDA graph nor change what it computes."""
+    losses: list[float] = []
+    for changes in ({}, {"compile": True, "compile_mode": mode}):
+        c = config(device="cuda", engine=engine, store="resident", epochs=2, **changes)
+        losses.append(trainer(c, f"{engine}-{mode}-{len(losses)}").fit()["last"]["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+@pytest.mark.gpu
+def test_after_memory_ran_out_training_goes_on(config: Make) -> None:
+    step = TrainStep(config(device="cuda"), small_model(), torch.device("cuda"), 0.01)
+    images, labels = torch.randn(16, 3, 16, 16, device="cuda"), torch.arange(16, device="cuda") % 4
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(2**45, dtype=torch.uint8, device="cuda")
+    loss, _ = step(images, labels)
+    assert loss.isfinite()
