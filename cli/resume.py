@@ -90,6 +90,11 @@ def _resumed(request: Request, out: Path, named: Path | None) -> Start:
         checkpoint.load(path)  # raises: nothing is claimed where there is no run
     request.claims.take(out, "resume")
     snapshot = checkpoint.load(path) if named else checkpoint.load_last(out)
+    if not snapshot.resumable:
+        raise InputError(
+            f"`resume={path}`: holds the weights of epoch {snapshot.position.epoch} only, for use; resume the run with "
+            f"`resume={out}`, or start a new run from them with `init={path}`"
+        )
     data = request.flags.get("data") or run_data(snapshot, path)
     asked, config, notes = resumed_config(request, snapshot, Dataset(data))
     config = config.replace(data=data)

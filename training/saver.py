@@ -50,7 +50,10 @@ class Saver:
         self._save(checkpoint.LAST, keep=self._out / checkpoint.PREVIOUS)
 
     def save_best(self, evaluation: Evaluation) -> None:
-        """Writes best.pt, and what it predicted. Every rank must call it."""
+        """Writes best.pt, which holds weights and no state of the optimizer, and what it predicted.
+
+        Every rank must call it.
+        """
         self._save(checkpoint.BEST, evaluation.top1)
         if self._ranks.is_first:
             evaluation.predictions.save(self._out / PREDICTIONS)
@@ -59,4 +62,4 @@ class Saver:
         self._last = self._clock()
         snapshot = self._state.snapshot(val_top1)
         if self._ranks.is_first:
-            checkpoint.save(self._out / name, snapshot, keep)
+            checkpoint.save(self._out / name, snapshot.for_use() if name == checkpoint.BEST else snapshot, keep)

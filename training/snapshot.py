@@ -39,9 +39,10 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
     "dataset": (dict,),
     "asked": (dict,),
     "resolved": (dict,),
+    "words": (list,),
 }
 # What older checkpoints lack.
-_LATER: dict[str, Any] = {"norms": None, "certificates": {}, "dataset": {}, "asked": {}, "resolved": {}}
+_LATER: dict[str, Any] = {"norms": None, "certificates": {}, "dataset": {}, "asked": {}, "resolved": {}, "words": []}
 _LATER_POSITION: dict[str, Any] = {"first_seconds": 0.0, "first_steps": 0}
 _POSITION: dict[str, tuple[type, ...]] = {
     "epoch": (int,),
@@ -125,6 +126,7 @@ class Snapshot:
         dataset: its `name`, and the `path` of its folder; empty in older checkpoints.
         asked: what the command asked for (see `Asked`); empty in older checkpoints.
         resolved: what the run made of it (see `resolved`); empty in older checkpoints.
+        words: what describes each class; empty in older checkpoints.
     """
 
     fingerprint: str
@@ -147,11 +149,22 @@ class Snapshot:
     dataset: dict[str, str] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
     resolved: dict[str, Any] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights to evaluate: the average, if there is one, with the statistics of the evaluation just before."""
         return {**(self.average or self.model), **(self.norms or {})}
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run can be resumed from it; one that is for use has no state of an optimizer."""
+        return bool(self.optimizer)
+
+    def for_use(self) -> "Snapshot":
+        """Only the weights to evaluate, and what is needed to use them: half the size or less."""
+        parts: dict[str, Any] = {"model": self.average or self.model, "average": None, "rng_cuda": []}
+        return dataclasses.replace(self, **parts, optimizer={}, schedule={}, scaler={})
 
     def to_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""

@@ -165,6 +165,7 @@ class TrainState:
             dataset={"name": dataset.name, "path": str(dataset.root)},
             asked=self.asked,
             resolved=self.resolved,
+            words=[c.words for c in dataset.classes[: self.train.classes]],
         )
 
     def restore(self, snapshot: Snapshot, run: Path) -> None:

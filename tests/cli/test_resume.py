@@ -1,6 +1,7 @@
 """A run goes on with the command that began it, and with no other."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,3 +221,14 @@ def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(
 def rates(run: Path) -> list[float]:
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [record["lr"] for record in records if "val_top1" not in record]
+
+
+def test_weights_for_use_are_not_resumed(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """best.pt starts other runs, and last.pt goes on."""
+    assert run("train", dataset, "--out", "runs/a") == 0
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a/best.pt")
+    assert re.search(
+        r"--resume runs/a/best.pt: holds the weights of epoch \d only, for use; resume the run with --resume runs/a, "
+        "or start a new run from them with --init runs/a/best.pt",
+        line,
+    )

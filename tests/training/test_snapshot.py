@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from feedline import Dataset, InputError
+from feedline.training import checkpoint
 from feedline.training.snapshot import Position, Snapshot
 from feedline.training.state import TrainState
-from tests.training.conftest import same
+from tests.training.conftest import Build, Make, same
 
 
 def test_a_snapshot_can_be_restored_from_its_dict(state: TrainState) -> None:
@@ -53,3 +54,16 @@ def test_a_checkpoint_of_another_dataset_is_refused(state: TrainState, varied: D
     state.snapshot().check_dataset(state.train.folder, Path("last.pt"))
     with pytest.raises(InputError, match=r"last.pt: was trained on another dataset \(4 classes"):
         state.snapshot().check_dataset(varied, Path("last.pt"))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_snapshot_for_use_holds_the_weights_to_evaluate(config: Make, trainer: Build, ema: float) -> None:
+    """And nothing that only a resumed run needs."""
+    run = trainer(config(epochs=1, ema=ema))
+    run.fit()
+    last, best = (checkpoint.load(run.out / name) for name in ("last.pt", "best.pt"))
+    assert (last.resumable, best.resumable) == (True, False)
+    assert same(best.weights, last.weights)
+    assert best.words == [c.words for c in run.train.folder.classes]
+    assert (best.average, best.optimizer) == (None, {})
+    assert (run.out / "best.pt").stat().st_size < (run.out / "last.pt").stat().st_size
