@@ -2,19 +2,19 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from feedline.cli.request import Network, Request
+from feedline.cli.request import Request
 from feedline.model import stem_for
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
+from feedline.training.network import Network, build_network
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
 
@@ -100,16 +100,6 @@ def training_side(config: Config, own: Sequence[int]) -> int:
     """
     sizes = config.loader.sizes
     return max(own) if sizes is None else max(side for _, side in sizes.starts)
-
-
-def build_network(network: Network, classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """Calls a network's function with the number of classes and the options that are set. Raises as `make_model`."""
-    parameters = inspect.signature(network).parameters
-    takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    for name, value in options.items():
-        if name not in parameters and not takes_all:
-            raise InputError(f"`{name}={value}`: this network does not take it; leave it out, or add the keyword to it")
-    return network(classes, **options)
 
 
 def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None = None) -> None:

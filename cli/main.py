@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from feedline.cli.claim import Claims
 from feedline.cli.modes import MODES
 from feedline.cli.parser import parse
-from feedline.cli.request import Network, Request
+from feedline.cli.request import Request
 from feedline.cli.usage import check_mode
 from feedline.model import resnet18
 from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.program import command_line, short_name
+from feedline.training.network import Network
 from feedline.training.ranks import FirstRankError, joined
 from feedline.training.space import disk_errors
 from feedline.training.stopping import interrupt_on_signal

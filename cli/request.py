@@ -2,12 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import nn
 
 from feedline.cli.claim import Claims
 from feedline.cli.recipes import configure
@@ -18,11 +15,10 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import require
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
+from feedline.training.network import Network
 from feedline.training.ranks import ALONE, Ranks
-
-# Builds a model for a number of classes. It may take the options of ModelConfig as keywords; only those that are set
-# are passed.
-Network = Callable[..., nn.Module]
+from feedline.use.forms import FORMS
+from feedline.use.rows import Format
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,9 @@ class Request:
         command: the whole command, for the files that a mode writes.
         network: builds the model.
         ranks: the processes that run this command.
-        recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds: the flags of these names.
+        recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds, top, format, to, probes: the flags
+            of these names.
+        inputs: files, folders and patterns of images.
         claims: the folders that this command writes.
 
     Raises:
@@ -57,11 +55,17 @@ class Request:
     end_lr: float | None = None
     rounds: int = 5
     seconds: float = 2.0
+    top: int = 5
+    format: Format | None = None
+    to: str = ",".join(FORMS)
+    probes: str | None = None
+    inputs: tuple[str, ...] = ()
     claims: Claims = field(default_factory=Claims)
 
     def __post_init__(self) -> None:
         require(1 <= self.rounds <= 100_000, "rounds", self.rounds, "at least 1 and at most 100,000")
         require(0 < self.seconds <= 86_400, "seconds", self.seconds, "above 0 and at most 86,400")
+        require(self.top >= 1, "top", self.top, "at least 1")
         for name in ("start_lr", "end_lr"):
             lr = getattr(self, name)
             require(lr is None or 0 < lr < math.inf, name, lr, "above 0")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from feedline.pipeline.loader import Batch, Loader
     from feedline.pipeline.options import LoaderOptions
     from feedline.pipeline.plan import PlanBatch
+    from feedline.pipeline.preprocess import Preprocess
     from feedline.pipeline.stores import StoreName
+    from feedline.use.loading import load
 
 __version__ = "0.2.0"
 
@@ -31,25 +33,29 @@ __all__ = [
     "LoaderOptions",
     "OutOfMemoryError",
     "PlanBatch",
+    "Preprocess",
     "StoreName",
     "WorkerKilledError",
     "__version__",
+    "load",
 ]
 
 # Importing torch takes seconds, and the converter does not need it: these names are imported when they are asked for.
 _LAZY = {
-    "Batch": "loader",
-    "EngineName": "engines.types",
-    "Loader": "loader",
-    "LoaderOptions": "options",
-    "PlanBatch": "plan",
-    "StoreName": "stores",
+    "Batch": "pipeline.loader",
+    "EngineName": "pipeline.engines.types",
+    "Loader": "pipeline.loader",
+    "LoaderOptions": "pipeline.options",
+    "PlanBatch": "pipeline.plan",
+    "Preprocess": "pipeline.preprocess",
+    "StoreName": "pipeline.stores",
+    "load": "use.loading",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(f"feedline.pipeline.{_LAZY[name]}"), name)
+        return getattr(importlib.import_module(f"feedline.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -14,7 +14,7 @@ import pytest
 import feedline
 
 ROOT = Path(__file__).parents[1]
-NOT_OURS = ("pipeline", "model", "training", "convert", "cli", "bench", "train", "recipes")
+NOT_OURS = ("pipeline", "model", "training", "convert", "cli", "use", "bench", "train", "recipes")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("pipeline", "model", "training", "report", "cli", "convert")
+ROOMS = ("pipeline", "model", "training", "report", "use", "cli", "convert")
 
 # What a room may import of the others; a trailing dot or a full name narrows it.
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -16,7 +16,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipeline": (),
     "training": ("pipeline", "model"),
     "report": ("training.predictions", "pipeline.dataset", "pipeline.files"),
-    "cli": ("training", "pipeline", "model", "report"),
+    "use": ("training", "pipeline", "model", "convert.layouts.taken"),
+    "cli": ("training", "pipeline", "model", "report", "use"),
     "convert": ("pipeline.dataset", "pipeline.cores", "pipeline.errors", "pipeline.files"),
 }
 # The same inside pipeline: the dataset's format and the plan are at the bottom, the loader is the door.

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from feedline.cli.build import build_network, training_side, with_stem
+from feedline.cli.build import training_side, with_stem
 from feedline.cli.request import Request
 from feedline.model import layer_table
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.resolve import PHOTO, input_size
+from feedline.training.network import build_network
 
 
 def run(request: Request) -> int:

@@ -21,11 +21,17 @@ REBUILD = "build the dataset again with --force"  # ends the line of every error
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its label (`id`), the folder that holds its images, and the words that describe it."""
+    """One class: its label (`id`), the folder that holds its images, and the words that describe it.
+
+    As text it is its words.
+    """
 
     id: int
     folder: str
     words: str
+
+    def __str__(self) -> str:
+        return self.words or self.folder
 
 
 @dataclass(frozen=True)

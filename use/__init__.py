@@ -1,0 +1,1 @@
+"""Uses trained networks: loads checkpoints, predicts for files, exports to other programs."""

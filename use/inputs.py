@@ -1,0 +1,60 @@
+"""Which files a command line means: files, folders, globs, and names on stdin."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from feedline.convert.layouts.taken import is_image
+from feedline.pipeline.errors import InputError
+
+STDIN = "-"
+
+
+def image_files(words: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[str]:
+    """The files to read, in the order of the words.
+
+    Args:
+        words: files, which are taken whatever they are called; folders, of which all images below them are taken, in
+            the order of their names; patterns as `photos/*.jpg` or `photos/**/*.png`; `-` for lines of stdin.
+        stdin: lines, each a file or a folder.
+
+    Raises:
+        InputError: if a folder holds no image, or nothing matches a pattern.
+    """
+    for word in words:
+        if word == STDIN:
+            for line in stdin:
+                if name := line.rstrip("\r\n"):
+                    yield from _below(name) if Path(name).is_dir() else [name]
+        elif Path(word).is_dir():
+            yield from _below(word)
+        elif re.search(r"[*?\[]", word) and not Path(word).exists():
+            yield from _matching(word)
+        else:
+            yield word
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    names = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    if not names:
+        raise InputError(f"{pattern}: matches no file")
+    deep = "**" in pattern
+    for name in names:
+        if not Path(name).is_dir():
+            yield name
+        elif not deep:  # `**` names the files of folders too
+            yield from _below(name)
+
+
+def _below(folder: str) -> Iterator[str]:
+    """The images below a folder."""
+    found = False
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(filter(is_image, files)):
+            found = True
+            yield str(Path(root) / name)
+    if not found:
+        raise InputError(f"{folder}: no image in this folder")

@@ -1,0 +1,69 @@
+"""Predictions as text: a table, CSV or JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+from feedline.output import one_line
+from feedline.pipeline.dataset import ClassInfo
+from feedline.use.predicting import Prediction
+
+Format: TypeAlias = Literal["table", "csv", "jsonl"]
+FORMATS: tuple[Format, ...] = ("table", "csv", "jsonl")
+WIDTH = 24  # of a class in the table, at most
+
+
+class Rows:
+    """Writes predictions in a format.
+
+    Args:
+        format: `table`; `csv`: path, then topN (the folder of the class), wordsN and probabilityN; `jsonl`: an object a
+            line.
+        classes: of the network.
+        top: classes of each image.
+    """
+
+    def __init__(self, format: Format, classes: Sequence[ClassInfo], top: int) -> None:
+        self._format, self._classes, self._top = format, classes, min(top, len(classes))
+        self._names = [name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..." for name in map(_short, classes)]
+        self._width = max(map(len, self._names))
+
+    def header(self) -> str:
+        """The first line of a CSV file; else empty."""
+        if self._format != "csv":
+            return ""
+        ranks = range(1, self._top + 1)
+        return _csv(["path", *(f"{name}{rank}" for rank in ranks for name in ("top", "words", "probability"))])
+
+    def row(self, prediction: Prediction) -> str:
+        """A line, with its end."""
+        chosen = [self._classes[label] for label in prediction.top]
+        if self._format == "csv":
+            cells = [
+                [c.folder, c.words, f"{share:.6f}"] for c, share in zip(chosen, prediction.probabilities, strict=True)
+            ]
+            return _csv([prediction.path, *(cell for three in cells for cell in three)])
+        if self._format == "jsonl":
+            top = [
+                {"class": c.folder, "words": c.words, "probability": round(share, 6)}
+                for c, share in zip(chosen, prediction.probabilities, strict=True)
+            ]
+            return json.dumps({"path": prediction.path, "top": top}, ensure_ascii=False) + "\n"
+        cells_ = [
+            f"{100 * share:6.2f} % {self._names[label]:<{self._width}}"
+            for label, share in zip(prediction.top, prediction.probabilities, strict=True)
+        ]
+        return f"{'  '.join(cells_)}  {one_line(prediction.path)}\n"
+
+
+def _short(info: ClassInfo) -> str:
+    """Of the synonyms in the words of a WordNet class the first."""
+    return one_line(str(info).split(",")[0])
+
+
+def _csv(cells: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
