@@ -10,6 +10,7 @@ from feedline.cli.modes import MODES
 from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, nearest, uses
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
+from feedline.use.rows import FORMATS
 
 WHAT = {
     "lrfind": "find a learning rate (LR range test)",
@@ -18,7 +19,10 @@ WHAT = {
     "bench": "measure images/s of loader and model",
     "peek": "show a batch as the network gets it, of any step of a run",
     "summary": "print the layers",
+    "predict": "print the most probable classes of image files",
+    "export": "write a network for other programs",
 }
+INPUTS = "FILES|DIR|GLOB|-"  # of --mode predict
 NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # a value, as in --std -1,1,1
 
 
@@ -39,7 +43,7 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     modes = "".join(f"\n  --mode {name:<8} {what}" for name, what in WHAT.items() if mode in (None, name))
     p = _Parser(
         prog=command_line("train"),
-        usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]",
+        usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]{f' {INPUTS}' * (mode == 'predict')}",
         description=f"Train an image classifier on a dataset that convert/build.py wrote.\n{modes}\n\n"
         + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
         + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values. A flag "
@@ -49,7 +53,9 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     )
     p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
     p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
-    p.add_argument("--out", help="folder for the results (default: runs/<mode>-<time>)")
+    p.add_argument(
+        "--out", help="folder for the results (default: runs/<mode>-<time>); predict: the file (default: the console)"
+    )
     p.add_argument(
         "--resume",
         nargs="?",
@@ -71,6 +77,14 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     )
     p.add_argument("--rounds", type=int, help="rounds of each measurement (default: 5)")
     p.add_argument("--seconds", type=float, help="minimum length of a round (default: 2)")
+    p.add_argument("--top", type=int, help="classes of each image (default: 5)")
+    p.add_argument("--format", choices=FORMATS, help="default: as --out is called, else table")
+    p.add_argument("--to", help="forms, comma-separated: onnx, torch (torch.export) and timm (default: all of them)")
+    p.add_argument(
+        "--probes",
+        metavar="DIR",
+        help="images that the exports are tried on, a folder or a file (default: val images of the run's dataset)",
+    )
     add_flags(p)
     _show_modes(p, mode)
     return p
@@ -83,7 +97,7 @@ def _show_modes(p: argparse.ArgumentParser, mode: str | None) -> None:
         modes = known.get(action.dest, ALL)
         if mode is not None:
             action.help = _first_clause(action.help or "") if mode in modes else argparse.SUPPRESS
-        elif modes not in (ALL, NOT_SUMMARY) and action.help:
+        elif not set(NOT_SUMMARY) <= set(modes) and action.help:
             action.help = f"[{', '.join(modes)}] {action.help}"
 
 
@@ -98,18 +112,21 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Reads a command line.
 
     Returns:
-        The mode, the options that were given, and the keys of a recipe that were given.
+        The mode, the options that were given (`inputs` are words without a flag), and the keys of a recipe.
 
     Raises:
         InputError: if it cannot be read.
     """
     words = _joined(argv)
     args, rest = parser(_mode_of_help(words)).parse_known_args(words)
-    if rest:
-        raise InputError(nearest(rest, parser()._option_string_actions))
     given = vars(args)
     mode = given.pop("mode")
+    flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
+    if rest and (flags or mode != "predict"):
+        raise InputError(nearest(flags or rest, parser()._option_string_actions))
     options = {name: given.pop(name) for name in OPTIONS if name in given}
+    if inputs := tuple(word for word in rest if word != "--"):
+        options["inputs"] = inputs
     for name, value in {**options, "data": given.get("data")}.items():
         if value == "":
             raise InputError(f"`{name}`: its value is empty")

@@ -20,15 +20,19 @@ EVALUATION = ("lrfind", "train", "eval", "peek")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "recipe": ALL,
-    "out": NOT_SUMMARY,
+    "out": (*NOT_SUMMARY, "predict", "export"),
     "resume": ("train", "peek"),
     "step": ("peek",),
-    "checkpoint": ("eval",),
+    "checkpoint": ("eval", "predict", "export"),
     "part": ("eval",),
     "start_lr": ("lrfind",),
     "end_lr": ("lrfind",),
     "rounds": ("bench",),
     "seconds": ("bench",),
+    "top": ("predict",),
+    "format": ("predict",),
+    "to": ("export",),
+    "probes": ("export",),
 }
 SECTIONS = {"loader": NOT_SUMMARY, "model": ALL, "optim": STEPS, "mix": TRAINING, "run": NOT_SUMMARY}
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
@@ -41,12 +45,22 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
     **dict.fromkeys(("eval_every", "target", "log_every", "certify", "save_every"), TRAINING),
 }
+# Modes that use a trained network take few of the flags.
+TTA = ("tta", "tta_views")
+_OF_THE_RUN = ("data", "eval_size", "crop_fraction", "torch_threads")
+USING: dict[str, tuple[str, ...]] = {
+    "predict": (*_OF_THE_RUN, "batch_size", "threads", "device", "amp", "amp_dtype", "channels_last", *TTA),
+    "export": _OF_THE_RUN,
+}
 
 
 def uses() -> dict[str, tuple[str, ...]]:
     """The modes that use each flag, by the name of the option or key."""
     of_keys = {field.name: SECTIONS[section] for section, _, field in keys()}
-    return {**OPTIONS, **of_keys, **dict.fromkeys(OLD_KEYS, SECTIONS["loader"]), **EXCEPTIONS}
+    known = {**OPTIONS, **of_keys, **dict.fromkeys(OLD_KEYS, SECTIONS["loader"]), **EXCEPTIONS}
+    for mode, names in USING.items():
+        known |= {name: (*known[name], mode) for name in names}
+    return known
 
 
 def check_mode(mode: str, given: Iterable[str]) -> None:
@@ -61,7 +75,7 @@ def check_mode(mode: str, given: Iterable[str]) -> None:
     """
     known = uses()
     for name in given:
-        if mode in known.get(name, ALL):
+        if mode in known.get(name, (mode,)):
             continue
         also = "; name the run's checkpoint with `checkpoint`" if (mode, name) == ("eval", "resume") else ""
         modes = " and ".join(", ".join(known[name]).rsplit(", ", 1))

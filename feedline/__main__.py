@@ -11,13 +11,14 @@ COMMANDS = {
     "convert": "write a dataset folder: download, check, split, pack",
     "train": "find a learning rate, train, evaluate, measure",
     "verify": "say whether a dataset folder is as it was built",
+    "verify-export": "say whether an exported network answers as it did",
     "compare": "say whether two runs saw the same images at every step",
 }
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's name; the arguments after it are the command's."""
-    listing = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
+    listing = "\n".join(f"  {name:<14} {what}" for name, what in COMMANDS.items())
     p = argparse.ArgumentParser(
         prog="feedline",
         usage="feedline [--help] [--version] COMMAND ...",
@@ -46,6 +47,10 @@ def _run(words: list[str]) -> int:
         from feedline.convert.verify import main as verify
 
         return verify(words[1:])
+    if command == "verify-export":
+        from feedline.use.verify import main as verify_export
+
+        return verify_export(words[1:])
     if command == "compare":
         from feedline.cli.compare import main as compare
 

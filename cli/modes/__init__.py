@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from feedline.cli.modes import bench, evaluate, lrfind, peek, summary, train
+from feedline.cli.modes import bench, evaluate, export, lrfind, peek, predict, summary, train
 from feedline.cli.request import Request
 
 MODES: dict[str, Callable[[Request], int]] = {
@@ -12,6 +12,8 @@ MODES: dict[str, Callable[[Request], int]] = {
     "bench": bench.run,
     "peek": peek.run,
     "summary": summary.run,
+    "predict": predict.run,
+    "export": export.run,
 }
 
 __all__ = ["MODES"]

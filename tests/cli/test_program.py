@@ -61,6 +61,7 @@ def test_version_and_help_need_no_torch() -> None:
         "convert",
         "train",
         "verify",
+        "verify-export",
         "compare",
     ]
 

@@ -14,7 +14,10 @@ from tests.cli.commands import refused, run, train
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["train", "--checkpoint", "best.pt"], "--checkpoint: --mode train does not use it; it is for --mode eval"),
+        (
+            ["train", "--checkpoint", "best.pt"],
+            "--checkpoint: --mode train does not use it; it is for --mode eval, predict and export",
+        ),
         (["train", "--start-lr", "3"], "--start-lr: --mode train does not use it; it is for --mode lrfind"),
         (["train", "--rounds", "5"], "--rounds: --mode train does not use it; it is for --mode bench"),
         (
@@ -26,7 +29,10 @@ from tests.cli.commands import refused, run, train
             ["eval", "--compile"],
             "--compile: --mode eval does not use it; it is for --mode lrfind, train, bench and peek",
         ),
-        (["bench", "--no-tta"], "--tta: --mode bench does not use it; it is for --mode lrfind, train, eval and peek"),
+        (
+            ["bench", "--no-tta"],
+            "--tta: --mode bench does not use it; it is for --mode lrfind, train, eval, peek and predict",
+        ),
         (["summary", "--out", "x"], "--out: --mode summary does not use it"),
         (["lrfind", "--end-lr", "0"], "--end-lr 0.0: must be above 0"),
         (["lrfind", "--start-lr", "0"], "--start-lr 0.0: must be above 0"),
@@ -76,7 +82,8 @@ def test_what_would_change_nothing_is_refused(
 
 
 def test_the_mode_has_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "required: --mode; --mode is one of lrfind, train, eval, bench, peek, summary" in refused(capsys)
+    line = refused(capsys)
+    assert "required: --mode; --mode is one of lrfind, train, eval, bench, peek, summary, predict, export" in line
 
 
 def test_a_recipes_values_may_have_no_effect(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,98 @@
+"""--mode predict: the classes of files."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from feedline.cli.build import choose_device
+from feedline.cli.locate import find_checkpoint
+from feedline.cli.machine import set_up_host
+from feedline.cli.request import Request
+from feedline.cli.using import used
+from feedline.output import one_line
+from feedline.pipeline.cores import available_cores
+from feedline.pipeline.errors import InputError
+from feedline.training.memory import memory_errors
+from feedline.training.precision import Precision
+from feedline.use.inputs import STDIN, image_files
+from feedline.use.predicting import Predictor, Unread
+from feedline.use.rows import FORMATS, Format, Rows
+
+
+def run(request: Request) -> int:
+    """Prints or writes the most probable classes of each file.
+
+    Files that cannot be read are named on stderr. Returns 1 if none could be read.
+    """
+    if not request.inputs:
+        raise InputError("name files, folders or patterns of images, or - for names on stdin")
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for predictions
+        path, snapshot = find_checkpoint(request)
+    config, loaded = used(request, path, snapshot)
+    device = choose_device(config.run.device)
+    set_up_host(config.run, device)
+    precision = Precision.choose(config.run, device)
+    predictor = Predictor(
+        loaded.net.to(device),
+        loaded.preprocess,
+        precision,
+        views=config.run.views,
+        top=request.top,
+        batch_size=config.loader.batch_size,
+        threads=config.loader.threads or available_cores(),
+    )
+    files = image_files(request.inputs, sys.stdin)
+    names = files if STDIN in request.inputs else list(files)
+    rows = Rows(_format(request), loaded.classes, request.top)
+    with memory_errors(config), _output(request.out) as out, _progress(request, names) as bar:
+        out.write(rows.header())
+        read, unread = 0, 0
+        for result in predictor(names):
+            if isinstance(result, Unread):
+                unread += 1
+                bar.write(one_line(result.why), file=sys.stderr)
+            else:
+                read += 1
+                out.write(rows.row(result))
+            bar.update()
+    if unread:
+        print(f"{unread:,} of {read + unread:,} files could not be read", file=sys.stderr)
+    if request.out is not None:
+        print(f"{path}: {read:,} images: {request.out}", file=sys.stderr)
+    return 0 if read else 1
+
+
+def _format(request: Request) -> Format:
+    """As asked for; else what the name of the file says, and a table on the console."""
+    wanted = request.format or Path(request.out or "").suffix.lstrip(".")
+    return next((name for name in FORMATS if name == wanted), "table")
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[TextIO]:
+    """Stdout, or a file that appears when it is complete."""
+    if path is None:
+        yield sys.stdout
+        return
+    final = Path(path)
+    if final.is_dir():
+        raise InputError(f"`out={path}`: is a folder; name a file")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(final.name + ".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            yield file
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _progress(request: Request, names: object) -> "tqdm[None]":
+    """A bar on a terminal, unless the rows are shown there."""
+    shown = sys.stderr.isatty() and not (request.out is None and sys.stdout.isatty())
+    total = len(names) if isinstance(names, list) else None
+    return tqdm(total=total, unit=" images", desc="predicting", disable=not shown)

@@ -1,0 +1,29 @@
+"""What a command makes of a checkpoint that it uses."""
+
+from pathlib import Path
+
+from feedline.cli.flags import given_values
+from feedline.cli.request import Request
+from feedline.cli.usage import check_effect
+from feedline.pipeline.errors import InputError
+from feedline.training.config import Config
+from feedline.training.snapshot import Snapshot
+from feedline.use.loading import Loaded, use_snapshot
+
+
+def used(request: Request, path: Path, snapshot: Snapshot) -> tuple[Config, Loaded]:
+    """The settings of the run with the flags of this command on top, and the network.
+
+    Args:
+        request: the command.
+        path: of the checkpoint.
+        snapshot: its content.
+
+    Raises:
+        InputError: if a flag has no effect, the network does not fit, or there are several ranks.
+    """
+    if request.ranks.is_distributed:
+        raise InputError(f"--mode {request.mode} is one process; start it without torchrun")
+    config = snapshot.config.replace(**given_values(request.flags))
+    check_effect(config, request.flags)
+    return config, use_snapshot(snapshot, path, request.network, config)

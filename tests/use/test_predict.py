@@ -1,0 +1,101 @@
+"""--mode predict: files to classes, as evaluation sees them."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from feedline import Dataset
+from tests.cli.commands import refused, run, train
+
+CPU = ["--device", "cpu"]
+
+
+def predict(checkpoint: Path, *argv: str) -> int:
+    return train("--mode", "predict", "--checkpoint", str(checkpoint), *CPU, *argv)
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("flags", [["--no-amp", "--no-tta"], ["--amp", "--tta", "--tta-views", "crops"]])
+def test_probabilities_are_those_of_the_evaluation(
+    dataset: Dataset, trained: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    """In batches of the same images also to the last digit."""
+    assert run("eval", dataset, "--checkpoint", str(trained), *flags, "--out", "e") == 0
+    wanted = table(Path("e/predictions.csv").read_text())
+    Path("names").write_text("".join(f"{dataset.root / row['path']}\n" for row in wanted))
+    capsys.readouterr()
+    with Path("names").open() as names, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", names)
+        assert predict(trained, "-", "--format", "csv", "--batch-size", "8", *flags) == 0
+    got = table(capsys.readouterr().out)
+    assert [row["path"] for row in got] == [str(dataset.root / row["path"]) for row in wanted]
+    for a, b in zip(got, wanted, strict=True):
+        for rank in range(1, 5):
+            assert a[f"top{rank}"] == b[f"top{rank}"]
+            assert float(a[f"probability{rank}"]) == pytest.approx(float(b[f"probability{rank}"]), abs=2e-6)
+
+
+def test_folders_files_and_patterns(photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(photos, "p")
+    Path("p/notes.txt").write_text("no image")
+    Path("p/.hidden").mkdir()
+    shutil.copy(next(photos.glob("dogs/*.jpg")), "p/.hidden/a.jpg")
+    assert predict(trained, "p/dogs", "p/cat food/*.png", "p/dogs/0.jpg", "--format", "jsonl", "--top", "2") == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    dogs, cats = sorted(Path("p/dogs").iterdir()), sorted(Path("p/cat food").glob("*.png"))
+    assert [row["path"] for row in rows] == [*map(str, dogs), *map(str, cats), "p/dogs/0.jpg"]
+    assert [len(row["top"]) for row in rows] == [2] * len(rows)
+    assert rows[0]["top"][0]["probability"] >= rows[0]["top"][1]["probability"]
+    assert predict(trained, "p", "--out", "all.csv") == 0
+    assert capsys.readouterr().out == ""
+    assert len(table(Path("all.csv").read_text())) == 24
+    assert predict(trained, "p/**/*.png", "--top", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert all("%" in line and line.endswith(".png") for line in lines)
+
+
+def test_files_that_are_no_images_are_named_and_passed_over(
+    photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.jpg").write_bytes(b"text")
+    good = str(photos / "dogs/0.jpg")
+    assert predict(trained, "bad.jpg", good, "gone.png", "--format", "csv") == 0
+    out, err = capsys.readouterr()
+    assert [row["path"] for row in table(out)] == [good]
+    assert "bad.jpg: does not decode" in err
+    assert "gone.png: cannot be read (No such file or directory)" in err
+    assert "2 of 3 files could not be read" in err
+    assert predict(trained, "bad.jpg", "--out", "x.csv") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name files, folders or patterns of images, or - for names on stdin"),
+        (["empty"], "empty: no image in this folder"),
+        (["*.jpg"], "*.jpg: matches no file"),
+        (["a.jpg", "--top", "0"], "--top 0: must be at least 1"),
+        (["a.jpg", "--epochs", "2"], "--epochs: --mode predict does not use it"),
+        (["a.jpg", "--batchsize", "2"], "--batchsize: there is no such flag; did you mean --batch-size?"),
+        (["a.jpg", "--out", "empty"], "--out empty: is a folder; name a file"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    trained: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    Path("empty").mkdir()
+    line = refused(capsys, "--mode", "predict", "--checkpoint", str(trained), "--device", "cpu", *words)
+    assert message in line
+    assert [path.name for path in Path().iterdir()] == ["empty"]
+
+
+def test_names_are_for_predict_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "a.jpg: is not the value of a flag" in refused(capsys, "--mode", "eval", "a.jpg")

@@ -1,0 +1,65 @@
+"""A certified export: written, asked again on real images, and put in place only if it answers as the network did."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from feedline.pipeline.errors import InputError
+from feedline.use.deployed import metadata
+from feedline.use.loading import Loaded
+from feedline.use.probes import Probes, check
+from feedline.use.reading import open_exported
+from feedline.use.timm_form import write_timm
+from feedline.use.write import write_onnx, write_torch
+
+Write = Callable[[Path, Loaded, Mapping[str, Any]], Path]
+WRITE: dict[str, Write] = {"onnx": write_onnx, "torch": write_torch, "timm": write_timm}
+
+
+def export(
+    out: Path,
+    loaded: Loaded,
+    forms: Sequence[str],
+    probes: Probes,
+    about: Mapping[str, Any],
+    card: Callable[[Path], None],
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes a network in some forms, with the probes and a model card beside them.
+
+    Args:
+        out: the folder; files of an earlier export are replaced.
+        loaded: the network.
+        forms: which.
+        probes: on which each form must answer as the network did.
+        about: of the run, for the metadata.
+        card: writes the model card into a folder.
+        say: is told how each form answers.
+
+    Raises:
+        InputError: if a form cannot be written, or answers otherwise; then nothing is written.
+    """
+    about = metadata(loaded, about)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        probes.save(folder)
+        for form in forms:
+            path = WRITE[form](folder, loaded, about)
+            ok, line = check(path, probes, open_exported(path))
+            line = line.replace(str(path), str(out / path.name))
+            if not ok:
+                raise InputError(f"{line}; nothing was written")
+            say(line)
+        card(folder)
+        _put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    for path in sorted(folder.iterdir()):
+        path.replace(out / path.name)

@@ -1,0 +1,51 @@
+"""feedline verify-export: asks an exported file again what it was asked when it was written."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from feedline.output import one_line, safe_output
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
+from feedline.program import Parser, short_name
+from feedline.use.probes import FILE, Probes, check
+from feedline.use.reading import open_exported
+
+NAME = "verify-export"
+
+
+def parser() -> Parser:
+    """The command line."""
+    p = Parser(
+        NAME,
+        f"Says whether an exported file answers here as the network did: on the images in {FILE} beside it.",
+        epilog="exit status: 0 if it does, 1 if it answers otherwise, 2 if it cannot be asked",
+    )
+    p.add_argument("files", metavar="FILE", nargs="+", help="model.onnx, model.pt2 or model.safetensors of an export")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status."""
+    with safe_output():
+        args = parser().parse_args(argv)
+        status = 0
+        for name in args.files:
+            try:
+                ok, line = verify(Path(name))
+            except FeedlineError as error:
+                print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
+                return 2
+            print(one_line(line))
+            status = status if ok else 1
+        return status
+
+
+def verify(path: Path) -> tuple[bool, str]:
+    """Whether an exported file answers as the network did, and a line that says so. Raises InputError if it cannot."""
+    probes, answer = Probes.load(path.parent), open_exported(path)
+    try:
+        return check(path, probes, answer)
+    except InputError:
+        raise
+    except Exception as error:  # a program for other inputs makes torch and onnxruntime raise anything
+        raise InputError(f"{path}: cannot be asked ({first_line(error)})") from error
