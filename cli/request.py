@@ -31,8 +31,8 @@ class Request:
         command: the whole command, for the files that a mode writes.
         network: builds the model.
         ranks: the processes that run this command.
-        recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds, top, format, to, probes: the flags
-            of these names.
+        recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds, top, format, to, probes: the
+            flags of these names.
         inputs: files, folders and patterns of images.
         claims: the folders that this command writes.
 
