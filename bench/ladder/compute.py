@@ -61,9 +61,12 @@ def combinations(settings: Settings) -> Iterator[dict[str, Any]]:
     modes = list(COMPILED) if gpu else ["eager"]
     dtypes = ["bf16", "fp16", "float32"] if gpu else ["bf16", "float32"]
     seen = []
-    first = [(sizes[0], dtypes[0], True, mode) for mode in modes]
+    quick = [mode for mode in modes if mode != "max-autotune"]  # which may take the time of all others
+    first = [(sizes[0], dtypes[0], True, mode) for mode in quick]
     first += [(size, dtypes[0], True, modes[0]) for size in sizes]
-    for batch, dtype, last, mode in [*first, *itertools.product(sizes, dtypes, (True, False), modes)]:
+    rest = itertools.product(sizes, dtypes, (True, False), quick)
+    tuned = itertools.product(sizes, dtypes, (True, False), set(modes) - set(quick))
+    for batch, dtype, last, mode in [*first, *rest, *tuned]:
         if (key := (batch, dtype, last, mode)) not in seen:
             seen.append(key)
             yield {"batch_size": batch, "dtype": dtype, "channels_last": last, "compile": mode}

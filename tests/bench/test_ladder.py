@@ -92,6 +92,15 @@ def test_every_combination_is_tried_once_and_can_be_configured(settings: Setting
         assert config.run.amp is (row["dtype"] != "float32")
 
 
+def test_the_mode_that_may_take_all_the_time_comes_last(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "on", torch.device("cuda"))
+    modes = [row["compile"] for row in compute.combinations(settings)]
+    assert modes[0] == "eager"
+    first = modes.index("max-autotune")
+    assert set(modes[first:]) == {"max-autotune"}
+    assert len(modes[:first]) == 3 * len(modes[first:])
+
+
 def test_results_of_tests_are_counted(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(
         '<testsuites><testsuite><testcase classname="t" name="a"/>'
