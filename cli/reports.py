@@ -7,32 +7,52 @@ from typing import Any
 from feedline.cli.names import short_name
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
+from feedline.cli.seen import IMAGES, pixel_loader, seen
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.report.evaluation import evaluation_page, sections_of
+from feedline.report.findings import findings_section
 from feedline.report.page import Section
+from feedline.report.peek import picture_of
 from feedline.report.run import run_page
+from feedline.training.config import Config
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
 
 REPORT = "report.html"
+PEEK = "--mode peek --resume RUN --step N shows any other."
 
 
-def report_run(request: Request, recipe: str, out: Path, val: Loader) -> Path:
+def report_run(request: Request, config: Config, out: Path, val: Loader, ended: str = "") -> Path:
     """Writes the report of a training run, and returns its path.
 
     Args:
         request: the command.
-        recipe: of the run.
+        config: of the run.
         out: the run's folder.
         val: the loader of what was evaluated.
+        ended: why the run is not complete; empty if it is.
     """
-    sections: list[Section] = []
+    dataset = val.folder
+    sections = [_as_seen(config, dataset)]
     if (out / PREDICTIONS).exists():
-        sections = _sections(Predictions.load(out / PREDICTIONS), val)
-    page = run_page(out, sections, command=request.command, recipe=_recipe(request.recipe or recipe, val.folder))
-    page.write(out / REPORT)
+        sections += _sections(Predictions.load(out / PREDICTIONS), val)
+    sections.append(findings_section(dataset))
+    recipe = _recipe(request.recipe or config.recipe, dataset)
+    run_page(out, sections, command=request.command, recipe=recipe, ended=ended).write(out / REPORT)
     return out / REPORT
+
+
+def _as_seen(config: Config, dataset: Dataset) -> Section:
+    """Images of the first batch of a run, beside their originals."""
+    title = "Training images as seen"
+    try:
+        pictures = [picture_of(image) for image in seen(pixel_loader(config, dataset), 0, 0, IMAGES)]
+    except InputError as error:
+        return Section(title, f"They cannot be shown: {error}")
+    text = f"Of the first batch: left the original with its window, right what the network gets. {PEEK}"
+    return Section(title, text, pictures=pictures)
 
 
 def report_evaluation(out: Path, content: Mapping[str, Any], loader: Loader, predictions: Predictions) -> Path:

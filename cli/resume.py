@@ -31,6 +31,7 @@ class Start:
         snapshot: the checkpoint to resume from; None for a new run.
         earlier: the file of that checkpoint, if it is not the run's last one.
         notes: what to say before it starts.
+        lr_test: the LR range test that the learning rate is from, if it is from one.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class Start:
     snapshot: Snapshot | None = None
     earlier: Path | None = None
     notes: tuple[str, ...] = ()
+    lr_test: Path | None = None
 
 
 def choose_start(request: Request) -> Start:
@@ -71,7 +73,8 @@ def _new(request: Request) -> Start:
         raise _taken(out)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
-    return Start(out, resolve_max_lr(fitted(request, config, dataset), dataset, request.runs()), asked)
+    config, test = resolve_max_lr(fitted(request, config, dataset), dataset, request.runs())
+    return Start(out, config, asked, lr_test=test)
 
 
 def _taken(out: Path) -> InputError:

@@ -76,14 +76,14 @@ def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> Config:
-    """Replaces `max_lr=auto` by the recommendation of the last LR range test.
+def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config, Path | None]:
+    """Replaces `max_lr=auto` by the recommendation of the last LR range test, whose file is returned too.
 
     Raises:
         InputError: if there was no test with this dataset, recipe and batch size, or the last one recommends no rate.
     """
     if config.optim.max_lr != "auto":
-        return config
+        return config, None
     key = lr_range_key(config, dataset)
     for path in _newest_first(runs, "lr_range.json"):
         if (found := _read_test(path, key)) is None:
@@ -95,7 +95,7 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> Config:
                 "recipe, give a number, or test again with other flags"
             )
         print(f"max LR {lr:.3g}, {why} of {path}")
-        return config.replace(max_lr=lr)
+        return config.replace(max_lr=lr), path
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
         f"batches of {config.loader.batch_size} in {runs}; run --mode lrfind with the same flags first"

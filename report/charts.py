@@ -28,7 +28,7 @@ def lines(
         legend: where it stands if there are several lines.
         **options: of the figure, as x_axis_type="log".
     """
-    chart = _chart(title, xlabel, ylabel, **options)
+    chart = blank(title, xlabel, ylabel, **options)
     for (name, points), colour in zip(series.items(), COLOURS, strict=False):
         kept = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
         if not kept:
@@ -42,7 +42,7 @@ def lines(
             HoverTool(renderers=[dots], tooltips=[("", "@name"), (xlabel, "@x{0.[000]}"), (ylabel, "@y{0.[0000]}")])
         )
     if len(series) > 1:
-        _style_legend(chart, legend)
+        style_legend(chart, legend)
     return chart
 
 
@@ -70,7 +70,7 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
         }
     )
     few = len(names) <= 30
-    chart = _chart(title, "predicted", "class", height=560)
+    chart = blank(title, "predicted", "class", height=560)
     chart.max_width = 640
     chart.y_range.flipped = True
     mapper = LinearColorMapper(palette=_palette(), low=0, high=100)
@@ -81,7 +81,7 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
     chart.add_tools(HoverTool(renderers=[cells], tooltips=tips))
     for axis in (chart.xaxis, chart.yaxis):
         axis.ticker = list(range(len(names))) if few else []
-        axis.major_label_overrides = dict(enumerate(labels)) if few else {}
+        axis.major_label_overrides = dict(enumerate(map(_shortened, labels))) if few else {}
     chart.xaxis.major_label_orientation = 0.9
     return chart
 
@@ -111,7 +111,7 @@ def calibration(title: str, confidence: NDArray[np.float64], correct: NDArray[np
     counts = np.bincount(tenths, minlength=10)
     right = np.bincount(tenths, weights=correct, minlength=10) / np.maximum(counts, 1)
     filled = counts > 0
-    chart = _chart(title, "confidence, %", "right, %", x_range=(0, 100), y_range=(0, 100))
+    chart = blank(title, "confidence, %", "right, %", x_range=(0, 100), y_range=(0, 100))
     source = ColumnDataSource({"x": 5 + 10 * np.arange(10)[filled], "y": 100 * right[filled], "images": counts[filled]})
     chart.line([0, 100], [0, 100], color=LINE, line_dash="dashed")
     bars = chart.vbar("x", 9, "y", source=source, color=COLOURS[0], alpha=0.8)
@@ -119,7 +119,15 @@ def calibration(title: str, confidence: NDArray[np.float64], correct: NDArray[np
     return chart
 
 
-def _chart(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **options: Any) -> Any:
+def blank(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **options: Any) -> Any:
+    """A chart with axes and nothing in it.
+
+    Args:
+        title: above the chart.
+        xlabel, ylabel: of the axes.
+        height: in pixels.
+        **options: of the figure, as x_axis_type="log".
+    """
     zoom = BoxZoomTool()
     chart = figure(
         title=title,
@@ -147,7 +155,13 @@ def _chart(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **opti
     return chart
 
 
-def _style_legend(chart: Any, location: str) -> None:
+def _shortened(name: str, limit: int = 18) -> str:
+    """A name that leaves room for the chart on a phone; the whole one is shown on hovering."""
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def style_legend(chart: Any, location: str) -> None:
+    """Puts the legend of a chart to a place, readable on any page. A click on a name hides its line."""
     chart.legend.location = location
     chart.legend.background_fill_alpha = 0
     chart.legend.border_line_alpha = 0

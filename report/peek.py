@@ -41,9 +41,7 @@ class Seen:
 
 def picture_of(seen: Seen) -> Picture:
     """The original with its window, and what became of it, side by side."""
-    left, right = _with_window(seen), Image.fromarray(seen.result)
-    left.thumbnail((SIDE, SIDE))
-    right = right.resize(_fitted(right.size), Image.Resampling.NEAREST if max(right.size) < SIDE // 2 else None)
+    left, right = _enlarged(_with_window(seen)), _enlarged(Image.fromarray(seen.result))
     both = Image.new("RGB", (left.width + right.width + 6, max(left.height, right.height)), "#808080")
     both.paste(left, (0, (both.height - left.height) // 2))
     both.paste(right, (left.width + 6, (both.height - right.height) // 2))
@@ -92,6 +90,11 @@ def _with_window(seen: Seen) -> Image.Image:
     box: Any = (x + left, y + top, x + left + w - 1, y + top + h - 1)
     ImageDraw.Draw(canvas).rectangle(box, outline=WINDOW, width=max(1, max(size) // 100))
     return canvas
+
+
+def _enlarged(image: Image.Image) -> Image.Image:
+    """An image as large as `SIDE` allows; the pixels of small ones stay squares."""
+    return image.resize(_fitted(image.size), Image.Resampling.NEAREST if max(image.size) < SIDE // 2 else None)
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:

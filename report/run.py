@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from feedline.report import charts
+from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Section
 from feedline.report.settings import settings_section
 
+USED_TEST = "max_lr_from.json"  # in the folder of a run: the LR range test that its rate is from
+
 
 def run_page(
-    folder: Path, sections: Sequence[Section] = (), *, command: str = "", recipe: Mapping[str, Any] | None = None
+    folder: Path,
+    sections: Sequence[Section] = (),
+    *,
+    command: str = "",
+    recipe: Mapping[str, Any] | None = None,
+    ended: str = "",
 ) -> Page:
     """The page of a run: how it went, and what it was.
 
@@ -21,6 +29,7 @@ def run_page(
         sections: on the predictions, shown behind the curves.
         command: that started or resumed the run.
         recipe: the values of its recipe, to say what differs; None if they are not known.
+        ended: why the run is not complete; empty if it is.
     """
     about = read_json(folder / "run.json") | read_json(folder / "summary.json")
     rows, log = read_csv(folder / "metrics.csv"), list(read_log(folder / "log.jsonl"))
@@ -30,7 +39,14 @@ def run_page(
         title=f"{folder.resolve().name}: {dataset.get('name', 'a dataset')}, recipe {about.get('recipe', '?')}",
         subtitle=f"{about.get('precision', '')}, store {about.get('store')}, engine {about.get('engine')}, on {where}",
         figures=_figures(about, rows),
-        sections=[_curves(rows, log), _speed(log), *sections, settings_section(about, command, recipe)],
+        sections=[
+            *([Section("Not complete", ended)] if ended else []),
+            _curves(rows, log),
+            _speed(log),
+            *range_sections(read_json(folder / USED_TEST), about.get("max_lr_from", "")),
+            *sections,
+            settings_section(about, command, recipe),
+        ],
     )
 
 
@@ -62,10 +78,11 @@ def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]])
     rates = [(record["epoch"], record["lr"]) for record in log]
     return Section(
         "Curves",
+        "" if rows else "No epoch was finished.",
         charts=[
-            charts.lines("top-1", accuracy, "epoch", "top-1, %"),
-            charts.lines("loss", loss, "epoch", "loss", legend="top_right"),
-            charts.lines("learning rate", {"learning rate": rates}, "epoch", "learning rate"),
+            *([charts.lines("top-1", accuracy, "epoch", "top-1, %")] if rows else []),
+            *([charts.lines("loss", loss, "epoch", "loss", legend="top_right")] if rows else []),
+            *([charts.lines("learning rate", {"learning rate": rates}, "epoch", "learning rate")] if rates else []),
         ],
     )
 
@@ -73,6 +90,8 @@ def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]])
 def _speed(log: Sequence[Mapping[str, Any]]) -> Section:
     speed = [(record["epoch"], record.get("images_per_s_last")) for record in log]
     stall = [(record["epoch"], 100 * record["stall"]) for record in log]
+    if not log:
+        return Section("Speed", "No step was logged.")
     return Section(
         "Speed",
         "Images per second of the steps before each point, and the share of the time so far in which the model waited "
@@ -102,7 +121,10 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a run that was killed, or is writing it now
+            return
         if "val_top1" not in record:
             yield record
 

@@ -184,6 +184,7 @@ class Reporter:
             "versions": versions(),
             "dataset": {"name": train.folder.name, "fingerprint": train.folder.fingerprint},
             "recipe": self._recipe,
+            **{name: state.resolved[name] for name in ("max_lr_from",) if name in state.resolved},
             "config": state.config.flat(),
         }
 

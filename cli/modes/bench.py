@@ -9,6 +9,7 @@ from torch.distributed import ReduceOp
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
 from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
@@ -18,6 +19,7 @@ from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.stores import choose_store, resolve_store, stores_on
+from feedline.report.bench import bench_page
 from feedline.training import bench, plots
 from feedline.training.config import Config
 from feedline.training.memory import memory_errors
@@ -27,7 +29,7 @@ from feedline.training.step import TrainStep
 
 
 def run(request: Request) -> int:
-    """Measures the loaders, the model and both together; writes bench.json and bench.png."""
+    """Measures the loaders, the model and both together; writes bench.json, bench.png and report.html."""
     ranks, (config, dataset) = request.ranks, request.opened()
     config = fitted(request, config, dataset)
     device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
@@ -64,8 +66,9 @@ def run(request: Request) -> int:
     }
     write_json(out / "bench.json", content)
     _plot(out / "bench.png", results, content)
+    bench_page(content).write(out / REPORT)
     _print(results, content)
-    print(f"picture: {out / 'bench.png'}")
+    print(f"report: {out / REPORT}  picture: {out / 'bench.png'}")
     return 0
 
 

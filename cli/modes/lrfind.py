@@ -9,11 +9,13 @@ from feedline.cli.fitting import fitted
 from feedline.cli.flags import as_words
 from feedline.cli.initial import start_from
 from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
 from feedline.pipeline.errors import InputError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.program import command_line
+from feedline.report.lr_range import range_page
 from feedline.training import plots
 from feedline.training.bench import endless
 from feedline.training.loss import weights_of_classes
@@ -32,7 +34,7 @@ MEANING = {
 
 
 def run(request: Request) -> int:
-    """Runs the LR range test; writes lr_range.json and lr_range.png."""
+    """Runs the LR range test; writes lr_range.json, lr_range.png and report.html."""
     ranks, (config, dataset) = request.ranks, request.opened()
     config = fitted(request, config, dataset)
     device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
@@ -78,6 +80,7 @@ def run(request: Request) -> int:
 def _write(out: Path, result: dict[str, Any], title: str) -> None:
     write_json(out / "lr_range.json", result)
     plots.lr_range(out / "lr_range.png", result, title)
+    range_page(result, title, MEANING).write(out / REPORT)
 
 
 def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
@@ -87,7 +90,7 @@ def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
     for name, lr in test.suggestions.items():
         mark = "->" if name == test.recommended else "  "
         print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
-    print(f"curve: {out / 'lr_range.png'}")
+    print(f"report: {out / REPORT}  curve: {out / 'lr_range.png'}")
 
 
 def _in_words(reason: str | None) -> str | None:

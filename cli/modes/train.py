@@ -1,5 +1,7 @@
 """--mode train: starts a run or resumes one."""
 
+import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
+from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
@@ -50,12 +54,24 @@ def run(request: Request) -> int:
             with cores_in_use(device, ranks), stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
                 summary = trainer.fit()
         except Interrupted:
-            print(f"stopped and saved; resume it with:\n  {resume_command(start.out)}", flush=True)
+            resume = resume_command(start.out)
+            print(f"stopped and saved; resume it with:\n  {resume}", flush=True)
+            _report_unfinished(request, trainer, f"Stopped; resume it with {resume}")
             return 128 + trainer.stopping.signum
+        except DivergedError as error:
+            _report_unfinished(request, trainer, str(as_flags(error)))
+            raise
     if ranks.is_first:
-        report = report_run(request, config.recipe, start.out, val)
+        report = report_run(request, config, start.out, val)
         _print_summary(summary, start.out, report)
     return 0
+
+
+def _report_unfinished(request: Request, trainer: Trainer, why: str) -> None:
+    """Writes the report of a run that is not complete. It is less than why the run ended: its errors are not raised."""
+    if trainer.ranks.is_first:
+        with contextlib.suppress(FeedlineError, OSError):
+            report_run(request, trainer.config, trainer.out, trainer.val, why)
 
 
 def _settle(start: Start, trainer: Trainer) -> list[str]:
@@ -63,6 +79,10 @@ def _settle(start: Start, trainer: Trainer) -> list[str]:
     state, now = trainer.state, resolved(trainer.train)
     said = changes(state.resolved, now)
     state.asked, state.resolved = start.asked.to_dict(), {**now, **state.resolved}
+    if start.lr_test is not None:
+        state.resolved["max_lr_from"] = str(start.lr_test)
+        if trainer.ranks.is_first:
+            shutil.copyfile(start.lr_test, start.out / USED_TEST)
     return said
 
 

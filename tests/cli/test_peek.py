@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from feedline import Dataset, Loader
-from feedline.cli.modes.peek import seen
+from feedline.cli.seen import seen
 from tests.cli.commands import refused, run, train
 
 

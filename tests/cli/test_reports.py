@@ -1,10 +1,15 @@
 """The reports that training and evaluation leave."""
 
+import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from feedline import Dataset
+from feedline.training.step import TrainStep
 from tests.cli.commands import run
 
 
@@ -18,3 +23,59 @@ def test_a_run_and_an_evaluation_leave_a_report(dataset: Dataset, capsys: pytest
     assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", "--out", "e") == 0
     assert "report: e/report.html" in capsys.readouterr().out
     assert "top-1 on 32 images" in Path("e/report.html").read_text()
+
+
+def test_the_report_shows_training_images_and_what_the_build_found(dataset: Dataset) -> None:
+    assert run("train", dataset, "--out", "runs/a") == 0
+    page = Path("runs/a/report.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == 8, "a batch has eight images"
+    assert "groups of identical images" in page
+    assert "Where the learning rate is from" not in page
+
+
+def test_a_rate_from_a_range_test_comes_with_its_curve(dataset: Dataset) -> None:
+    assert run("lrfind", dataset, "--out", "runs/test") == 0
+    result = json.loads(Path("runs/test/lr_range.json").read_text())
+    page = Path("runs/test/report.html").read_text()
+    assert "LR range test" in page
+    assert result["stopped"] in page
+    if result["recommended"] is None:
+        result |= {"recommended": "valley", "suggestions": {"valley": 0.02}}
+        Path("runs/test/lr_range.json").write_text(json.dumps(result))
+    assert run("train", dataset, "--max-lr", "auto", "--out", "runs/a") == 0
+    assert json.loads(Path("runs/a/run.json").read_text())["max_lr_from"] == "runs/test/lr_range.json"
+    assert "Where the learning rate is from" in Path("runs/a/report.html").read_text()
+    assert "runs/test/lr_range.json" in Path("runs/a/report.html").read_text()
+
+
+def test_a_run_that_is_stopped_leaves_a_report(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, steps = TrainStep.__call__, []
+
+    def stopping(self: TrainStep, *batch: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 14:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *batch)
+
+    monkeypatch.setattr(TrainStep, "__call__", stopping)
+    assert run("train", dataset, "--out", "runs/a", "--max-lr", "0.02", "--log-every", "2") == 128 + signal.SIGTERM
+    page = Path("runs/a/report.html").read_text()
+    assert "Not complete" in page
+    assert "--resume runs/a" in page
+    monkeypatch.undo()
+
+
+def test_a_run_that_diverges_leaves_a_report(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--out", "runs/a", "--optimizer", "adam", "--max-lr", "1e30", "--log-every", "2") == 2
+    assert "is not finite" in capsys.readouterr().err
+    page = Path("runs/a/report.html").read_text()
+    assert "is not finite" in page
+    assert "--mode peek" in page
+
+
+def test_a_benchmark_leaves_a_report(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("bench", dataset, "--out", "b", "--rounds", "1", "--seconds", "0.01", "--engine", "torch") == 0
+    assert "report: b/report.html" in capsys.readouterr().out
+    page = Path("b/report.html").read_text()
+    assert json.loads(Path("b/bench.json").read_text())["verdict"].splitlines()[0] in page
+    assert "loader raw torch" in page

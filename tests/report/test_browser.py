@@ -1,0 +1,69 @@
+"""Pages in a browser: no horizontal scroll bar on a phone, and they print."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feedline.report.findings import WORDS
+from feedline.report.lr_range import range_sections
+from feedline.report.page import Page, Picture, Section, Table, facts
+from feedline.report.predictions import prediction_sections
+from feedline.training.predictions import Predictions
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000"]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+def browse(*argv: str) -> str:
+    return subprocess.run([CHROMIUM or "", *FLAGS, *argv], capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all that a page may hold: long words, wide tables, charts, pictures and a folded section."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 60)
+    top = np.argsort(rng.random((60, 4)), axis=1)
+    shares = np.sort(rng.dirichlet(np.ones(4), 60), axis=1)[:, ::-1].astype(np.float32)
+    names = ["a" * 60, "b", "c c", "d"]
+    lrs, losses = [10.0**-i for i in range(6, 0, -1)], [2.0, 2.0, 1.8, 1.5, 1.4, 1.6]
+    test = {"lr": lrs, "loss": losses, "smoothed": losses, "suggestions": {"scaled": 0.01}, "recommended": "scaled"}
+    sections = [
+        *range_sections(test, "runs/" + "x" * 80),
+        *prediction_sections(
+            Predictions(np.arange(60), labels, top, shares), names, lambda i, a, b: Picture(b"", a, b)
+        ),
+        Section("s", tables=[facts((words, "1") for words in WORDS.values()), Table(["w" * 30] * 9, [["v" * 30] * 9])]),
+        Section("folded", tables=[facts([("word in a folded section", "1")])], code="--data " + "y" * 200, folded=True),
+    ]
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    Page("t" * 90, "sub " * 40, [("what " * 5, "1,234,567,890 %")] * 5, sections).write(path)
+    return path
+
+
+@pytest.mark.parametrize("width", [320, 400, 1200])
+def test_no_horizontal_scroll_bar(page: Path, width: int) -> None:
+    frame = page.with_name("frame.html")
+    frame.write_text(
+        f'<iframe id="f" style="width:{width}px;height:900px;border:0" src="page.html"></iframe><p id="o"></p><script>'
+        "setTimeout(() => { const d = document.getElementById('f').contentDocument.documentElement;"
+        "document.getElementById('o').textContent = d.scrollWidth + ' of ' + d.clientWidth; }, 5000)</script>"
+    )
+    dom = browse("--allow-file-access-from-files", "--dump-dom", f"file://{frame}")
+    found = re.search(r"(\d+) of (\d+)</p>", dom)
+    assert found, dom[-500:]
+    assert int(found[1]) <= int(found[2])
+    assert int(found[2]) > width - 30, "the frame has its width"
+
+
+def test_it_prints(page: Path) -> None:
+    paper = page.with_name("page.pdf")
+    browse(f"--print-to-pdf={paper}", f"file://{page}")
+    content = paper.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 2 <= len(re.findall(rb"/Type /Page\b", content)) <= 20
