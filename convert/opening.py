@@ -1,10 +1,12 @@
 """Reads paths by what they hold: an archive, a folder, shards, Parquet."""
 
+import contextlib
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from feedline.convert import unknown
+from feedline.convert import several, unknown
 from feedline.convert.layouts import Labels, Listing, Wanted, classes_file, is_image
 from feedline.convert.layouts.choose import read_layout
 from feedline.convert.records import cifar, idx, parquet, webdataset
@@ -24,16 +26,17 @@ class Opening:
 
     Attributes:
         name: of the dataset.
-        origin: where the path came from; the first value names it in errors. The key of a file's name is empty until
-            its kind is known.
+        origin: where the path came from. The key of a file's name is empty until its kind is known.
         scratch: gets what is unpacked.
         wanted: how labels are to be found.
+        typed: what errors call the path: as the user gave it.
     """
 
     name: str
     origin: dict[str, Any]
     scratch: Scratch
     wanted: Wanted
+    typed: str = ""
 
     def file(self, path: Path) -> Listing:
         """Lists a file, by its content.
@@ -59,10 +62,42 @@ class Opening:
         unknown.check_folder(path)
         tree = FolderTree(path)
         files = [file for file in tree.contents.files if not is_litter(file)]
-        holders = [path / file for file in files if file.lower().endswith((*TAR, ".parquet"))]
-        if holders and not any(map(is_image, files)) and not cifar.matches(files) and not idx.matches(files):
-            return self.files(path, holders)
-        return self.tree(tree)
+        holders = [file for file in files if file.lower().endswith((*TAR, ".parquet"))]
+        others = several.sets_in(files)
+        images = [file for file in files if is_image(file)]
+        if not holders:
+            return self.tree(tree)
+        held = self._held(path, holders)
+        rivals = several.rivals([*others, *held], files)
+        beside = rivals and not others and _beside(holders, rivals)
+        several.check_one(self.shown, [*others, *held], [] if beside else rivals)
+        if others or (images and not held):
+            return self.tree(tree)
+        return self._images_or(path, tree, holders) if rivals else self._holders(path, tree, holders)
+
+    def _images_or(self, path: Path, tree: Tree, holders: list[str]) -> Listing:
+        """Images with classes; where they have none, what the files beside them hold."""
+        try:
+            return self.tree(tree)
+        except InputError:
+            return self._holders(path, tree, holders)
+
+    def _holders(self, path: Path, tree: Tree, holders: list[str]) -> Listing:
+        listing = self.files(path, [path / file for file in holders])
+        ignored = several.not_taken(tree.contents.files, holders, listing.read)
+        return replace(listing, ignored=sorted([*listing.ignored, *ignored]))
+
+    def _held(self, path: Path, holders: list[str]) -> list[several.Found]:
+        """The sets in Parquet files and shards; tars of another kind, and those that are compressed, do not count."""
+        by_folder: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for file in holders:
+            kind = "Parquet" if file.lower().endswith(".parquet") else "shards"
+            by_folder[kind, file[: file.rfind("/") + 1]].append(file)
+        return [
+            several.Found(kind, folder, frozenset(files))
+            for (kind, folder), files in by_folder.items()
+            if kind == "Parquet" or _is_shard(path / files[0])
+        ]
 
     def files(self, folder: Path, paths: list[Path]) -> Listing:
         """Lists several files of one kind, Parquet or webdataset shards.
@@ -76,7 +111,7 @@ class Opening:
         """
         kinds = [parquet.is_parquet(path) for path in paths]
         if not any(kinds):
-            return self._with_classes(webdataset.read(self.name, paths, self.origin, self.scratch))
+            return self._finished(webdataset.read(self.name, paths, self._named, self.scratch))
         if not all(kinds):
             odd = paths[kinds.index(False)]
             raise InputError(
@@ -84,7 +119,7 @@ class Opening:
             )
         shorts = [str(path.absolute().relative_to(folder.absolute())) for path in paths]
         columns = self.wanted.image_column, self.wanted.label_column
-        return self._with_classes(parquet.read(self.name, folder, shorts, self.origin, columns))
+        return self._finished(parquet.read(self.name, folder, shorts, self._named, columns))
 
     def tree(self, tree: Tree) -> Listing:
         """Lists what is in a folder or an archive.
@@ -93,13 +128,31 @@ class Opening:
             InputError: if its layout is not known.
         """
         files = tree.contents.files
-        for kind in (cifar, idx):
-            if kind.matches(files):
-                return self._with_classes(kind.read(self.name, tree, self.origin, self.scratch))
-        return read_layout(self.name, tree, self.origin, self.wanted)
+        found = several.sets_in(files)
+        several.check_one(self.shown, found, several.rivals(found, files))
+        for kind in (cifar, idx) if found else ():
+            if kind.sets(files):
+                listing = kind.read(self.name, tree, self._named, self.scratch)
+                taken = {file for one in found for file in one.files}
+                ignored = sorted([*listing.ignored, *several.not_taken(files, taken, listing.read)])
+                return self._finished(replace(listing, ignored=ignored))
+        return replace(read_layout(self.name, tree, self._named, self.wanted), origin=self.origin)
 
     def _is(self, kind: str) -> "Opening":
         return replace(self, origin={key or kind: value for key, value in self.origin.items()})
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        """What readers call the source in errors: as the user typed it."""
+        return {"source": self.shown}
+
+    @property
+    def shown(self) -> str:
+        """What errors call the source."""
+        return self.typed or str(next(iter(self.origin.values())))
+
+    def _finished(self, listing: Listing) -> Listing:
+        return self._with_classes(replace(listing, origin=self.origin))
 
     def _with_classes(self, listing: Listing) -> Listing:
         """Applies what the user wants to a source whose labels come with its images."""
@@ -109,6 +162,20 @@ class Opening:
             return listing
         labels = classes_file.apply(self.wanted.classes_file, Labels(listing.classes, listing.items, listing.left_out))
         return replace(listing, classes=labels.classes, items=labels.items, left_out=labels.left_out)
+
+
+def _beside(holders: list[str], images: list[str]) -> bool:
+    """Whether all files that hold images lie in folders with images, or around them."""
+    around = {name[: name.rfind("/") + 1] for name in images}
+    return all(any(a.startswith(file[: file.rfind("/") + 1]) for a in around) for file in holders)
+
+
+def _is_shard(path: Path) -> bool:
+    if compression(path) is not None or not is_tar(path):
+        return False
+    with contextlib.suppress(InputError):
+        return webdataset.matches(TarTree(path))
+    return False
 
 
 def _open_tar(path: Path, scratch: Scratch) -> TarTree:

@@ -63,14 +63,16 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             remote = TINY_IMAGENET if source == "tiny-imagenet" else Remote.parse(source)
             path = download(remote, downloads)
             origin = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
-            yield Opening(name, origin, scratch, wanted).file(path)
+            yield Opening(name, origin, scratch, wanted, source).file(path)
         elif is_pattern(source):
             paths = expand(source)
-            yield Opening(name, {"pattern": Path(source).name}, scratch, wanted).files(common_folder(paths), paths)
+            origin = {"pattern": Path(source).name}
+            yield Opening(name, origin, scratch, wanted, source).files(common_folder(paths), paths)
         elif (path := Path(source)).is_file():
-            yield Opening(name, {"": path.name, "md5": checksum(path, "md5")}, scratch, wanted).file(path)
+            origin = {"": path.name, "md5": checksum(path, "md5")}
+            yield Opening(name, origin, scratch, wanted, source).file(path)
         elif path.is_dir():
-            yield Opening(name, {"folder": path.resolve().name}, scratch, wanted).folder(path)
+            yield Opening(name, {"folder": path.resolve().name}, scratch, wanted, source).folder(path)
         else:
             raise _missing(source)
 

@@ -87,6 +87,7 @@ class Listing:
         left_out: (name, reason) of every file that looks like an image and is not used.
         ignored: (name, reason) of every other file that is not taken.
         notes: lines for the user: how the source was read, where it can be read in several ways.
+        read: names of files that names of classes were read from, beside the files that hold the images.
     """
 
     name: str
@@ -97,3 +98,4 @@ class Listing:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    read: frozenset[str] = frozenset()

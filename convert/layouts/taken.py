@@ -78,6 +78,11 @@ def is_image(name: str) -> bool:
     return suffix_of(name) in image_suffixes() and not name.rpartition("/")[2].startswith(".")
 
 
+def reason_for(name: str) -> str:
+    """Why a file that is no image is not taken, by its name."""
+    return _REASONS.get(suffix_of(name), NOT_AN_IMAGE)
+
+
 def divide(tree: Tree, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Finds the images among files.
 
@@ -99,7 +104,7 @@ def divide(tree: Tree, names: Iterable[str]) -> tuple[list[str], dict[str, str]]
         if suffix in known:
             images.append(name)
         elif suffix in _REASONS or suffix in _KNOWN:
-            others[name] = _REASONS.get(suffix, NOT_AN_IMAGE)
+            others[name] = reason_for(name)
         else:
             unknown[suffix if re.fullmatch(r"\.[a-z]\w{0,9}", suffix) else ""].append(name)
     for group in unknown.values():

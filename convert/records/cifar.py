@@ -29,9 +29,12 @@ _ALLOWED = {
 }
 
 
-def matches(files: Collection[str]) -> bool:
-    """Whether files with these names are CIFAR."""
-    return bool(_folders(files))
+def sets(files: Collection[str]) -> dict[str, set[str]]:
+    """{folder with a slash at the end, or empty: its files} of every CIFAR among files."""
+    return {
+        folder: {f for f in files if f.startswith(folder) and _part(f.removeprefix(folder))} | {folder + description}
+        for folder, (description, _) in _folders(files).items()
+    }
 
 
 def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:

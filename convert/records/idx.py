@@ -39,19 +39,26 @@ _FASHION = (
 )
 
 
-def matches(files: Collection[str]) -> bool:
-    """Whether files with these names are MNIST, or in its format."""
-    return any("train" in parts for parts in _sets(files).values())
+def sets(files: Collection[str]) -> dict[str, set[str]]:
+    """{folder with a slash at the end, or empty: its files} of every MNIST, or set in its format, among files."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for parts in _sets(files).values():
+        if "train" in parts:
+            own = {file for both in parts.values() for file in both.values()}
+            first = min(own)
+            found[first[: first.rfind("/") + 1]] |= own | {f"{file}.gz" for file in own if f"{file}.gz" in files}
+    return dict(found)
 
 
 def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:
     """Lists the images. See `cifar.read`."""
-    source, sets = next(iter(origin.values())), _sets(tree.contents.files)
-    if len(sets) > 1:
-        found = ", ".join(sorted(prefix.removeprefix("./").strip("-/") or "one without a name" for prefix in sets))
+    source, found_sets = next(iter(origin.values())), _sets(tree.contents.files)
+    if len(found_sets) > 1:
+        found = ", ".join(sorted(p.removeprefix("./").strip("-/") or "one without a name" for p in found_sets))
         raise InputError(f"`source={source}`: holds several sets of images ({found}); give a folder with one of them")
-    prefix, parts = sets.popitem()
-    names = _FASHION if "fashion" in f"{source}/{prefix}".lower() else None
+    prefix, parts = found_sets.popitem()
+    address = source if "://" in source else ""  # a path may have any folders above the source
+    names = _FASHION if "fashion" in f"{name}/{address}/{prefix}".lower() else None
     pixels = PixelTree(scratch.folder())
     records = [record for part, files in parts.items() for record in _records(tree, part, files, pixels)]
     classes, items, left_out = number(records, names)
@@ -65,8 +72,8 @@ def _sets(files: Collection[str]) -> dict[str, dict[PartName, dict[str, str]]]:
         if match := _FILE.fullmatch(PurePosixPath(file).name):
             prefix = f"{PurePosixPath(file).parent}/{match['set']}"
             found[prefix][_PARTS[match["part"]]][match["kind"]] = file
-    sets = {prefix: {part: both for part, both in parts.items() if len(both) == 2} for prefix, parts in found.items()}
-    return {prefix: parts for prefix, parts in sets.items() if parts}
+    whole = {prefix: {part: both for part, both in parts.items() if len(both) == 2} for prefix, parts in found.items()}
+    return {prefix: parts for prefix, parts in whole.items() if parts}
 
 
 def _records(tree: Tree, part: PartName, files: dict[str, str], pixels: PixelTree) -> Iterator[Record]:

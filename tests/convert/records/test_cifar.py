@@ -51,11 +51,11 @@ def test_every_pixel_and_label_arrives(cifar10: Path, tmp_path: Path, workers: s
 
 
 def test_archive_folder_and_folder_around_it_are_the_same(cifar10: Path, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "data/cifar-10-python.tar.gz", "w:gz") as archive:
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         archive.add(cifar10, cifar10.name)
     built = [
         convert(path, tmp_path / f"out{number}")
-        for number, path in enumerate((cifar10, cifar10.parent, tmp_path / "data/cifar-10-python.tar.gz"))
+        for number, path in enumerate((cifar10, cifar10.parent, tmp_path / "cifar-10-python.tar.gz"))
     ]
     assert file_digests(built[0]) == file_digests(built[1]) == file_digests(built[2])
     assert len({dataset.fingerprint for dataset in built}) == 1
