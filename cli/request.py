@@ -96,6 +96,8 @@ class Request:
             return self.claims.new(self.runs(), f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
         if (Path(self.out) / "dataset.json").exists():
             raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
+        if self.mode != "train" and (Path(self.out) / "run.json").exists():
+            raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
         return self.claims.take(Path(self.out))
 
     def runs(self) -> Path:

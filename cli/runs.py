@@ -63,16 +63,18 @@ def _newest_first(runs: Path, name: str) -> Iterator[Path]:
     yield from sorted(runs.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
+# The settings that the best learning rate depends on.
+OF_RATE = (
+    *("optimizer", "momentum", "weight_decay", "label_smoothing", "clip_grad", "class_weights", "accumulate", "init"),
+    *("split", "classes", "fraction", "batch_size", "image_size", "augment", "mixup", "cutmix", "mix_prob"),
+)
+
+
 def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
     """What the result of an LR range test holds for."""
-    return {
-        "dataset": dataset.fingerprint,
-        "recipe": config.recipe,
-        "optimizer": config.optim.optimizer,
-        "batch_size": config.loader.batch_size,
-        "classes": config.loader.classes,
-        "fraction": config.loader.fraction,
-        "image_size": config.loader.image_size,
+    values = config.flat()
+    return {"dataset": dataset.fingerprint, "recipe": config.recipe} | {
+        name: list(value) if isinstance(value := values[name], tuple) else value for name in OF_RATE
     }
 
 

@@ -176,7 +176,8 @@ class LoaderOptions:
         for name in ("batch_size", "shuffle_block", "shuffle_group", "prefetch", "world_size"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
             require(getattr(self, name) < 2**31, name, getattr(self, name), "below 2^31")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
+        ok = self.threads is None or 1 <= self.threads <= 1024
+        require(ok, "threads", self.threads, "at least 1 and at most 1024")
         require(
             self.eval_size is None or SMALLEST <= self.eval_size <= LARGEST,
             "eval_size",

@@ -16,6 +16,8 @@ from feedline.pipeline.options import LoaderOptions, key, require
 from feedline.training.mixing import MixConfig
 from feedline.training.views import Views
 
+MOST = 1_000_000  # epochs: more are a slip
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -97,15 +99,15 @@ class OptimConfig:
     def __post_init__(self) -> None:
         require(self.max_lr == "auto" or 0 < self.max_lr < math.inf, "max_lr", self.max_lr, "auto or above 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        require(self.muon_sgd_ratio > 0, "muon_sgd_ratio", self.muon_sgd_ratio, "above 0")
+        require(0 < self.muon_sgd_ratio < math.inf, "muon_sgd_ratio", self.muon_sgd_ratio, "above 0")
         require(0 <= self.muon_momentum < 1, "muon_momentum", self.muon_momentum, "in [0, 1)")
         require(1 <= self.muon_steps <= 20, "muon_steps", self.muon_steps, "in 1..20")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        require(0 <= self.weight_decay <= 1, "weight_decay", self.weight_decay, "in 0..1")
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "in [0, 1)")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
         require(self.clip_grad >= 0, "clip_grad", self.clip_grad, "at least 0")
         require(0 <= self.ema < 1, "ema", self.ema, "in [0, 1)")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(1 <= self.epochs < MOST, "epochs", self.epochs, f"at least 1 and below {MOST:,}")
         require(0 < self.pct_start < 1, "pct_start", self.pct_start, "between 0 and 1")
         wanted = f"above 0 and below the {self.epochs} epochs"
         require(self.peak_epoch is None or 0 < self.peak_epoch < self.epochs, "peak_epoch", self.peak_epoch, wanted)
@@ -169,9 +171,9 @@ class RunConfig:
         ok = self.torch_threads is None or 1 <= self.torch_threads <= 1024
         require(ok, "torch_threads", self.torch_threads, "at least 1 and at most 1024")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
-        require(self.eval_every >= 0, "eval_every", self.eval_every, "at least 0")
-        require(self.norm_images >= 0, "norm_images", self.norm_images, "at least 0")
-        require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
+        require(0 <= self.eval_every < MOST, "eval_every", self.eval_every, f"at least 0 and below {MOST:,}")
+        require(0 <= self.norm_images < 2**31, "norm_images", self.norm_images, "at least 0 and below 2^31")
+        require(1 <= self.log_every < 2**31, "log_every", self.log_every, "at least 1 and below 2^31")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
 

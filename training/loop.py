@@ -144,10 +144,11 @@ class Trainer:
         evaluation = self._evaluate() if self.config.evaluates(self.state.position.epoch + 1) else None
         check_weights(self.state)
         best = self.state.finish_epoch(counted, evaluation)
-        reporter.epoch(best)
+        reporter.log_epoch()
         if best and evaluation is not None:
             self._saver.save_best(evaluation)
         self._save_last()
+        reporter.print_epoch(best)
         reporter.write_history()
 
     def _save_last(self) -> None:

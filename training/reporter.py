@@ -110,14 +110,17 @@ class Reporter:
         images, seconds = (now - then for now, then in zip(self._state.steady, before, strict=True))
         return images / seconds if images else self._state.images_per_s
 
-    def epoch(self, best: bool) -> None:
-        """Logs and prints the epoch that was finished last.
+    def log_epoch(self) -> None:
+        """Logs the epoch that was finished last."""
+        self._write({"step": self._state.global_step, **self._state.position.history[-1]})
+
+    def print_epoch(self, best: bool) -> None:
+        """Prints the epoch that was finished last, and has been saved.
 
         Args:
             best: its val top-1 is the best so far.
         """
         row: Record = self._state.position.history[-1]
-        self._write({"step": self._state.global_step, **row})
         speeds = f"{self._speed_since(self._began):,.0f} images/s (mean {row['images_per_s']:,.0f})"
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"

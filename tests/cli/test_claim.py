@@ -104,3 +104,13 @@ def test_a_claim_ends_when_it_is_closed() -> None:
     second.take(Path("a"))
     second.close()
     assert names("a") == ["result"]
+
+
+def test_other_modes_write_into_no_training_run(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would replace its report."""
+    assert run("train", dataset, "--out", "runs/a") == 0
+    page = Path("runs/a/report.html").read_bytes()
+    flags = ["--data", str(dataset.root), "--out", "runs/a"]
+    line = refused(capsys, "--mode", "eval", *flags, "--checkpoint", "runs/a/best.pt")
+    assert "--out runs/a: holds a training run; choose another folder" in line
+    assert Path("runs/a/report.html").read_bytes() == page

@@ -12,7 +12,7 @@ def test_configurations_are_frozen() -> None:
 
 
 def test_a_wrong_value_names_its_argument() -> None:
-    with pytest.raises(InputError, match=r"^epochs=0: must be at least 1$") as caught:
+    with pytest.raises(InputError, match=r"^epochs=0: must be at least 1 and below 1,000,000$") as caught:
         Config.build("x", {"epochs": 0})
     assert caught.value.message.startswith("`epochs=0`")
 
@@ -35,3 +35,11 @@ def test_save_every_is_steps_or_minutes(save_every: int | str, steps: int, minut
 def test_other_intervals_are_refused(save_every: int | str) -> None:
     with pytest.raises(InputError, match=r"^save_every=.*: must be a number of steps, or of minutes"):
         Config.build("x", {"save_every": save_every})
+
+
+@pytest.mark.parametrize(
+    "values", [{"epochs": 10**20}, {"log_every": 10**20}, {"weight_decay": float("inf")}, {"threads": 10**20}]
+)
+def test_numbers_that_can_only_be_slips_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(values))}=.*: must be "):
+        Config.build("x", values)
