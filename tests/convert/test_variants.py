@@ -20,19 +20,16 @@ RIGHT, WARNING, DAMAGED = variants.right(), variants.warning(), variants.damaged
 WHOLE = {**RIGHT, **{f"warning-{name}": data for name, data in WARNING.items()}}
 FOLDER_SUFFIXES = (".jpg", ".png", ".tif", ".bmp", ".webp", ".ppm", ".pgm")
 
-# What DALI cannot read, reads to other pixels, or might on a GPU. All others keep their bytes.
+# JPEGs and PNGs that DALI cannot read, reads to other pixels, or might on a GPU; their neighbours keep their bytes.
+# Files of all other kinds are saved again.
 SAVED_AGAIN = {
     "subsampling-4:1:0.jpg", "subsampling-4:4:1.jpg", "rgb.jpg", "cmyk.jpg", "ycck.jpg", "turned-9.jpg",
     "turned-cmyk.jpg", "turned-long.jpg", "turned-twice.jpg", "turned-by-xmp.jpg", "damaged-exif.jpg",
-    "empty-exif.jpg", "16-bit.png", "16-bit-rgb.png", "16-bit-rgba.png", "16-bit-la.png",
-    "16-bit-interlaced.png", "turned.png", "turned-gray.png", "turned-palette.png", "turned-16-bit.png",
-    "turned-behind-data.png", "turned-by-xmp.png", "jpeg.tif", "fax.tif", "1-bit.tif", "palette.tif",
-    "rgba.tif", "la.tif", "cmyk.tif", "lab.tif", "ycbcr.tif", "16-bit.tif", "16-bit-big-endian.tif",
-    "16-bit-lzw.tif", "16-bit-turned.tif", "12-bit.tif", "turned.tif", "white-is-zero.tif", "plain.gif",
-    "gray.gif", "clear.gif", "interlaced.gif", "animated.gif", "turned.webp", "turned-lossless.webp",
-    "16-bit.pgm", "1023.pgm", "100.pgm", "16-bit.ppm", "text.pgm", "text.ppm", "plain.jp2", "16-bit.jp2",
-    "stream.j2k", "plain.avif", "turned.avif", "plain.tga", "rle.tga", "plain.pcx", "plain.ico", "plain.dds",
-    "plain.sgi", "plain.qoi", "plain.xbm",
+    "empty-exif.jpg", "16-bit.png", "16-bit-rgb.png", "16-bit-rgba.png", "16-bit-la.png", "16-bit-interlaced.png",
+    "interlaced.png", "interlaced-gray.png", "interlaced-2-bit.png", "turned.png", "turned-gray.png",
+    "turned-palette.png", "turned-16-bit.png", "turned-behind-data.png", "turned-by-xmp.png", "animated.png",
+    "default-image.png", "behind-end.png", "no-such-colour.png", "hdr.png",
+    *(name for name in RIGHT if not name.endswith((".jpg", ".png"))),
 }  # fmt: skip
 
 
@@ -104,7 +101,7 @@ def test_damaged_files_are_left_out_with_a_reason(built: Any, name: str) -> None
 def test_what_libjpeg_warns_of_is_no_longer_in_the_file(built: Any) -> None:
     """Then neither engine has to do with it, and the file is still a JPEG."""
     dataset, ids = built
-    for name in set(WARNING) - {"jfif-0-cmyk.jpg"}:
+    for name in {name for name in WARNING if name.endswith(".jpg")} - {"jfif-0-cmyk.jpg"}:
         image = ids[f"warning-{name}"]
         assert dataset.path(image) == f"val/a/warning-{name}"
         assert dataset.plain[image] == ("turned" not in name)

@@ -239,6 +239,55 @@ def _warning_jpegs() -> dict[str, bytes]:
     }
 
 
+def _damaged_pngs() -> dict[str, bytes]:
+    """Of a palette without colours, of rows that are missing though the checksums are right, ..."""
+    png, gray, rgb = saved(photo(), "PNG"), np.asarray(photo("L")), np.asarray(photo())
+    flipped = bytearray(png)
+    flipped[len(png) // 4] ^= 0x55
+    header = struct.pack(">II", WIDTH, HEIGHT)
+    taller = struct.pack(">II", WIDTH, HEIGHT + 1)
+    return {
+        "flipped.png": bytes(flipped),
+        "no-palette.png": png_of(gray, 8, 3),
+        "iphone.png": with_chunk(png, b"CgBI", b"\x50\0\x20\2", before=b"IHDR"),
+        "unknown-chunk.png": with_chunk(png, b"ABCD", b"hello"),
+        **{
+            f"row-missing-{name}.png": with_checksums(file.replace(header, taller))
+            for name, file in {
+                "gray": png_of(gray, 8, 0),
+                "rgb": png_of(rgb, 8, 2),
+                "turned": saved(photo(), "PNG", exif=turned()),
+                "interlaced": png_of(rgb, 8, 2, interlaced=True),
+            }.items()
+        },
+    }
+
+
+def _odd_pngs() -> dict[str, bytes]:
+    """Whole, but not as the standard says."""
+    png = saved(photo(), "PNG")
+    data = bytearray(png)
+    data[png.index(b"IEND") - 5] ^= 1
+    return {
+        "no-end.png": png[:-12],
+        "wrong-checksum.png": bytes(data),
+        "wrong-checksum-of-text.png": with_chunk(png, b"tEXt", b"Comment\0hello", before=b"IEND").replace(
+            b"hello", b"hallo"
+        ),
+        "header-of-end-cut.png": png[:-5],
+    }
+
+
+def with_checksums(png: bytes) -> bytes:
+    """A PNG with the right checksum for each chunk."""
+    out, at = png[:8], 8
+    while at < len(png):
+        stop = at + 8 + int.from_bytes(png[at : at + 4], "big")
+        out += png[at:stop] + struct.pack(">I", zlib.crc32(png[at + 4 : stop]))
+        at = stop + 4
+    return out
+
+
 def damaged() -> dict[str, bytes]:
     """Files that are no whole images, though a browser may show something."""
     plain, png = saved(photo(), "JPEG", quality=90), saved(photo(), "PNG")
@@ -260,6 +309,7 @@ def damaged() -> dict[str, bytes]:
         "12-bit.jpg": plain.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c"),
         "head.jpg": plain[:scan],
         "half.png": png[: len(png) // 2],
+        **_damaged_pngs(),
         "half.gif": saved(photo(), "GIF")[:1000],
         "half.webp": saved(photo(), "WEBP")[:300],
         "half.tif": saved(photo(), "TIFF")[:1000],
@@ -318,6 +368,11 @@ def _pngs() -> dict[str, bytes]:
         ),
         "text.png": with_chunk(plain, b"tEXt", b"Comment\0hello"),
         "behind-end.png": plain + b"garbage" * 100,
+        "no-such-colour.png": png_of(gray >> 3, 8, 3, extra=plte),
+        "background.png": with_chunk(plain, b"bKGD", struct.pack(">HHH", 200, 100, 50)),
+        "significant-bits.png": with_chunk(plain, b"sBIT", b"\5\6\5"),
+        "gamma-1.png": with_chunk(plain, b"gAMA", struct.pack(">I", 45_455)),
+        "hdr.png": with_chunk(plain, b"cICP", b"\x09\x10\0\1"),
     }
 
 
@@ -348,6 +403,7 @@ def _tiffs() -> dict[str, bytes]:
         "turned.tif": saved(photo(), "TIFF", exif=turned()),
         "white-is-zero.tif": saved(photo("L"), "TIFF", tiffinfo=info),
         "pages.tif": saved(photo(), "TIFF", save_all=True, append_images=[photo().rotate(180)]),
+        "signed.tif": saved(photo("L"), "TIFF", tiffinfo={339: 2}),
         "big.tif": saved(photo(), "TIFF", big_tiff=True),
     }
 
@@ -409,5 +465,5 @@ def right() -> dict[str, bytes]:
 
 
 def warning() -> dict[str, bytes]:
-    """JPEGs at which libjpeg warns, though the pixels are clean."""
-    return _warning_jpegs()
+    """Files at which a decoder warns or should, though the pixels are clean."""
+    return {**_warning_jpegs(), **_odd_pngs()}
