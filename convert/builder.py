@@ -166,7 +166,9 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> Convert
     converted.ignored = listing.ignored
     if "train" not in converted.parts:
         count = sum(item.part == "train" for item in listing.items)
-        raise InputError(f"`source={options.source}`: none of its {count} train images decodes")
+        name, reason = next(iter(converted.left_out), ("", ""))
+        first = f"; the first that is left out: {name}: {reason}" if name else ""
+        raise InputError(f"`source={options.source}`: none of its {count} train images decodes{first}")
     return converted
 
 

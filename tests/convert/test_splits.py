@@ -172,7 +172,8 @@ def test_a_source_whose_train_images_are_all_damaged(tmp_path: Path, capsys: pyt
     for folder in "ab":
         (tmp_path / "source/train" / folder).mkdir(parents=True)
         (tmp_path / "source/train" / folder / "x.png").write_bytes(b"no image")
-    assert "none of its 2 train images decodes" in refusal(capsys, tmp_path / "source", tmp_path / "out")
+    line = refusal(capsys, tmp_path / "source", tmp_path / "out")
+    assert "none of its 2 train images decodes; the first that is left out: train/a/x.png: does not decode: not" in line
 
 
 def test_a_source_without_val_has_no_official_split() -> None:
