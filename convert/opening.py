@@ -134,6 +134,7 @@ class Opening:
             if kind.sets(files):
                 listing = kind.read(self.name, tree, self._named, self.scratch)
                 taken = {file for one in found for file in one.files}
+                taken |= {file for file, _ in listing.ignored}
                 ignored = sorted([*listing.ignored, *several.not_taken(files, taken, listing.read)])
                 return self._finished(replace(listing, ignored=ignored))
         return replace(read_layout(self.name, tree, self._named, self.wanted), origin=self.origin)

@@ -20,6 +20,8 @@ from feedline.pipeline.errors import InputError, first_line
 
 SIDE = 32  # pixels
 
+_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+
 # What a batch of CIFAR consists of. Anything else in a pickle could run code.
 _ALLOWED = {
     "_reconstruct": np.zeros(1).__reduce__()[0],
@@ -54,12 +56,26 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     if len(folders) > 1:
         raise InputError(f"`source={next(iter(origin.values()))}`: holds {' and '.join(folders)}; give one of them")
     folder, (description, label) = folders.popitem()
-    names = [str(name) for name in _unpickle(tree, folder + description)[f"{label}_names"]]
+    names = _class_names(tree, folder + description, f"{label}_names")
     pixels = PixelTree(scratch.folder())
     batches = sorted(f for f in files if f.startswith(folder) and _part(f.removeprefix(folder)))
     records = [record for batch in batches for record in _records(tree, folder, batch, label, pixels)]
     classes, items, left_out = number(records, names)
-    return Listing(name, pixels, origin, classes, items, left_out)
+    notes = _notes_on_missing(folder, files) if label == "label" else []
+    return Listing(name, pixels, origin, classes, items, left_out, notes=notes)
+
+
+def _class_names(tree: Tree, file: str, key: str) -> list[str]:
+    names = _unpickle(tree, file).get(key)
+    texts = [_text(name) for name in names] if isinstance(names, list) else []
+    if len(texts) < 2 or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"{file}: has no list {key!r} of the classes' names; download it again")
+    return texts
+
+
+def _notes_on_missing(folder: str, files: Collection[str]) -> list[str]:
+    missing = [name for name in (*_BATCHES, "test_batch") if folder + name not in files]
+    return [f"CIFAR-10 without {', '.join(missing)}: their images are missing"] if missing else []
 
 
 def _folders(files: Collection[str]) -> dict[str, tuple[str, str]]:
@@ -67,7 +83,7 @@ def _folders(files: Collection[str]) -> dict[str, tuple[str, str]]:
     folders = {}
     for file in files:
         folder = file[: len(file) - len(PurePosixPath(file).name)]
-        if file == f"{folder}batches.meta" and f"{folder}data_batch_1" in files:
+        if file == f"{folder}batches.meta" and any(folder + batch in files for batch in _BATCHES):
             folders[folder] = "batches.meta", "label"
         elif file == f"{folder}meta" and f"{folder}train" in files and f"{folder}test" in files:
             folders[folder] = "meta", "fine_label"
@@ -75,14 +91,17 @@ def _folders(files: Collection[str]) -> dict[str, tuple[str, str]]:
 
 
 def _part(file: str) -> PartName | None:
-    if file.startswith("data_batch_") or file == "train":
+    if file in _BATCHES or file == "train":
         return "train"
     return "test" if file in ("test_batch", "test") else None
 
 
 def _records(tree: Tree, folder: str, file: str, label: str, pixels: PixelTree) -> Iterator[Record]:
     batch, short = _unpickle(tree, file), file.removeprefix(folder)
-    data, labels, part = batch.get("data"), batch.get(f"{label}s", []), _part(short)
+    data, labels, part = batch.get("data"), batch.get(f"{label}s"), _part(short)
+    labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+    if not isinstance(labels, list) or not all(isinstance(n, (int, np.integer)) for n in labels):
+        raise InputError(f"{file}: has no list '{label}s' of whole numbers; download the python version again")
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * SIDE * SIDE):
         raise InputError(f"{file}: not a batch of CIFAR; download the python version again")
     pixels.add(short, _images(data))
@@ -114,4 +133,9 @@ def _unpickle(tree: Tree, file: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{file}: not a file of CIFAR's python version; download it again")
-    return content
+    return {_text(key): value for key, value in content.items()}
+
+
+def _text(value: Any) -> Any:
+    """A text, also where Python 3 pickled it as bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

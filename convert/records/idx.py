@@ -62,7 +62,20 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     pixels = PixelTree(scratch.folder())
     records = [record for part, files in parts.items() for record in _records(tree, part, files, pixels)]
     classes, items, left_out = number(records, names)
-    return Listing(name, pixels, origin, classes, items, left_out)
+    ignored = _without_labels(tree, {file for both in parts.values() for file in both.values()}, prefix)
+    notes = [f"{file}: {reason}" for file, reason in ignored]
+    return Listing(name, pixels, origin, classes, items, left_out, ignored, notes)
+
+
+def _without_labels(tree: Tree, taken: Collection[str], prefix: str) -> list[tuple[str, str]]:
+    """(file, reason) of the set's files of images that have no labels beside them."""
+    files = {}
+    for file in sorted(set(tree.contents.files) - set(taken), reverse=True):
+        match = _FILE.fullmatch(PurePosixPath(file).name)
+        same = match and f"{PurePosixPath(file).parent}/{match['set']}" == prefix
+        if match and same and match["kind"] == "images" and file.removesuffix(".gz") not in taken:
+            files[file.removesuffix(".gz")] = file
+    return [(file, f"{len(_read_idx(tree, file, 3)):,} images without labels beside them") for file in files.values()]
 
 
 def _sets(files: Collection[str]) -> dict[str, dict[PartName, dict[str, str]]]:
@@ -83,6 +96,8 @@ def _records(tree: Tree, part: PartName, files: dict[str, str], pixels: PixelTre
             f"{files['images']}: {len(images):,} images, but {len(labels):,} labels in {files['labels']}; download "
             "both again"
         )
+    if not images.size:
+        raise InputError(f"{files['images']}: holds no pixels (its shape is {images.shape}); download it again")
     pixels.add(part, images)
     for index, target in enumerate(labels.tolist()):
         yield Record(f"{part}[{index}]", part, target, ".png", images[0].nbytes, estimated=True, made=True)

@@ -102,3 +102,38 @@ def test_two_sets_in_one_folder(cifar10: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_an_image_is_decoded_from_the_dataset(cifar10: Path, tmp_path: Path) -> None:
     assert isinstance(convert(cifar10, tmp_path / "out", "--packs", ""), Dataset)
+
+
+@pytest.mark.parametrize("meta", [{}, {"label_names": None}, {"label_names": [1, 2]}, {"label_names": []}])
+def test_names_of_classes_that_are_missing(
+    cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], meta: dict[str, Any]
+) -> None:
+    save(cifar10, batches__meta=meta)
+    assert "batches.meta: has no list 'label_names' of the classes' names" in refusal(capsys, cifar10, tmp_path / "out")
+
+
+@pytest.mark.parametrize("labels", [["a"] * 9, [None] * 9, None])
+def test_labels_that_are_no_numbers(
+    cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: Any
+) -> None:
+    save(cifar10, data_batch_2=batch(2, 9, labels=labels))
+    assert "data_batch_2: has no list 'labels' of whole numbers" in refusal(capsys, cifar10, tmp_path / "out")
+
+
+def test_pickles_of_python_3(cifar10: Path, tmp_path: Path) -> None:
+    expected = convert(cifar10, tmp_path / "a")
+    for path in cifar10.iterdir():
+        content = {key.encode(): value for key, value in pickle.loads(path.read_bytes()).items()}
+        if b"label_names" in content:
+            content[b"label_names"] = [name.encode() for name in NAMES]
+        path.write_bytes(pickle.dumps(content, protocol=4))
+    assert file_digests(convert(cifar10, tmp_path / "b")) == file_digests(expected)
+
+
+def test_missing_batches_are_said(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cifar10 / "data_batch_2").rename(cifar10 / "data_batch_1.bak")
+    (cifar10 / "test_batch").unlink()
+    assert convert(cifar10, tmp_path / "out").count == 9
+    output = capsys.readouterr().out
+    assert "CIFAR-10 without data_batch_2, data_batch_3, data_batch_4, data_batch_5, test_batch" in output
+    assert "1 .bak (not an image)" in output

@@ -93,3 +93,21 @@ def test_one_file_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     folder = save(tmp_path / "raw", packed=True)
     line = refusal(capsys, folder / "train-images-idx3-ubyte.gz", tmp_path / "out")
     assert "one file of MNIST's format; give the folder with its images and labels" in line
+
+
+@pytest.mark.parametrize("shape", [(0, 28, 28), (40, 28, 0)])
+def test_files_without_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, int, int]) -> None:
+    save(tmp_path / "x", packed=False)
+    (tmp_path / "x/train-images-idx3-ubyte").write_bytes(idx(np.zeros(shape, np.uint8)))
+    (tmp_path / "x/train-labels-idx1-ubyte").write_bytes(idx(np.zeros(shape[0], np.uint8)))
+    assert "train-images-idx3-ubyte: holds no pixels" in refusal(capsys, tmp_path / "x", tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_test_images_without_labels_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], packed: bool
+) -> None:
+    for path in save(tmp_path / "x", packed=packed).glob("t10k-labels*"):
+        path.unlink()
+    assert convert(tmp_path / "x", tmp_path / "out").count == 40
+    assert "20 images without labels beside them" in capsys.readouterr().out
