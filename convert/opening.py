@@ -111,7 +111,10 @@ class Opening:
         """
         kinds = [parquet.is_parquet(path) for path in paths]
         if not any(kinds):
-            return self._finished(webdataset.read(self.name, paths, self._named, self.scratch))
+            if self.wanted.image_column:
+                raise InputError("`image_column`: shards have no columns of images; leave it out")
+            label = self.wanted.label_column
+            return self._finished(webdataset.read(self.name, paths, self._named, self.scratch, label))
         if not all(kinds):
             odd = paths[kinds.index(False)]
             raise InputError(
@@ -153,7 +156,14 @@ class Opening:
         return self.typed or str(next(iter(self.origin.values())))
 
     def _finished(self, listing: Listing) -> Listing:
-        return self._with_classes(replace(listing, origin=self.origin))
+        finished = self._with_classes(replace(listing, origin=self.origin))
+        if len(finished.classes) < 2:
+            names = ", ".join(repr(info.words) for info in finished.classes)
+            raise InputError(
+                f"`source={self.shown}`: one class only, {names} ({len(finished.items):,} images); telling apart takes "
+                "two: add images of another class"
+            )
+        return finished
 
     def _with_classes(self, listing: Listing) -> Listing:
         """Applies what the user wants to a source whose labels come with its images."""

@@ -2,19 +2,21 @@
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import Listing, is_image
+from feedline.convert.layouts.taken import NOT_AN_IMAGE
 from feedline.convert.records import Record, Target, number, part_of
 from feedline.convert.records.shards import common_folder
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree
 from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.shards import ShardTree
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, first_line
 
 # As webdataset divides a name: the key is the path up to the first dot of the file's name.
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
@@ -24,6 +26,9 @@ _IN_JSON = ("label", "cls", "class", "class_id", "target", "class_name", "catego
 _NAME_IN_JSON = ("class_name", "label_name", "classname", "name")
 _CLASS_FILES = ("classnames.txt", "classes.txt", "class_names.txt", "labels.txt")
 
+NO_LABEL = "no label beside it (.cls, or .json with a label)"
+_KINDS = {bool: "truth value", float: "fraction", list: "list", dict: "object", str: "text without letters"}
+
 # {key: {what follows the key: name in the tree}}
 Samples = dict[str, dict[str, str]]
 
@@ -32,11 +37,14 @@ def matches(tree: Tree) -> bool:
     """Whether a tar is a shard: its first image has a label of its own beside it."""
     for files in _samples(list(tree.contents.files)).values():
         if _image(files) and len(files) > 1:
-            return _target(tree, files) is not None
+            label = _label(tree, files)
+            return label.target is not None or label.reason != NO_LABEL
     return False
 
 
-def read(name: str, paths: list[Path], origin: dict[str, Any], scratch: Scratch) -> Listing:
+def read(
+    name: str, paths: list[Path], origin: dict[str, Any], scratch: Scratch, label_column: str | None = None
+) -> Listing:
     """Lists the images of shards.
 
     The part is what the shard's name says, else the folder's: `imagenet-val-000.tar`, `test/000.tar`; else train.
@@ -46,32 +54,86 @@ def read(name: str, paths: list[Path], origin: dict[str, Any], scratch: Scratch)
         paths: of the shards.
         origin: see `Listing`; the first value names the source in errors.
         scratch: gets shards that are compressed.
+        label_column: the field of the samples' JSON that holds the label; None to find it.
 
     Raises:
         InputError: if a file is no tar, or no image has a label.
     """
     folder = common_folder(paths)
-    classes = _class_names(folder)
+    file = next((folder / name for name in _CLASS_FILES if (folder / name).is_file()), None)
     tree = _open(folder, paths, scratch)
     contents = tree.contents
-    left_out, records = list(contents.left_out), []
+    samples = _samples(list(contents.files))
+    left_out, ignored, records = list(contents.left_out), _in_no_sample(contents.files, samples), []
     names: dict[Target, str] = {}
-    for files in _samples(list(contents.files)).values():
-        if (image := _image(files)) is None:
+    for files in samples.values():
+        image = _image(files)
+        unlabelled, others = _others(files, image)
+        left_out += unlabelled
+        ignored += others
+        if image is None:
             continue
-        target = _target(tree, files, names)
-        if target is None:
-            left_out.append((files[image], "no label beside it (.cls, or .json with a label)"))
+        label = _label(tree, files, label_column)
+        if label.target is None:
+            left_out.append((files[image], label.reason))
             continue
+        if label.name is not None:
+            names.setdefault(label.target, label.name)
         part = part_of(tree.split(files[image])[0])
-        records.append(Record(files[image], part, target, f".{image}", contents.files[files[image]]))
+        size = contents.files[files[image]]
+        records.append(Record(files[image], part, label.target, f".{image}", size, columns=label.columns))
     if not records:
-        raise InputError(
-            f"`source={next(iter(origin.values()))}`: its tars hold no images with labels of the same key (0001.jpg "
-            "and 0001.cls or 0001.json); if they hold folders of classes, unpack them into one folder, and give that"
+        raise _no_labels(str(next(iter(origin.values()))), left_out)
+    classes = None if file is None else _class_names(file, records)
+    infos, items, unknown = number(_with_common_columns(records), classes or _names(names, records))
+    notes = [] if file is None else [f"classes: named by {file.name}, which lies beside the shards"]
+    read = frozenset() if file is None else frozenset((file.name,))
+    return Listing(name, tree, origin, infos, items, sorted([*left_out, *unknown]), sorted(ignored), notes, read)
+
+
+def _no_labels(source: str, left_out: Sequence[tuple[str, str]]) -> InputError:
+    """The error for shards without a single label that can be used."""
+    reasons = Counter(reason for _, reason in left_out if reason.startswith("the label"))
+    if reasons:
+        reason, count = reasons.most_common(1)[0]
+        return InputError(
+            f"`source={source}`: no image has a label that is a whole number or a text: {reason} ({count:,} images); "
+            "name another field of the JSON with `label_column`"
         )
-    infos, items, unknown = number(records, classes or _names(names, records))
-    return Listing(name, tree, origin, infos, items, sorted([*left_out, *unknown]))
+    return InputError(
+        f"`source={source}`: its tars hold no images with labels of the same key (0001.jpg and 0001.cls or 0001.json); "
+        "if they hold folders of classes, unpack them into one folder, and give that"
+    )
+
+
+def _in_no_sample(names: Iterable[str], samples: Samples) -> list[tuple[str, str]]:
+    """(name, reason) of files whose names have no key."""
+    inside = {name for files in samples.values() for name in files.values()}
+    outside = (name for name in names if name not in inside)
+    return [(name, "of no sample (its name has no key, or is listed twice)") for name in outside]
+
+
+def _others(files: Mapping[str, str], image: str | None) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What is not used of a sample: images that are left out, and other files."""
+    left_out, others = [], []
+    for suffix, name in files.items():
+        if suffix == image or suffix == "json" or suffix in _LABELS:
+            continue
+        if not is_image(f"x.{suffix}"):
+            others.append((name, NOT_AN_IMAGE))
+        elif image is None or "." not in suffix:
+            key = f"the key of a sample ends at the first dot, so this is a further image (.{suffix})"
+            left_out.append((name, f"{key}; rename it in the shard" if image is None else f"beside .{image}"))
+        else:
+            others.append((name, f"a further image of the sample (.{suffix})"))
+    return left_out, others
+
+
+def _with_common_columns(records: list[Record]) -> list[Record]:
+    """The records with those columns that all have."""
+    common = set.intersection(*(set(record.columns) for record in records))
+    ordered = [column for column in records[0].columns if column in common]
+    return [replace(record, columns={column: record.columns[column] for column in ordered}) for record in records]
 
 
 def _open(folder: Path, paths: list[Path], scratch: Scratch) -> ShardTree:
@@ -105,29 +167,56 @@ def _image(files: Mapping[str, str]) -> str | None:
     return next((suffix for suffix in files if "." not in suffix and is_image(f"x.{suffix}")), None)
 
 
-def _target(tree: Tree, files: Mapping[str, str], names: dict[Target, str] | None = None) -> Target | None:
-    """The label of a sample. The names of classes that its JSON gives are added to `names`."""
+@dataclass(frozen=True)
+class _Label:
+    """The label of a sample, or the reason why it has none; the class's name and further fields, from its JSON."""
+
+    target: Target | None
+    reason: str = NO_LABEL
+    name: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def _label(tree: Tree, files: Mapping[str, str], column: str | None = None) -> _Label:
     try:
-        for suffix in _LABELS:
-            if suffix in files and (text := tree.read(files[suffix]).decode("utf-8", "replace").strip()):
-                return _number_or_text(text)
-        return _target_in_json(json.loads(tree.read(files["json"])), names) if "json" in files else None
+        content = json.loads(tree.read(files["json"])) if "json" in files else None
     except (Damaged, ValueError, RecursionError):
-        return None
+        content = None
+    fields = content if isinstance(content, dict) else {}
+    for suffix in () if column else _LABELS:
+        try:
+            text = tree.read(files[suffix]).decode("utf-8", "replace").strip() if suffix in files else ""
+        except Damaged:
+            continue
+        if text:
+            return _Label(_number_or_text(text), columns=_columns(fields, ()))
+    key = column if column in fields else next((key for key in _IN_JSON if key in fields), None)
+    if column and column not in fields:
+        return _Label(None, f"the label: no field {column!r} in its JSON, which has {', '.join(map(repr, fields))}")
+    if key is None and (content is None or isinstance(content, dict)):
+        return _Label(None)
+    value = content if key is None else fields[key]
+    if (target := _number_or_text(value)) is None:
+        shown = json.dumps(value, ensure_ascii=False)
+        return _Label(None, f"the label {shown[:30]} is a {_KINDS.get(type(value), 'null')}")
+    named = next((k for k in _NAME_IN_JSON if isinstance(fields.get(k), str) and k != key), None)
+    name = fields[named] if named and isinstance(target, int) else None
+    return _Label(target, "", name, _columns(fields, (key, named if name else None)))
 
 
-def _target_in_json(content: Any, names: dict[Target, str] | None) -> Target | None:
-    if not isinstance(content, dict):
-        return _number_or_text(content)
-    target = next((_number_or_text(content[key]) for key in _IN_JSON if key in content), None)
-    name = next((content[key] for key in _NAME_IN_JSON if isinstance(content.get(key), str)), None)
-    if names is not None and isinstance(target, int) and name is not None:
-        names.setdefault(target, name)
-    return target
+def _columns(fields: Mapping[str, Any], without: Sequence[str | None]) -> dict[str, str]:
+    """The numbers and texts of a sample's JSON, as texts."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in fields.items()
+        if key not in without and isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    }
 
 
 def _number_or_text(value: Any) -> Target | None:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
         return None
     return int(value) if isinstance(value, int) or re.fullmatch(r"-?\d{1,9}", value) else value
 
@@ -139,9 +228,17 @@ def _names(names: dict[Target, str], records: list[Record]) -> list[str] | None:
     return [names[label] for label in range(len(numbers))] if known else None
 
 
-def _class_names(folder: Path) -> list[str] | None:
-    """The class names in a text file beside the shards, one a line."""
-    for file in (place / name for place in (folder, folder.parent) for name in _CLASS_FILES):
-        if file.is_file():
-            return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return None
+def _class_names(file: Path, records: Sequence[Record]) -> list[str] | None:
+    """The class names in a text file, one a line.
+
+    Raises:
+        InputError: if it is not UTF-8, or has fewer lines than there are labels.
+    """
+    try:
+        names = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({first_line(error)}); save it as text in UTF-8") from error
+    highest = max((record.target for record in records if isinstance(record.target, int)), default=-1)
+    if highest >= len(names):
+        raise InputError(f"{file}: names {len(names):,} classes, but the shards have the label {highest}; correct it")
+    return names

@@ -87,11 +87,77 @@ def test_labels(tmp_path: Path, labels: list[dict[str, bytes]], words: list[str]
     assert list(dataset.labels) == [1, 0] * 4
 
 
-def test_class_names_beside_the_shards(tmp_path: Path) -> None:
+def test_class_names_beside_the_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard(tmp_path / "train/0.tar", samples(8))
-    (tmp_path / "classnames.txt").write_text("cat\ndog\n")
+    (tmp_path / "train/classnames.txt").write_text("cat\ndog\n")
+    (tmp_path / "labels.txt").write_text("wrong\nwronger\n")
     dataset = convert(f"{tmp_path}/train/*.tar", tmp_path / "out")
     assert [c.words for c in dataset.classes] == ["cat", "dog"]
+    assert "classes: named by classnames.txt" in capsys.readouterr().out
+    (tmp_path / "train/classnames.txt").unlink()
+    dataset = convert(f"{tmp_path}/train/*.tar", tmp_path / "plain")
+    assert [c.words for c in dataset.classes] == ["0", "1"], "a file in the folder above says nothing"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"cat\n", "names 1 classes, but the shards have the label 1"), (b"cat\ndog\xff\n", "cannot be read")],
+)
+def test_names_of_classes_that_do_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    shard(tmp_path / "x/0.tar", samples(8))
+    (tmp_path / "x/classes.txt").write_bytes(content)
+    assert message in refusal(capsys, tmp_path / "x", tmp_path / "out")
+
+
+def test_every_file_of_a_shard_is_accounted_for(tmp_path: Path) -> None:
+    odd = [{"1.jpg": jpeg(50), "2.jpg": jpeg(51)}, {"jpg": jpeg(52), "png": jpeg(53), "cls": b"0"}]
+    odd += [{"jpg": jpeg(54), "seg.png": jpeg(55), "txt": b"a photo", "cls": b"1"}]
+    dataset = convert(shard(tmp_path / "x.tar", [*samples(8), *odd]), tmp_path / "out")
+    assert dataset.count == 10
+    assert left_out(dataset).keys() == {"x.tar/000008.1.jpg", "x.tar/000008.2.jpg", "x.tar/000009.png"}
+    ignored = json.loads((dataset.root / "doctor.json").read_text())["ignored"]
+    assert {entry["example"] for entry in ignored} == {"x.tar/000010.seg.png", "x.tar/000010.txt"}
+
+
+def test_further_fields_are_columns(tmp_path: Path) -> None:
+    rows = [{"label": i % 2, "age": 20 + i, "place": f"p{i % 2}", **({"rare": 1} if i else {})} for i in range(8)]
+    path = shard(tmp_path / "x.tar", [{"jpg": jpeg(i), "json": json.dumps(r).encode()} for i, r in enumerate(rows)])
+    dataset = convert(path, tmp_path / "out")
+    assert list(dataset.columns) == ["age", "place"]
+    assert [int(age) for age in dataset.column("age")] == list(range(20, 28))
+    by_place = convert(path, tmp_path / "by-place", "--label-column", "place")
+    assert [info.words for info in by_place.classes] == ["p0", "p1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.5, "the label 0.5 is a fraction"),
+        ([1, 2], "the label [1, 2] is a list"),
+        (True, "the label true is a truth value"),
+    ],
+)
+def test_labels_that_are_no_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: object, message: str
+) -> None:
+    path = shard(
+        tmp_path / "x.tar", [{"jpg": jpeg(i), "json": json.dumps({"label": value}).encode()} for i in range(8)]
+    )
+    line = refusal(capsys, path, tmp_path / "out")
+    assert f"no image has a label that is a whole number or a text: {message}" in line
+
+
+def test_a_field_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shard(tmp_path / "x.tar", [{"jpg": jpeg(i), "json": b'{"label": 1, "age": 2}'} for i in range(8)])
+    line = refusal(capsys, path, tmp_path / "out", "--label-column", "nope")
+    assert "no field 'nope' in its JSON, which has 'label', 'age'" in line
+
+
+def test_one_class_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shard(tmp_path / "x.tar", [{"jpg": jpeg(i), "cls": b"cat"} for i in range(8)])
+    assert "one class only, 'cat' (8 images); telling apart takes two" in refusal(capsys, path, tmp_path / "out")
 
 
 def test_images_without_a_label_are_listed(tmp_path: Path) -> None:
