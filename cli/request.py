@@ -96,9 +96,10 @@ class Request:
             return self.claims.new(self.runs(), f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
         if (Path(self.out) / "dataset.json").exists():
             raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
-        if self.mode != "train" and (Path(self.out) / "run.json").exists():
+        out = self.claims.take(Path(self.out))
+        if self.mode != "train" and (out / "run.json").exists():
             raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
-        return self.claims.take(Path(self.out))
+        return out
 
     def runs(self) -> Path:
         """The folder that holds the runs."""
