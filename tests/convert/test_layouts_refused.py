@@ -28,7 +28,7 @@ def test_no_classes(tmp_path: Path, files: list[str], what: str) -> None:
     root = write(tmp_path / "s", [name for name in files if name.endswith("jpg")])
     write(root, [name for name in files if not name.endswith("jpg")], b"text")
     line = refused(root) if ".git/config" not in files else refused_inside(root)
-    assert line.startswith(f"`source={root.name}`: {what}")
+    assert line.startswith(f"`source={root}`: {what}")
 
 
 def refused_inside(root: Path) -> str:
