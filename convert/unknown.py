@@ -106,7 +106,7 @@ def check_folder(path: Path) -> None:
 
 
 def _train(path: Path) -> str:
-    return f"train with it: {command_line('train')} --data {path}"
+    return f"train with it: {command_line('train')} --mode train --data {path}"
 
 
 def _unknown() -> str:

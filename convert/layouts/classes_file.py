@@ -36,7 +36,7 @@ def read_lines(path: Path, known: Sequence[ClassInfo] = ()) -> list[Line]:
         raise InputError(f"`classes_file={path}`: cannot be read ({first_line(error)}); give text in UTF-8") from error
     names = {name for info in known for name in (info.folder, info.words)}
     lines = []
-    for line in (line.strip() for line in text.splitlines()):
+    for line in (line.strip() for line in text.split("\n")):
         if line:
             first, _, rest = line.partition("\t")
             token, _, after = line.partition(" ")

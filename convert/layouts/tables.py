@@ -117,7 +117,7 @@ def _delimiter(text: str) -> str:
 
 def _read_json(name: str, text: str) -> tuple[list[str], list[list[str]]]:
     entries = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -67,7 +67,7 @@ def test_an_empty_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_dataset_that_is_built_already(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(capsys, dataset.root, tmp_path / "out")
-    assert f"a dataset that is built already; train with it: python train.py --data {dataset.root}" in line
+    assert f"a dataset that is built already; train with it: python train.py --mode train --data {dataset.root}" in line
 
 
 def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
