@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from feedline.convert import signals
 from feedline.convert.flush import flush
 from feedline.pipeline.errors import InputError
 
@@ -63,13 +64,15 @@ def atomic_folder(out: Path) -> Iterator[Path]:
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it when this process ends, however it ends
-            yield folder
-            flush(lock)
-            _replace(out, folder)
-            _flush_names(out.parent)
+            with signals.temporary(folder):
+                yield folder
+                flush(lock)
+                signals.check()
+                with signals.deferred():
+                    _replace(out, folder)
+                _flush_names(out.parent)
         finally:
             os.close(lock)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_folder(out: Path) -> Path:

@@ -1,18 +1,20 @@
 """python convert/build.py: converts images to a dataset folder, once."""
 
 import argparse
-import contextlib
+import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:  # run as a script: feedline is in the checkout, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # until `main` handles it: imports take a second
+        signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"build.py: interrupted\n"), os._exit(130)))
 
-from feedline.convert import gate
+from feedline.convert import gate, signals
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.identity import check_source
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 if there are findings that `--fail-on` names, 2 if something outside the code went wrong,
         128 + signal if interrupted.
     """
-    with safe_output():
+    with safe_output(), signals.ending(f"{short_name('convert')}: interrupted; nothing was left behind"):
         args = parser().parse_args(argv)
         try:
             fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
@@ -108,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
         except FeedlineError as error:
             return _fail(as_flags(error), 2)
+        except KeyboardInterrupt as error:
+            return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -137,6 +141,7 @@ def _again(argv: Sequence[str] | None) -> str:
 
 
 def _run(options: Options, *, again: str, force: bool) -> int:
+    before = _number(options.out)
     try:
         remove_leftovers(options.out)
         check_replaceable(options.out)
@@ -149,14 +154,22 @@ def _run(options: Options, *, again: str, force: bool) -> int:
                 print(unknown)
             return 0
         started = time.perf_counter()
-        with _signals_as_ctrl_c():
-            dataset = build(options, print)
-            print_table(dataset, time.perf_counter() - started)
+        dataset = build(options, print)
+        print_table(dataset, time.perf_counter() - started)
     except OSError as error:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
     except KeyboardInterrupt as error:
-        return _fail("interrupted; nothing was left behind", 128 + (error.args[0] if error.args else signal.SIGINT))
+        state = "nothing was left behind" if _number(options.out) == before else f"{options.out} is complete"
+        return _fail(f"interrupted; {state}", 128 + (error.args[0] if error.args else signal.SIGINT))
     return 0
+
+
+def _number(out: Path) -> int | None:
+    """The number by which the file system knows a folder: another folder of that name has another."""
+    try:
+        return out.stat().st_ino
+    except OSError:
+        return None
 
 
 def _check_findings(out: Path, names: Sequence[str]) -> int:
@@ -169,26 +182,6 @@ def _check_findings(out: Path, names: Sequence[str]) -> int:
 def _fail(message: str, status: int) -> int:
     print(f"{short_name('convert')}: {one_line(message)}", file=sys.stderr)
     return status
-
-
-@contextlib.contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
-    """Handles SIGTERM, and SIGHUP unless it is ignored (nohup), like Ctrl-C: the temporary folder is removed."""
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-
-    def interrupt(number: int, _: object) -> None:
-        for other in numbers:  # systemd sends both
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt(number)
-
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

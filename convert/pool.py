@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
+from feedline.convert import signals
 from feedline.pipeline.errors import InputError, WorkerKilledError
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
+PATIENCE = 0.1  # seconds until a signal is noticed
 JOBS_AHEAD = 3  # per worker: keeps all busy while memory holds the results of few jobs
 
 _shared: Any = None  # in a worker: see `run_in_order`
@@ -45,14 +47,22 @@ def run_in_order(
         _share(shared)
         yield from map(function, jobs)
         return
-    with pool:
+    others = set(multiprocessing.active_children())
+    with signals.deferred() as deliver, pool:
         remaining = iter(jobs)
         futures: list[Future[ResultT]] = []
         try:
             futures += _submitted(pool, function, islice(remaining, JOBS_AHEAD * workers))
             while futures:
+                while not wait(futures[:1], PATIENCE).done:
+                    deliver()
+                deliver()
                 yield futures.pop(0).result()
                 futures += _submitted(pool, function, islice(remaining, 1))
+        except KeyboardInterrupt:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # the rest of its job may take long
+            raise
         except BrokenProcessPool as error:
             raise WorkerKilledError(
                 "a worker process was killed from outside, perhaps because memory ran out; try fewer `workers`"

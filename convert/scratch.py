@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from feedline.convert import signals
+
 
 class Scratch:
     """Makes a temporary folder when it is first asked for.
@@ -41,11 +43,8 @@ def _temporary_folder(out: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError), _locked(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.unpacked-", dir=out.parent))
-    try:
-        with _locked(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with signals.temporary(folder), _locked(folder):
+        yield folder
 
 
 @contextlib.contextmanager

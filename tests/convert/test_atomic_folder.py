@@ -6,13 +6,15 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feedline import Dataset
-from feedline.convert import atomic_folder, build, builder
+from feedline.convert import atomic_folder, build, builder, doctor
 from feedline.convert.flush import flush
 from tests.conftest import convert
 from tests.convert.helpers import refusal
@@ -233,3 +235,39 @@ def test_a_hangup_that_is_ignored_ends_nothing(
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_whose_exception_is_lost_ends_the_build_all_the_same(
+    tiny_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python loses what a handler raises in a callback, such as those of locks when a process is forked."""
+    examine = doctor.examine
+
+    def losing(*args: Any) -> Any:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return examine(*args)
+
+    monkeypatch.setattr(doctor, "examine", losing)
+    assert build.main(["--source", str(tiny_source), "--out", str(tmp_path / "out"), "--workers", "1"]) == 130
+    assert capsys.readouterr().err == "build.py: interrupted; nothing was left behind\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_signal_ends_a_build_that_does_not_heed_the_first(tiny_source: Path, tmp_path: Path) -> None:
+    program = f"""
+import contextlib, signal
+from feedline.convert import build, builder
+
+def heedless(*args, **options):
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGHUP)
+
+builder.write_meta = heedless
+build.main(["--source", {str(tiny_source)!r}, "--out", {str(tmp_path / "out")!r}, "--packs", ""])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr.endswith("interrupted; nothing was left behind\n")
+    assert not list(tmp_path.iterdir())

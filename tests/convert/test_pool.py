@@ -3,6 +3,8 @@
 import errno
 import multiprocessing.synchronize
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,23 @@ def test_the_command_reports_a_killed_worker(
     assert "a worker process was killed from outside" in error
     assert "try fewer --workers" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_jobs_run_is_raised_between_their_results() -> None:
+    """Not where it comes: there it may leave a lock taken, or be lost."""
+    results: list[int] = []
+    raised_in_jobs: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for number in range(50):
+            if number == 2:
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    raised_in_jobs.append(number)
+            yield number
+
+    with pytest.raises(KeyboardInterrupt):
+        results += run_in_order(square, jobs(), 2)
+    assert not raised_in_jobs
+    assert not multiprocessing.active_children()
