@@ -92,6 +92,7 @@ def _not_there(out: Path, error: OSError) -> InputError:
 def _folders(out: Path) -> Iterator[None]:
     """Makes the folders around `out`. Those that were made are removed if the block raises, unless they are used."""
     made = [parent for parent in out.parents if not parent.exists()]
+    signals.made(made)
     try:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)

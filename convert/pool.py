@@ -47,7 +47,6 @@ def run_in_order(
         _share(shared)
         yield from map(function, jobs)
         return
-    others = set(multiprocessing.active_children())
     with signals.deferred() as deliver, pool:
         remaining = iter(jobs)
         futures: list[Future[ResultT]] = []
@@ -59,15 +58,12 @@ def run_in_order(
                 deliver()
                 yield futures.pop(0).result()
                 futures += _submitted(pool, function, islice(remaining, 1))
-        except KeyboardInterrupt:
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()  # the rest of its job may take long
-            raise
         except BrokenProcessPool as error:
             raise WorkerKilledError(
                 "a worker process was killed from outside, perhaps because memory ran out; try fewer `workers`"
             ) from error
         finally:
+            # Waits for jobs that run: a worker killed while it sends a result leaves this process reading for ever.
             pool.shutdown(cancel_futures=True)
 
 

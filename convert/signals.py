@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -22,12 +22,14 @@ class _State:
         received: the signal that ends it.
         line: what is said if it has to end at once; None while no build handles signals.
         folders: those that do not stay if it ends early.
-        clearing: whether they are being removed.
+        parents: those made to hold them, the innermost first.
+        clearing: whether the folders are being removed.
     """
 
     received: int | None = None
     line: str | None = None
     folders: ClassVar[list[Path]] = []
+    parents: ClassVar[list[Path]] = []
     clearing = False
 
 
@@ -106,6 +108,11 @@ def temporary(folder: Path) -> Iterator[None]:
         _State.clearing = False
 
 
+def made(parents: Sequence[Path]) -> None:
+    """Notes folders that were made to hold others, the innermost first: they go if the process ends at once."""
+    _State.parents[:] = parents
+
+
 def _in_new_worker(number: int) -> None:
     """Ends a worker that has just been forked if it is told so: its parent waits for its end."""
     if number == signal.SIGTERM:
@@ -120,6 +127,9 @@ def _end() -> None:
         child.join()
     for folder in _State.folders:
         shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for parent in _State.parents:
+            parent.rmdir()
     with contextlib.suppress(OSError):
         os.write(2, f"{_State.line}\n".encode())
     os._exit(128 + (_State.received or signal.SIGINT))

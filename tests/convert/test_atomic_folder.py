@@ -265,7 +265,7 @@ def heedless(*args, **options):
     signal.raise_signal(signal.SIGHUP)
 
 builder.write_meta = heedless
-build.main(["--source", {str(tiny_source)!r}, "--out", {str(tmp_path / "out")!r}, "--packs", ""])
+build.main(["--source", {str(tiny_source)!r}, "--out", {str(tmp_path / "new/out")!r}, "--packs", ""])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 128 + signal.SIGTERM
