@@ -39,7 +39,7 @@ def test_the_commands_are_those_of_the_scripts(
     assert program.main(["train", "--mode", "summary", "--data", "data"]) == 0
     assert "Total params" in capsys.readouterr().out
     line = refused(capsys, "--mode", "train", "--data", "data", "--epochs", "0")
-    assert line == "feedline train: --epochs 0: must be at least 1"
+    assert line == "feedline train: --epochs 0: must be at least 1 and below 1,000,000"
     with pytest.raises(SystemExit):
         train("--help")
     assert capsys.readouterr().out.startswith("usage: feedline train ")

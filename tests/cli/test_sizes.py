@@ -70,7 +70,7 @@ def test_epochs_without_evaluation_are_told(dataset: Dataset, capsys: pytest.Cap
     assert run("train", dataset, "--epochs", "3", "--eval-every", "2", "--out", "runs/a") == 0
     assert "evaluated after 2 of 3 epochs: 2, 3\n" in capsys.readouterr().out
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--eval-every", "-1")
-    assert line == "train.py: --eval-every -1: must be at least 0"
+    assert line == "train.py: --eval-every -1: must be at least 0 and below 1,000,000"
 
 
 KEEP = ["--norm-images", "0"]
