@@ -4,7 +4,6 @@ import codecs
 import io
 import pickle
 from collections.abc import Collection, Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,7 @@ def _folders(files: Collection[str]) -> dict[str, tuple[str, str]]:
     """{folder with a slash at the end: (the file of class names, what it calls the label)}"""
     folders = {}
     for file in files:
-        folder = file[: len(file) - len(PurePosixPath(file).name)]
+        folder = file[: file.rfind("/") + 1]
         if file == f"{folder}batches.meta" and any(folder + batch in files for batch in _BATCHES):
             folders[folder] = "batches.meta", "label"
         elif file == f"{folder}meta" and f"{folder}train" in files and f"{folder}test" in files:

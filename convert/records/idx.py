@@ -82,7 +82,7 @@ def _sets(files: Collection[str]) -> dict[str, dict[PartName, dict[str, str]]]:
     """{folder and what the files' names begin with: {part: {`images` or `labels`: file}}}, parts with both only."""
     found: dict[str, dict[PartName, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for file in sorted(files, reverse=True):  # one that is unpacked replaces the same with .gz
-        if match := _FILE.fullmatch(PurePosixPath(file).name):
+        if match := _FILE.fullmatch(file[file.rfind("/") + 1 :]):
             prefix = f"{PurePosixPath(file).parent}/{match['set']}"
             found[prefix][_PARTS[match["part"]]][match["kind"]] = file
     whole = {prefix: {part: both for part, both in parts.items() if len(both) == 2} for prefix, parts in found.items()}
