@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py --mode bench --recipe demo --amp --rounds 3 --seconds 1 --out $(RUNS)/bench
 	@echo
 	@echo "The demo is complete. Look at:"
-	@ls $(RUNS)/*/*.png | sed 's/^/  /'
+	@ls $(RUNS)/*/report.html $(RUNS)/*/*.png | sed 's/^/  /'
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

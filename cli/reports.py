@@ -52,7 +52,7 @@ def _as_seen(config: Config, dataset: Dataset) -> Section:
     except InputError as error:
         return Section(title, f"They cannot be shown: {error}")
     text = f"Of the first batch: left the original with its window, right what the network gets. {PEEK}"
-    return Section(title, text, pictures=pictures)
+    return Section(title, text, pictures=pictures, pairs=True)
 
 
 def report_evaluation(out: Path, content: Mapping[str, Any], loader: Loader, predictions: Predictions) -> Path:

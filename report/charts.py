@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxZoomTool, ColumnDataSource, HoverTool, LinearColorMapper, ResetTool, WheelZoomTool
+from bokeh.models import (
+    BasicTickFormatter,
+    BoxZoomTool,
+    ColumnDataSource,
+    HoverTool,
+    LinearColorMapper,
+    ResetTool,
+    WheelZoomTool,
+)
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -151,6 +159,8 @@ def blank(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **optio
         axis.axis_label_text_color = axis.major_label_text_color = INK
         axis.axis_label_text_font_style = "normal"
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = LINE
+    if "y_axis_type" not in options:
+        chart.yaxis.formatter = BasicTickFormatter(power_limit_low=-6)  # learning rates as 0.004
     chart.grid.grid_line_color, chart.grid.grid_line_alpha = LINE, 0.25
     return chart
 

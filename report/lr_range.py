@@ -67,10 +67,7 @@ def _curve(result: Mapping[str, Any]) -> Any:
             "x", "y", source=mark, marker=shape, color=colour, size=12, legend_label=f"{name}: {rate:.3g}{note}"
         )
         chart.add_tools(HoverTool(renderers=[shown], tooltips=[("", "@name"), ("LR", "@lr")]))
-    charts.style_legend(chart, "center")
-    legend = chart.legend[0]
-    legend.ncols = 2
-    chart.add_layout(legend, "below")  # beside it no place is free of the curve
+    charts.style_legend(chart, "bottom_left")  # the loss is high at low rates; a legend below hides the chart
     return chart
 
 

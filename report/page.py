@@ -54,6 +54,7 @@ class Section:
         text: a paragraph above the rest.
         charts: bokeh figures, side by side where there is room.
         pictures: with captions.
+        pairs: each picture holds two, side by side, and gets more room.
         tables: one below the other.
         code: a command or a file, shown as it is.
         folded: closed until it is opened.
@@ -66,6 +67,7 @@ class Section:
     tables: Sequence[Table] = ()
     code: str = ""
     folded: bool = False
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,11 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
 
 def _is_number(cell: object) -> bool:
     """Whether a cell is set to the right."""
-    return str(cell).strip(" %+-").replace(",", "").replace(".", "", 1).isdigit()
+    try:
+        float(str(cell).strip(" %").replace(",", ""))
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache

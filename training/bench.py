@@ -185,7 +185,7 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
     loader, model, both = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
     factor = loader.median / model.median
     share = both.median / model.median
-    noise = " (more than 100 % is noise: the model cannot be faster with the loader)" if share > 1 else ""
+    noise = " (more than 100 % is noise: the model cannot be faster with the loader)" if round(share, 2) > 1 else ""
     reached = f"together they reach {both.median:,.0f} images/s, {share:.0%} of the model alone{noise}"
     if factor >= 1:
         advice = "a GPU" if device.type == "cpu" else f"--amp, --compile or a --batch-size above {batch_size}"

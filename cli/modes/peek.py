@@ -34,7 +34,8 @@ def run(request: Request) -> int:
     text = "Left the original with its window, right what the network gets, before normalising."
     if config.mix.mixup or config.mix.cutmix:
         text += " Pairs of these are mixed in the step, which is not shown."
-    page = Page(title, note, sections=[Section("Images", text, pictures=list(map(picture_of, batch)))])
+    images = Section("Images", text, pictures=list(map(picture_of, batch)), pairs=True)
+    page = Page(title, note, sections=[images])
     page.write(out / "peek.html")
     print(f"{title}\n{note}\npicture: {out / 'peek.png'}  page: {out / 'peek.html'}")
     return 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feedline.report import charts
+from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Picture, Section, Table
 from feedline.report.predictions import expected_calibration_error, prediction_sections
 from feedline.report.run import duration
@@ -91,6 +92,22 @@ def test_calibration_error_is_the_mean_gap() -> None:
     confidence = np.array([0.95] * 10 + [0.55] * 10)
     correct = np.array([True] * 9 + [False] + [True] * 5 + [False] * 5)
     assert expected_calibration_error(confidence, correct) == pytest.approx(5.0)
+
+
+def test_no_legend_takes_the_room_of_a_chart() -> None:
+    """Below the chart it hides it where the page is first drawn."""
+    lrs, losses = [10.0**-i for i in range(6, 0, -1)], [2.0, 2.0, 1.8, 1.5, 1.4, 1.6]
+    test = {"lr": lrs, "loss": losses, "smoothed": losses, "suggestions": {"scaled": 0.01}, "recommended": "scaled"}
+    (section,) = range_sections(test, "runs/a")
+    (chart,) = section.charts
+    assert len(chart.legend[0].items) == 3
+    assert chart.legend[0] in chart.center
+
+
+def test_numbers_stand_below_their_header() -> None:
+    html = Page("t", sections=[Section("s", tables=[Table(("a", "LR", "what"), [("x", "8.3e-05", "text")])])]).html()
+    assert '<th class="number">LR</th><th>what</th>' in html
+    assert '<td class="number">8.3e-05</td><td>text</td>' in html
 
 
 def test_durations_are_read_at_a_glance() -> None:
