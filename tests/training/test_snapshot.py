@@ -28,7 +28,7 @@ def test_a_snapshot_can_be_restored_from_its_dict(state: TrainState) -> None:
         ({"average_updates": True}, "not a complete checkpoint (average_updates is a bool)"),
         ({"position": {}}, "not a complete checkpoint (position.epoch is missing)"),
         ({"config": {"epochs": "many"}}, "epochs=many: must be a whole number"),
-        ({"config": {"epochs": 0}}, "epochs=0: must be at least 1"),
+        ({"config": {"epochs": 0}}, "epochs=0: must be at least 1 and below 1,000,000"),
     ],
 )
 def test_a_wrong_entry_is_named(state: TrainState, changes: dict[str, Any], message: str) -> None:
