@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.convert.layouts import Item
-from feedline.convert.mean_std import VALUES, histogram
+from feedline.convert.mean_std import Histogram
 from feedline.convert.perceptual import perceptual_hash
 from feedline.convert.stored import path_of, store
 from feedline.convert.trees import Damaged, Tree
@@ -96,12 +96,12 @@ def convert_images(job: Job) -> JobResult:
         InputError: if a file cannot be read or has changed.
         OSError: if a file cannot be written.
     """
-    total = np.zeros(VALUES, dtype=np.int64)
-    return JobResult([_convert(job, item, total) for item in job.items], total)
+    histogram = Histogram()
+    return JobResult([_convert(job, item, histogram) for item in job.items], histogram.total())
 
 
-def _convert(job: Job, item: Item, total: NDArray[np.int64]) -> ImageResult:
-    """Converts an image, and adds the histogram of a train image to `total`."""
+def _convert(job: Job, item: Item, histogram: Histogram) -> ImageResult:
+    """Converts an image, and adds a train image to the histogram."""
     try:
         data = _read(job.tree, item)
         image = inspect(data)
@@ -114,7 +114,7 @@ def _convert(job: Job, item: Item, total: NDArray[np.int64]) -> ImageResult:
     path = path_of(item.path, file, job.stems.get(item.path))
     _write_new(f"{job.target}/{path}", file.data, item)
     if item.part == "train":
-        total += histogram(file.pixels)
+        histogram.add(file.pixels)
     return ImageResult(
         height=file.pixels.shape[0],
         width=file.pixels.shape[1],

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from feedline import Dataset, Loader
-from feedline.convert.mean_std import histogram, mean_std
+from feedline.convert.mean_std import Histogram, histogram, mean_std
 from tests.conftest import convert
 
 
@@ -48,3 +48,17 @@ def test_a_constant_channel_has_no_deviation_and_becomes_zero(tmp_path: Path) ->
 def test_no_value_makes_a_negative_variance(value: int) -> None:
     _, std = mean_std(1_000_003 * histogram(np.full((3, 1, 3), value, dtype=np.uint8)))
     assert std == [0.0] * 3
+
+
+def test_images_counted_together_give_the_sum_of_their_histograms() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(1, 1), (64, 64), (700, 900), (3, 5), (64, 64), (500, 2)]
+    images = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes * 30]
+    together = Histogram()
+    for image in images:
+        together.add(image)
+    wanted = sum(histogram(image) for image in images)
+    assert np.array_equal(together.total(), wanted)
+    together.add(images[0])
+    assert np.array_equal(together.total(), wanted + histogram(images[0]))
+    assert not Histogram().total().any()
