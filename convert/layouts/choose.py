@@ -1,5 +1,6 @@
 """Finds the layout of a tree and lists its images."""
 
+import re
 from typing import Any
 
 from feedline.convert.layouts import LABEL_FILE, Labels, Listing, Wanted, classes_file
@@ -11,6 +12,8 @@ from feedline.pipeline.dataset import PARTS
 from feedline.pipeline.errors import InputError
 
 GUESS = Wanted()
+
+_UNLISTABLE = re.compile("[\x00-\x1f\ud800-\udfff]")  # control characters, and what stands for bytes that are not UTF-8
 
 
 def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = GUESS) -> Listing:
@@ -48,7 +51,7 @@ def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:
 
 def _check_paths(paths: list[str]) -> None:
     for path in paths:
-        if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in path):
+        if _UNLISTABLE.search(path):
             raise InputError(
                 f"{path!r}: file lists cannot contain control characters or names that are not UTF-8; rename it in "
                 "the source"
