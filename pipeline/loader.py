@@ -85,6 +85,7 @@ class Loader:
         self.images, self.classes = len(ids), options.classes or len(folder.classes)
         self.dataset = Part(folder, ids, self.classes)
         self._store = open_store(self.store_name, folder, self.device)
+        self._store.expect(ids)
         self.plan = Plan(
             ids,
             self._store.sizes,

@@ -87,16 +87,24 @@ class FirstReads:
 
     Args:
         checksums: uint64 [N]; None if there are none.
+
+    Attributes:
+        done: there is nothing left to compare.
     """
 
     def __init__(self, checksums: NDArray[np.uint64] | None) -> None:
         self._checksums = checksums
         self._unread = np.ones(0 if checksums is None else len(checksums), dtype=bool)
+        self._left = len(self._unread)
+        self._expected: NDArray[np.int64] | slice = slice(None)
+        self.done = checksums is None
+
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """No other images will be read than these, int64 [n]: after the last of them nothing is looked up any more."""
+        self._expected, self._left = ids, len(ids)
 
     def unread(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions in `ids` of images that were not compared yet: int64 [n]."""
-        if self._checksums is None:
-            return np.empty(0, dtype=np.int64)
         return np.flatnonzero(self._unread.take(ids))
 
     def changed(self, ids: NDArray[np.int64], contents: Iterable[Content]) -> int | None:
@@ -107,4 +115,8 @@ class FirstReads:
             if xxhash.xxh3_64_intdigest(content) != expected:
                 return int(image)
         self._unread[ids] = False
+        self._left -= len(ids)
+        if self._left <= 0:  # threads may have counted an image twice
+            self._left = int(self._unread[self._expected].sum())
+            self.done = self._left == 0
         return None

@@ -26,6 +26,7 @@ class Pack:
     Attributes:
         size: (height, width) in pixels of all images, None if they vary.
         files: the data.
+        first_reads: compares each image with its checksum, once.
 
     Args:
         folder: `packs/<kind>` of a dataset.
@@ -40,7 +41,7 @@ class Pack:
         self.folder, self._count, self.size = folder, count, size
         self._held = HeldFiles()
         self._index = load_array(folder / "index.npy", PACK_INDEX, count, held=self._held)
-        self._first_reads = FirstReads(load_checksums(folder, count))
+        self.first_reads = FirstReads(load_checksums(folder, count))
         self.files = MappedFiles(sorted(folder.glob("*.bin")))
         self._lengths = np.array([len(data) for data in self.files.arrays], dtype=np.uint64)
         self._starts = np.array([data.ctypes.data for data in self.files.arrays], dtype=np.uint64)
@@ -82,9 +83,9 @@ class Pack:
         Raises:
             InputError: if the index points outside the data.
         """
-        if len(unread := self._first_reads.unread(ids)) == 0:
+        if self.first_reads.done or len(unread := self.first_reads.unread(ids)) == 0:
             return None
-        return self._first_reads.changed(ids[unread], self.encoded(ids[unread]))
+        return self.first_reads.changed(ids[unread], self.encoded(ids[unread]))
 
     def addresses(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """Where the bytes of images lie in memory, uint64 [B], and how many they are, uint32 [B].

@@ -72,9 +72,12 @@ class FilesStore(_EncodedStore):
         self._root, self._path = os.fspath(dataset.root), dataset.path
         self._first_reads = FirstReads(load_checksums(dataset.root / "index", dataset.count))
 
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        self._first_reads.expect(ids)
+
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         files = [_read_file(f"{self._root}/{self._path(i)}") for i in ids.tolist()]
-        if len(unread := self._first_reads.unread(ids)):
+        if not self._first_reads.done and len(unread := self._first_reads.unread(ids)):
             image = self._first_reads.changed(ids[unread], (files[i] for i in unread.tolist()))
             if image is not None:
                 raise damaged(self._dataset, image, "its bytes are not those that were written")

@@ -50,6 +50,11 @@ class HostStore(ABC):
             return np.broadcast_to(np.array(self.size, dtype=np.int64), (len(ids), 2))
         return self._dataset.sizes[ids].astype(np.int64)
 
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """No other images will be read than these, int64 [n]."""
+        if self._pack is not None:
+            self._pack.first_reads.expect(ids)
+
     def check(self, ids: NDArray[np.int64]) -> None:
         """Compares images of the pack with their checksums, each when this process reads it for the first time.
 

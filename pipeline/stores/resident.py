@@ -32,6 +32,9 @@ class ResidentStore:
         self.sizes = pack.sizes
         self._pixels = _resident_pixels(dataset, pack, pack.size, device)
 
+    def expect(self, ids: NDArray[np.int64]) -> None:
+        """No-op: all images were compared when they were copied to the device."""
+
     def read(self, ids: NDArray[np.int64]) -> torch.Tensor:
         """Images: uint8 [B, height, width, 3] on the device, by work in the current stream."""
         index = torch.from_numpy(ids).pin_memory().to(self._pixels.device, non_blocking=True)
