@@ -100,7 +100,7 @@ class LoaderOptions:
             size, else 0.875, if None).
         shuffle: for train: `full` or True; `blocks` (for storage where random reads are slow: blocks of neighbours in
             random order, images mixed within groups of blocks); or False (list order, every image once, the last batch
-            short). Val is never shuffled.
+            short). Val is in list order, always.
         shuffle_block: neighbours in a block, for `blocks`.
         shuffle_group: blocks in a group, for `blocks`.
         mean, std: per channel RGB, in 0..1 (ImageNet's by default).
@@ -162,6 +162,7 @@ class LoaderOptions:
 
     def __post_init__(self) -> None:
         if self.shuffle is True:
+            require(self.part == "train", "shuffle", True, f"left out for {self.part}, which is in list order")
             self._set("shuffle", "full")
         for name, hint in typing.get_type_hints(LoaderOptions).items():
             if name not in (*ARRAYS, "transform"):

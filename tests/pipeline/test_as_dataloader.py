@@ -385,3 +385,5 @@ def test_shuffle_as_a_dataloader_takes_it(dataset: Dataset) -> None:
     assert (len(loader), loader.drop_last) == (5, False)
     assert [y for labels in labels_of(loader) for y in labels] == loader.dataset.targets
     assert labels_of(make_loader(dataset, part="val", shuffle=False)) == labels_of(make_loader(dataset, part="val"))
+    with pytest.raises(InputError, match="shuffle=True: must be left out for val, which is in list order"):
+        make_loader(dataset, part="val", shuffle=True)
