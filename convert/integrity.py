@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.dataset import PARTS, Dataset, Pack
-from feedline.pipeline.dataset.checksums import LISTING, checksum, file_checksum, load_checksums, read_listing
+from feedline.pipeline.dataset.checksums import ARRAY, LISTING, checksum, file_checksum, load_checksums, read_listing
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.errors import InputError, first_line
 
@@ -22,8 +22,11 @@ def check_listed(root: Path) -> list[Finding]:
         listing = read_listing(root)
     except InputError as error:
         return [(LISTING, first_line(error, 1000))]
+    if listing is None:  # a dataset that was built before there were checksums has none of images either
+        with_checksums = [*root.glob(f"index/{ARRAY}"), *root.glob(f"packs/*/{ARRAY}")]
+        return [(LISTING, "missing, so index and lists were not compared")] if with_checksums else []
     findings = []
-    for path, wanted in (listing or {}).items():
+    for path, wanted in listing.items():
         try:
             if file_checksum(root / path) != wanted:
                 findings.append((path, "changed"))

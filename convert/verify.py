@@ -28,7 +28,7 @@ def parser() -> Parser:
         "verify",
         "Reads every file of a dataset folder, and names what changed since it was built, what is missing, and what "
         "does not belong to it.",
-        epilog="exit status: 0 if all is as it was built, 1 if something is not, 2 if there is no dataset to read",
+        epilog="exit status: 0 if nothing wrong was found, 1 if something was, 2 if there is no dataset to read",
     )
     p.add_argument("folder", metavar="DIR", help="the dataset folder")
     cores = available_cores()
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        The exit status: 0 if all is whole, 1 if something is not, 2 after an error that was printed in one line.
+        0 if nothing wrong was found, 1 if something was, 2 after an error that was printed in one line.
     """
     with safe_output():
         args = parser().parse_args(argv)
@@ -91,8 +91,11 @@ def _report(dataset: Dataset, findings: Sequence[Finding], shown: int) -> None:
         print(f"{one_line(what)}: {one_line(wrong)}")
     if len(findings) > shown:
         print(f"... and {len(findings) - shown:,} more (--all names them)")
-    if not (dataset.root / LISTING).exists() and not any(what == LISTING for what, _ in findings):
+    compared = (dataset.root / LISTING).exists()
+    if not compared and not any(what == LISTING for what, _ in findings):
         print("built without checksums: images were decoded, and pixels in packs compared; index and lists were not")
     packs = f"{' and '.join(dataset.packs) or 'no'} pack{'s' * (len(dataset.packs) != 1)}"
-    verdict = f"{len(findings):,} finding{'s' * (len(findings) > 1)}; {REBUILD}" if findings else "all as it was built"
+    verdict = "all as it was built" if compared else "nothing wrong was found in what was compared"
+    if findings:
+        verdict = f"{len(findings):,} finding{'s' * (len(findings) > 1)}; {REBUILD}"
     print(f"{dataset.root}: {dataset.count:,} images, {packs}: {verdict}")

@@ -52,8 +52,12 @@ def in_file(name: str, position: int = -1) -> Callable[[Path], None]:
     return lambda root: flip_bit(root / name, position)
 
 
-def removed(name: str) -> Callable[[Path], None]:
-    return lambda root: (root / name).unlink()
+def removed(*names: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        for name in names:
+            (root / name).unlink()
+
+    return change
 
 
 def added(name: str) -> Callable[[Path], None]:
@@ -83,6 +87,8 @@ def added(name: str) -> Callable[[Path], None]:
         (removed("packs/raw/00000.bin"), "packs/raw/00000.bin: missing"),
         (lambda root: (root / "packs/raw/index.npy").write_bytes(b""), "unusable: "),
         (lambda root: (root / "checksums.txt").write_text("x"), "checksums.txt: "),
+        (removed("checksums.txt"), "checksums.txt: missing, so index and lists were not compared"),
+        (removed("checksums.txt", "index/checksums.npy"), "checksums.txt: missing, so index and lists were not"),
     ],
 )
 def test_what_changed_is_named(
@@ -119,6 +125,7 @@ def test_a_folder_that_was_built_before_there_were_checksums(copy: Path, capsys:
     forget_checksums(copy)
     status, lines = verified(capsys, copy)
     assert (status, lines[0].split(":")[0]) == (0, "built without checksums")
+    assert lines[1].endswith(": nothing wrong was found in what was compared")
     in_pack("raw", IMAGE)(copy)
     victim = copy / Dataset(copy).path(3)
     victim.write_bytes(victim.read_bytes()[:200])
