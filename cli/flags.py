@@ -10,6 +10,15 @@ from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import convert_known, keys
 
 HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": "puts flip into, or takes it out of,"}
+# What other trainers call these (ultralytics, timm, fastai, torchvision's references). `-e` is not among them: it is
+# --epochs in some and --evaluate in others.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "image_size": ("--imgsz", "--img-size"),
+    "batch_size": ("-b", "--bs"),
+    "max_lr": ("--lr",),
+    "weight_decay": ("--wd",),
+    "threads": ("-j", "--workers", "--num-workers"),
+}
 TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "mix": "mixing", "run": "run"}
 
 
@@ -28,7 +37,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             options["choices"] = words
         else:
             options["metavar"] = field.name.upper()
-        groups[section].add_argument(flag(field.name), **options)
+        aliases = ALIASES.get(field.name, ())
+        action = groups[section].add_argument(flag(field.name), *aliases, **options)
+        if aliases:
+            action.option_strings = [flag(field.name)]  # what help and errors call it
     _add_old_flags(groups["loader"])
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from feedline.cli.flags import add_flags
+from feedline.cli.flags import ALIASES, add_flags, flag
 from feedline.cli.modes import MODES
 from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, nearest, uses
 from feedline.pipeline.errors import InputError
@@ -48,6 +48,7 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
         + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
         + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values. A flag "
         "overrides the recipe.",
+        epilog=_other_names(mode),
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
         argument_default=argparse.SUPPRESS,
     )
@@ -88,6 +89,12 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     add_flags(p)
     _show_modes(p, mode)
     return p
+
+
+def _other_names(mode: str | None) -> str:
+    """The end of the help: flags as other programs call them."""
+    used = [name for name in ALIASES if mode is None or mode in uses()[name]]
+    return "\n".join(["other names:"] * bool(used) + [f"  {', '.join(ALIASES[n])} for {flag(n)}" for n in used])
 
 
 def _show_modes(p: argparse.ArgumentParser, mode: str | None) -> None:

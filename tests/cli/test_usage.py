@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from feedline import Dataset
-from feedline.cli.parser import WHAT
+from feedline.cli.parser import WHAT, parse
 from feedline.cli.usage import uses
 from tests.cli.commands import refused, run, train
 
@@ -107,7 +107,8 @@ def shown(capsys: pytest.CaptureFixture[str], *argv: str) -> set[str]:
     """The flags that a help shows."""
     with pytest.raises(SystemExit, match="0"):
         train(*argv, "--help")
-    return set(re.findall(r"^  --([a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    text = capsys.readouterr().out.split("\nother names:")[0]
+    return set(re.findall(r"^  --([a-z-]+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("mode", WHAT)
@@ -116,3 +117,42 @@ def test_the_help_of_a_mode_shows_its_flags(capsys: pytest.CaptureFixture[str], 
     assert shown(capsys, "--mode", mode) == used | {"mode"}
     everything = {name.replace("_", "-") for name in uses()}
     assert shown(capsys) == everything | {"mode"}
+
+
+@pytest.mark.parametrize(
+    ("word", "flag"),
+    [
+        ("--imgsz", "--image-size"),
+        ("--img-size", "--image-size"),
+        ("-b", "--batch-size"),
+        ("--bs", "--batch-size"),
+        ("--lr", "--max-lr"),
+        ("--wd", "--weight-decay"),
+        ("-j", "--threads"),
+        ("--workers", "--threads"),
+        ("--num-workers", "--threads"),
+    ],
+)
+def test_flags_as_other_programs_call_them(word: str, flag: str) -> None:
+    """One key, whatever it is called, in both spellings of a value."""
+    key = flag.removeprefix("--").replace("-", "_")
+    for words in ([word, "8"], [f"{word}=8"] if word.startswith("--") else [f"{word}8"]):
+        assert parse(["--mode", "train", *words])[2] == parse(["--mode", "train", flag, "8"])[2] == {key: "8"}
+
+
+def test_other_names_are_in_one_place_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for mode, named, not_named in (("train", "--workers", "--zz"), ("predict", "--workers", "--imgsz")):
+        with pytest.raises(SystemExit, match="0"):
+            train("--mode", mode, "--help")
+        text = capsys.readouterr().out
+        assert text.count(named) == 1
+        assert text.index("other names:") < text.index(named)
+        assert not_named not in text
+
+
+def test_an_error_names_the_flag_as_the_help_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--image-size 2: must be at least 8" in refused(capsys, "--mode", "train", "--imgsz", "2")
+    assert "--imgsze: there is no such flag; did you mean --imgsz?" in refused(
+        capsys, "--mode", "train", "--imgsze", "2"
+    )
+    assert "--threads: --mode export does not use it" in refused(capsys, "--mode", "export", "--workers", "2")
