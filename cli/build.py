@@ -9,6 +9,7 @@ from torch import nn
 
 from feedline.cli.request import Request
 from feedline.model import stem_for
+from feedline.output import counted
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.errors import InputError
@@ -39,7 +40,7 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     gpus = torch.cuda.device_count()
     if ranks.local_rank >= gpus:
         raise InputError(
-            f"rank {ranks.rank}: this machine has {gpus} GPU(s) for {ranks.local_size} ranks; use "
+            f"rank {ranks.rank}: this machine has {counted(gpus, 'GPU')} for {counted(ranks.local_size, 'rank')}; use "
             f"--nproc-per-node {gpus}, or `device=cpu`"
         )
     torch.backends.cudnn.benchmark = True  # inputs have few sizes: search for the fastest convolutions once for each
@@ -114,7 +115,7 @@ def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None =
     part = "test" if loader.part == "test" else loader.split
     ranks = f", {loader.plan.world_size} ranks" if loader.plan.world_size > 1 else ""
     print(
-        f"{loader.folder.name} {part}, {loader.images:,} images, {_sizes(loader, trained)}, batches of "
+        f"{loader.folder.name} {part}, {counted(loader.images, 'image')}, {_sizes(loader, trained)}, batches of "
         f"{loader.batch_size}{_dropped(loader)}; store {loader.store_name}, engine {loader.engine_name}, "
         f"{loader.device.type}, {precision}{ranks}; recipe {config.recipe}{STEMS[config.model.stem]}",
         flush=True,
@@ -126,7 +127,9 @@ def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None =
 def _dropped(loader: Loader) -> str:
     """What each epoch leaves out, if anything."""
     rest = loader.images % loader.batch_size if loader.drop_last else 0
-    return f" ({rest:,} images are left out of each epoch, others each time)" if rest else ""
+    others = "another" if rest == 1 else "others"
+    verb = "is" if rest == 1 else "are"
+    return f" ({counted(rest, 'image')} {verb} left out of each epoch, {others} each time)" if rest else ""
 
 
 def size_note(loader: Loader) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from feedline.cli.names import short_name
 from feedline.cli.reports import report_evaluation
+from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
@@ -41,7 +42,7 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
-        print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {images} images")
+        print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {counted(images, 'image')}")
     files = {"report": page.name, "each class": "per_class.csv", "each image": "predictions.csv", "all": "eval.json"}
     print("  ".join(f"{what}: {out / name}" for what, name in files.items()))
 
@@ -78,7 +79,7 @@ def _totals(evaluation: Evaluation) -> str:
     balanced = f"  balanced {evaluation.balanced:.2f} %  macro F1 {evaluation.macro_f1:.2f} %"
     return (
         f"top-1 {evaluation.top1:.2f} %{top5}{balanced if evaluation.uneven else ''}  loss {evaluation.loss:.4f}  on "
-        f"{evaluation.images:,} images"
+        f"{counted(evaluation.images, 'image')}"
     )
 
 

@@ -9,6 +9,7 @@ import math
 
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
+from feedline.output import counted
 from feedline.pipeline.augment import has_mirror
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.part import choose_ids
@@ -48,8 +49,8 @@ def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> C
     if "batch_size" in request.flags or images >= FEWEST_STEPS * asked or not 0 < size < asked:
         return config
     print(
-        f"batches of {size} instead of {asked}: {images:,} images give {images // size} steps an epoch "
-        "(or say --batch-size)",
+        f"batches of {size} instead of {asked}: {counted(images, 'image')} {'gives' if images == 1 else 'give'} "
+        f"{counted(images // size, 'step')} an epoch (or say --batch-size)",
         flush=True,
     )
     return config.replace(batch_size=size)

@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from feedline.cli.overlap import trained_on
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
@@ -33,7 +34,8 @@ def start_from(config: Config, model: nn.Module, dataset: Dataset, val: Loader |
         return
     if known := trained_on(val, snapshot):
         print(
-            f"warning: {initial.path} was trained on {known:,} of the {val.images:,} val images of this run: its "
+            f"warning: {initial.path} was trained on {known:,} of the "
+            f"{counted(val.images, 'val image', 'val images')} of this run: its "
             "accuracy is not that on new images",
             flush=True,
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from feedline.output import counted
 from feedline.pipeline.cores import available_cores
 from feedline.training.config import RunConfig
 from feedline.training.heap import keep_freed_memory
@@ -59,10 +60,11 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
     busy = load >= cores / 4 or others > 0
     if not busy or threads + max(load, others) <= cores:
         return None
-    run = f", {others} other run{'s' if others > 1 else ''} of this program" if others else ""
+    run = f", {counted(others, 'other run', 'other runs')} of this program" if others else ""
     return (
-        f"warning: this run has {threads} torch thread(s), and other programs use {load:.1f} of {cores} core(s){run}. "
-        "Threads that wait for each other are slow: on two cores two programs with two threads each get a "
+        f"warning: this run has {counted(threads, 'torch thread', 'torch threads')}, and other programs use "
+        f"{load:.1f} of {counted(cores, 'core')}{run}. Threads that wait for each other are slow: on two cores "
+        "two programs with two threads each get a "
         "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
     )
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from feedline.output import counted
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.part import choose_ids, choose_split
 from feedline.training.snapshot import Snapshot
@@ -28,7 +29,8 @@ def warn_of_overlap(count: int, loader: Loader, snapshot: Snapshot) -> None:
         split = choose_split(loader.folder, snapshot.config.loader.split)
         advice = f"; --split {split} evaluates on others" if split != loader.split else ""
         print(
-            f"warning: {count:,} of the {loader.images:,} images evaluated were trained on (train of split {split}): "
+            f"warning: {count:,} of the {counted(loader.images, 'image')} evaluated "
+            f"{'was' if count == 1 else 'were'} trained on (train of split {split}): "
             f"this accuracy is not that on new images{advice}",
             flush=True,
         )

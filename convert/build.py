@@ -21,7 +21,7 @@ from feedline.convert.identity import check_source
 from feedline.convert.options import Options
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
-from feedline.output import one_line, safe_output
+from feedline.output import counted, one_line, safe_output
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.program import Parser, command_line, short_name
@@ -149,7 +149,10 @@ def _run(options: Options, *, again: str, force: bool) -> int:
             unknown = check_source(dataset, options.source, again)
             if options.near_duplicates == "on":
                 gate.require_near(options.out)
-            print(f"{options.out}: complete already ({dataset.count:,} images); nothing to do. --force builds it again")
+            print(
+                f"{options.out}: complete already ({counted(dataset.count, 'image')}); nothing to do. --force "
+                "builds it again"
+            )
             if unknown:
                 print(unknown)
             return 0

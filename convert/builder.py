@@ -19,6 +19,7 @@ from feedline.convert.options import Options
 from feedline.convert.perceptual import min_pixels
 from feedline.convert.sources import open_source
 from feedline.convert.stored import spare_stems
+from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo, Dataset, write_checksums, write_columns, write_index, write_meta
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
@@ -168,7 +169,9 @@ def _convert_images(options: Options, listing: Listing, target: Path) -> Convert
         count = sum(item.part == "train" for item in listing.items)
         name, reason = next(iter(converted.left_out), ("", ""))
         first = f"; the first that is left out: {name}: {reason}" if name else ""
-        raise InputError(f"`source={options.source}`: none of its {count} train images decodes{first}")
+        raise InputError(
+            f"`source={options.source}`: none of its {counted(count, 'train image', 'train images')} decodes{first}"
+        )
     return converted
 
 

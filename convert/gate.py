@@ -90,7 +90,7 @@ def found(root: Path, names: Sequence[str]) -> str:
         raise InputError(
             f"{path}: an older program wrote it, which did not look for {error}; `force` builds the dataset again"
         ) from error
-    return ", ".join(f"{n:,} {name} ({FINDINGS[name][0]})" for name, n in counts.items() if n)
+    return ", ".join(f"{name}: {n:,} ({FINDINGS[name][0]})" for name, n in counts.items() if n)
 
 
 def _read(root: Path) -> dict[str, Any]:

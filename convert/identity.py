@@ -16,6 +16,7 @@ from feedline.convert.download import Remote, checksum
 from feedline.convert.sample import VERSION
 from feedline.convert.sources import TINY_IMAGENET, default_name, path_files
 from feedline.convert.trees import Tree
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 
@@ -142,7 +143,7 @@ def _changed(
         return _other(dataset, source, str(name) if one_file else f"{name}: none of its files is the same", again)
     changed = len(now) - more - same
     only = " (only their times)" if changed and changed == same_size - same else ""
-    counts = "" if one_file else f": {more:,} files more, {fewer:,} fewer, {changed:,} changed{only}"
+    counts = "" if one_file else f": {counted(more, 'file more')}, {fewer:,} fewer, {changed:,} changed{only}"
     return InputError(f"{dataset.root}: {source} has changed since it was built{counts}; build it again with: {again}")
 
 

@@ -17,6 +17,7 @@ from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.folder import FolderTree, is_litter
 from feedline.convert.trees.tar import TarTree
 from feedline.convert.trees.zip import ZipTree, is_zip
+from feedline.output import counted
 from feedline.pipeline.errors import InputError
 
 
@@ -160,8 +161,8 @@ class Opening:
         if len(finished.classes) < 2:
             names = ", ".join(repr(info.words) for info in finished.classes)
             raise InputError(
-                f"`source={self.shown}`: one class only, {names} ({len(finished.items):,} images); telling apart takes "
-                "two: add images of another class"
+                f"`source={self.shown}`: one class only, {names} ({counted(len(finished.items), 'image')}); "
+                "telling apart takes two: add images of another class"
             )
         return finished
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from feedline.convert.duplicates import group_identical
 from feedline.convert.groups import join
 from feedline.convert.unit_split import draw_val
+from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName, Split
 from feedline.pipeline.errors import InputError
 
@@ -194,10 +195,16 @@ def _why_no_val(labels: Sequence[int], val_fraction: float, units: Sequence[Sequ
         return "each class has one image, which train needs; add images, or a val folder"
     if units and val_fraction >= 0.5 / largest:
         images = max(map(len, units))
-        return f"its groups leave val nothing: the largest, with identical images, has {images} of {len(labels)} images"
+        return (
+            f"its groups leave val nothing: the largest, with identical images, has {images} of "
+            f"{counted(len(labels), 'image')}"
+        )
     if round(largest * val_fraction):
         return "all images of each class are identical; remove the duplicates, or add a val folder"
-    return f"no class has an image for val; the largest has {largest} images, so give at least {0.6 / largest:.2g}"
+    return (
+        f"no class has an image for val; the largest has {counted(largest, 'image')}, so give at least "
+        f"{0.6 / largest:.2g}"
+    )
 
 
 def _draw(digest: bytes, seed: int) -> float:

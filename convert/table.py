@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from feedline.convert.perceptual import AUTO_PIXELS, available
-from feedline.output import one_line
+from feedline.output import counted, one_line
 from feedline.pipeline.dataset import Dataset
 
 NAMED = 3  # findings of a kind that are named; doctor.json names all
@@ -29,7 +29,7 @@ def print_table(dataset: Dataset, seconds: float) -> None:
     unusual = list(_unusual(report))
     rows = [
         ("dataset", str(dataset.root)),
-        ("images", f"{dataset.count:,} ({_image_size(dataset)}), {len(dataset.classes)} classes"),
+        ("images", f"{dataset.count:,} ({_image_size(dataset)}), {counted(len(dataset.classes), 'class')}"),
         *(
             (f"split {name}", ", ".join(f"{count:,} {part}" for part, count in n.items()))
             for name, n in dataset.splits.items()
@@ -57,7 +57,7 @@ def _image_size(dataset: Dataset) -> str:
 def _pack(about: dict[str, Any]) -> str:
     size = about["bytes"]
     amount = f"{size / 2**20:,.0f} MiB" if size >= 10 << 20 else f"{size / 2**10:,.0f} KiB"
-    return f"{amount} in {about['files']} file{'s' * (about['files'] != 1)}"
+    return f"{amount} in {counted(about['files'], 'file')}"
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -72,8 +72,8 @@ def _findings(counts: Mapping[str, Any], left_out: Sequence[Mapping[str, str]]) 
     across = "".join(f", {n:,} across {name}" for name, n in counts["crossing_groups"].items())
     yield (
         "duplicates",
-        f"{counts['duplicate_groups']:,} groups of identical images, {counts['conflicting_groups']:,} with different "
-        f"labels{across}",
+        f"{counted(counts['duplicate_groups'], 'group of identical images')}, {counts['conflicting_groups']:,} with "
+        f"different labels{across}",
     )
 
 
@@ -89,15 +89,18 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
     if near := (report["near_duplicates"] or {"groups": []})["groups"]:
         different = sum(len(set(group["labels"])) > 1 for group in near)
         across = "".join(f", {n:,} across {name}" for name, n in _across(near).items())
-        yield "look alike", _cut(f"{len(near):,} groups of images, {different:,} with different labels{across}")
+        yield (
+            "look alike",
+            _cut(f"{counted(len(near), 'group of images')}, {different:,} with different labels{across}"),
+        )
     if groups := report["groups"]:
-        none = f", {groups['images_in_none']:,} images in none" if groups["images_in_none"] else ""
+        none = f", {counted(groups['images_in_none'], 'image in none')}" if groups["images_in_none"] else ""
         across = "".join(f"; across {name}: {n:,}" for name, n in _across(groups["torn"]).items())
         yield "groups", _cut(f"{groups['groups']:,}{none}{across}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
         files = sum(kind["files"] for kind in ignored)
-        yield "ignored", _cut(f"{files:,} file{'s' * (files != 1)}: {_first(kinds)}")
+        yield "ignored", _cut(f"{counted(files, 'file')}: {_first(kinds)}")
     if warnings := report["warnings"]:
         yield (
             "warnings",
@@ -111,7 +114,7 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
         yield "missing", _classes(missing["classes"], f" in {missing['part']} of {missing['split']}")
     if misfits := report["misfits"]:
         paths, where = misfits[0]["paths"], f"{misfits[0]['part']} of {misfits[0]['split']}"
-        more = f", and {len(misfits) - 1:,} more groups" if len(misfits) > 1 else ""
+        more = f", and {counted(len(misfits) - 1, 'group more')}" if len(misfits) > 1 else ""
         yield "too large", _cut(f"{len(paths):,} images that belong together are all in {where}: {paths[0]}, ...{more}")
     for note in report["notes"]:
         yield "note", one_line(note)
@@ -123,7 +126,7 @@ def _across(groups: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 
 def _classes(folders: Sequence[str], where: str = "") -> str:
-    return _cut(f"{len(folders):,} classes{where}: {_first(folders)}")
+    return _cut(f"{counted(len(folders), 'class')}{where}: {_first(folders)}")
 
 
 def _first(names: Sequence[str]) -> str:

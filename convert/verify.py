@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from feedline.convert import pool
 from feedline.convert.integrity import Finding, Job, check_images, check_listed, check_names
-from feedline.output import one_line, safe_output
+from feedline.output import counted, one_line, safe_output
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.checksums import LISTING
@@ -97,5 +97,5 @@ def _report(dataset: Dataset, findings: Sequence[Finding], shown: int) -> None:
     packs = f"{' and '.join(dataset.packs) or 'no'} pack{'s' * (len(dataset.packs) != 1)}"
     verdict = "all as it was built" if compared else "nothing wrong was found in what was compared"
     if findings:
-        verdict = f"{len(findings):,} finding{'s' * (len(findings) > 1)}; {REBUILD}"
-    print(f"{dataset.root}: {dataset.count:,} images, {packs}: {verdict}")
+        verdict = f"{counted(len(findings), 'finding')}; {REBUILD}"
+    print(f"{dataset.root}: {counted(dataset.count, 'image')}, {packs}: {verdict}")

@@ -20,6 +20,20 @@ def one_line(text: object) -> str:
     return _UNSAFE_IN_LINE.sub(_as_code, str(text))
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: `1 image`, `2,000 images`, `3 classes`.
+
+    Args:
+        count: how many.
+        one: what they are called where it is one: `image`, `image in none`.
+        many: what else; by default the first word gets an s, or es.
+    """
+    if many is None:
+        noun, space, rest = one.partition(" ")
+        many = f"{noun}{'es' if noun.endswith(('s', 'ch')) else 's'}{space}{rest}"
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def _as_code(match: "re.Match[str]") -> str:
     return match[0].encode("unicode_escape").decode()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from feedline.output import counted
 from feedline.pipeline.augment import as_text, resolve_training
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.dataset import Dataset
@@ -116,8 +117,9 @@ class Loader:
     def __repr__(self) -> str:
         share = "" if self.options.world_size == 1 else f" (rank {self.options.rank} of {self.options.world_size})"
         return (
-            f"Loader({str(self.folder.root)!r}: {self.part} of {self.split}, {self.images:,} images in {len(self):,} "
-            f"batches of {self.batch_size}{share}; store {self.store_name}, engine {self.engine_name}, {self.device})"
+            f"Loader({str(self.folder.root)!r}: {self.part} of {self.split}, {counted(self.images, 'image')} in "
+            f"{counted(len(self), 'batch')} of {self.batch_size}{share}; store {self.store_name}, engine "
+            f"{self.engine_name}, {self.device})"
         )
 
     def __len__(self) -> int:

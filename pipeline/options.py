@@ -193,7 +193,7 @@ class LoaderOptions:
         require(ok, "std", self.std, "three positive numbers up to 1 (of 0..255, divide by 255)")
         require(self.dtype in DTYPES, "dtype", self.dtype, "torch.float32, torch.float16 or torch.uint8")
         require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63-1")
-        require(0 <= self.rank < self.world_size, "rank", self.rank, f"below the {self.world_size} rank(s)")
+        require(0 <= self.rank < self.world_size, "rank", self.rank, f"below `world_size={self.world_size}`")
         self._set("augment", canonical(self.augment))
         self._set("image_size", None if self.sizes is None else self.sizes.value)
 

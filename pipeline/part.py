@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from feedline.output import counted
 from feedline.pipeline.arrays import as_targets, named_columns
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.decode import DecodeError, decode
@@ -45,7 +46,9 @@ class Part:
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
 
     def __repr__(self) -> str:
-        return f"Part of {str(self.folder.root)!r}: {len(self):,} images, {len(self.classes)} classes"
+        return (
+            f"Part of {str(self.folder.root)!r}: {counted(len(self), 'image')}, {counted(len(self.classes), 'class')}"
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -170,6 +173,6 @@ def require_rows(name: str, array: Any, folder: Dataset) -> None:
     """Raises InputError if an array has not one row for each image of the dataset."""
     if len(array) != folder.count:
         raise InputError(
-            f"`{name}`: {len(array)} rows, but {folder.root} has {folder.count} images; row i is for image id i, "
-            "whatever its part (doctor.json lists what was left out when it was built)"
+            f"`{name}`: {counted(len(array), 'row')}, but {folder.root} has {counted(folder.count, 'image')}; "
+            "row i is for image id i, whatever its part (doctor.json lists what was left out when it was built)"
         )

@@ -2,6 +2,7 @@
 
 import torch
 
+from feedline.output import counted
 from feedline.pipeline.augment import Augmentations, Center, resolve_training
 from feedline.pipeline.augment.types import Size, same_shape
 from feedline.pipeline.cores import available_cores
@@ -33,7 +34,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
         return device
     index = torch.cuda.current_device() if device.index is None else device.index
     if index >= torch.cuda.device_count():
-        raise InputError(f"`device={name}`: this machine has {torch.cuda.device_count()} GPU(s), counted from 0")
+        raise InputError(
+            f"`device={name}`: this machine has {counted(torch.cuda.device_count(), 'GPU')}, numbered from 0"
+        )
     return torch.device("cuda", index)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.report.page import Page, Section
 from feedline.report.pictures import pictures_of
@@ -19,7 +20,7 @@ def evaluation_page(about: Mapping[str, Any], sections: Sequence[Section]) -> Pa
         sections: on the predictions.
     """
     dataset = about["dataset"]
-    figures = [(f"top-1 on {about['images']:,} images", f"{about['top1']:.2f} %")]
+    figures = [(f"top-1 on {counted(about['images'], 'image')}", f"{about['top1']:.2f} %")]
     more = {"top-5": "top5", "balanced": "balanced", "macro F1": "macro_f1"}
     figures += [(name, f"{about[key]:.2f} %") for name, key in more.items() if about.get(key) is not None]
     figures.append(("loss", f"{about['loss']:.4f}"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.report.page import Section, facts
 
@@ -36,6 +37,7 @@ def findings_section(dataset: Dataset) -> Section:
         for split, count in findings.get(name, {}).items()
     ]
     text = (
-        f"{dataset.count:,} images, {len(dataset.classes)} classes. {dataset.root / 'doctor.json'} names each finding."
+        f"{counted(dataset.count, 'image')}, {counted(len(dataset.classes), 'class')}. "
+        f"{dataset.root / 'doctor.json'} names each finding."
     )
     return Section("What the build found", text, tables=[facts(rows)] if rows else [])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedline.output import counted
 from feedline.report import charts
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Section
@@ -62,7 +63,7 @@ def _figures(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> lis
     if "images_per_s" in about:
         shown += [("images/s", f"{about['images_per_s']:,.0f}"), ("stall", f"{100 * about['stall']:.1f} %")]
         shown.append(("training", duration(about["seconds"]["train"])))
-    return shown or [("so far", f"{len(rows)} epochs")]
+    return shown or [("so far", counted(len(rows), "epoch"))]
 
 
 def _top1(row: Mapping[str, Any]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feedline.convert import build
-from feedline.output import one_line, safe_output
+from feedline.output import counted, one_line, safe_output
 from tests.convert.helpers import refusal
 
 ROOT = Path(__file__).parents[1]
@@ -88,3 +88,20 @@ def test_help_ends_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         build.main(["--help"])
     assert capsys.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("count", "nouns", "text"),
+    [
+        (1, ("image",), "1 image"),
+        (0, ("image",), "0 images"),
+        (2000, ("step",), "2,000 steps"),
+        (3, ("class",), "3 classes"),
+        (2, ("batch",), "2 batches"),
+        (2, ("group of images",), "2 groups of images"),
+        (2, ("train image", "train images"), "2 train images"),
+        (1, ("train image", "train images"), "1 train image"),
+    ],
+)
+def test_what_is_counted_has_its_number(count: int, nouns: tuple[str, ...], text: str) -> None:
+    assert counted(count, *nouns) == text

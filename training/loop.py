@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from feedline.output import counted
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
 from feedline.training.config import Config
@@ -209,5 +210,6 @@ class Trainer:
             return error
         self._save_last()
         return InputError(
-            f"{error.message}; the {steps} steps before it are saved, resume them with `resume={self.out}`"
+            f"{error.message}; the {counted(steps, 'step')} before it {'is' if steps == 1 else 'are'} saved, resume "
+            f"with `resume={self.out}`"
         )

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from feedline.output import counted
+
 SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
 RECOMMENDED = "scaled"
 SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
@@ -28,7 +30,10 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
         stopped: why the test ended.
     """
     if len(losses) < FEWEST:
-        return f"{len(losses)} steps are too few ({stopped}); lower `start_lr`"
+        return (
+            f"{counted(len(losses), 'step')} {'is' if len(losses) == 1 else 'are'} too few ({stopped}); "
+            "lower `start_lr`"
+        )
     loss = np.asarray(smoothed)
     minimum = int(loss.argmin())
     if minimum < max(steps / 10, 2):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from feedline.output import counted
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
@@ -138,7 +139,10 @@ class Reporter:
         position, data = self._state.position, self._train
         if self._ranks.is_first and position.history:
             write_csv(self._out / "metrics.csv", position.history)
-            title = f"{data.folder.name}, {data.split}, {data.images:,} train images: recipe {self._recipe}"
+            title = (
+                f"{data.folder.name}, {data.split}, {counted(data.images, 'train image', 'train images')}: "
+                f"recipe {self._recipe}"
+            )
             plots.curves(self._out / "curves.png", position.history, position.lrs, title)
 
     @property

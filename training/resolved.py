@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from feedline.output import counted
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
@@ -48,12 +49,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             if store == now.get("store"):
                 raise InputError(f"this program {what}; a resumed run keeps its own, so start a new one")
             raise InputError(f"`store={now.get('store')}`: {what}; resume it with `store={store}`")
-    threads = [settings.get("torch_threads") for settings in (before, now)]
-    if None in threads or threads[0] == threads[1]:
+    earlier, threads = (settings.get("torch_threads") for settings in (before, now))
+    if earlier is None or threads is None or earlier == threads:
         return []
     return [
-        f"{threads[1]} torch thread(s), so far {threads[0]}: sums are rounded differently, so the result will not "
-        f"be the same to the bit; --torch-threads {threads[0]} keeps it"
+        f"{counted(threads, 'torch thread', 'torch threads')}, so far {earlier}: sums are rounded differently, so the "
+        f"result will not be the same to the bit; --torch-threads {earlier} keeps it"
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training.config import Config
@@ -211,9 +212,10 @@ class Snapshot:
         """
         if self.fingerprint != dataset.fingerprint:
             raise InputError(
-                f"{path}: was trained on another dataset ({len(self.classes)} classes, fingerprint "
-                f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with {len(dataset.classes)} classes, "
-                f"fingerprint {dataset.fingerprint[:12]}; name the right one with `data`"
+                f"{path}: was trained on another dataset ({counted(len(self.classes), 'class')}, fingerprint "
+                f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with "
+                f"{counted(len(dataset.classes), 'class')}, fingerprint {dataset.fingerprint[:12]}; name the "
+                "right one with `data`"
             )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from feedline.output import counted
 from feedline.pipeline.files import write_text
 from feedline.training.snapshot import Snapshot
 from feedline.use.forms import FILES
@@ -100,7 +101,8 @@ class Card:
         if "timm" in self.forms:
             parts.append(self._timm())
         parts.append(
-            f"`{FILE}` holds {len(self.probes.images)} images and the logits of the network for them; each file was "
+            f"`{FILE}` holds {counted(len(self.probes.images), 'image')} and the logits of the network for "
+            "them; each file was "
             f"written only after it gave the same (to {self.probes.tolerance:.2g}). `feedline verify-export FILE` asks "
             "again, anywhere."
         )
@@ -135,7 +137,7 @@ class Card:
         )
 
     def _recipe(self) -> str:
-        lines = [f"Recipe `{self.snapshot.config.recipe}`, {self.snapshot.position.epoch} epochs."]
+        lines = [f"Recipe `{self.snapshot.config.recipe}`, {counted(self.snapshot.position.epoch, 'epoch')}."]
         if self.recipe:
             lines += ["", "| key | value |", "| --- | --- |"]
             lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in self.recipe.items()]

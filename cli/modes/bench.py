@@ -11,6 +11,7 @@ from feedline.cli.fitting import fitted
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
+from feedline.output import counted
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.engines import dali
@@ -119,7 +120,7 @@ def _plot(path: Path, results: list[bench.Measurement], content: dict[str, Any])
     colours = {"model": plots.GREEN, "together": plots.ORANGE}
     rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
     where = content["hardware"]
-    machine = where.get("gpu", f"{where['cores']} cores of {where['cpu']}")
+    machine = where.get("gpu", f"{counted(where['cores'], 'core')} of {where['cpu']}")
     batches = f"batches of {content['config']['batch_size']}, {content['precision']}"
     title = f"{content['dataset']['name']}, {batches}, {machine}"
     plots.bars(path, rows, "images/s (median and range)", title, [colours.get(r.name, plots.BLUE) for r in results])
@@ -136,4 +137,4 @@ def _print(results: list[bench.Measurement], content: dict[str, Any]) -> None:
             f"{line['cpu_us_per_image']:>14,.1f}{stall:>8}"
         )
     memory = "  ".join(f"{name.split('_')[0]} {mib:,.0f} MiB" for name, mib in content["memory"].items())
-    print(f"peak memory: {memory}; medians of {content['rounds']} rounds\n{content['verdict']}")
+    print(f"peak memory: {memory}; medians of {counted(content['rounds'], 'round')}\n{content['verdict']}")

@@ -15,6 +15,7 @@ from feedline.cli.machine import set_up_host
 from feedline.cli.overlap import trained_on, warn_of_overlap
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
@@ -104,7 +105,7 @@ def _with_new_statistics(
 ) -> nn.Module:
     """The norms of a checkpoint hold for the size and the number of images of its run."""
     train = make_loader(config, dataset, "train", next(model.parameters()).device, ranks)
-    print(f"norm statistics of {config.run.norm_images:,} train images", flush=True)
+    print(f"norm statistics of {counted(config.run.norm_images, 'train image', 'train images')}", flush=True)
     epoch, images = max(snapshot.position.epoch - 1, 0), config.run.norm_images
     try:
         return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)

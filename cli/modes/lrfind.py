@@ -12,6 +12,7 @@ from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
+from feedline.output import counted
 from feedline.pipeline.errors import InputError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.program import command_line
@@ -86,7 +87,9 @@ def _write(out: Path, result: dict[str, Any], title: str) -> None:
 def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
     passes = len(test.lr) / batches
     over = f", {passes:.1f} passes over the images" if passes > 1 else ""
-    print(f"{len(test.lr)} steps{over}, LR {test.lr[0]:.2e} to {test.lr[-1]:.2e}; ended because {test.stopped}")
+    print(
+        f"{counted(len(test.lr), 'step')}{over}, LR {test.lr[0]:.2e} to {test.lr[-1]:.2e}; ended because {test.stopped}"
+    )
     for name, lr in test.suggestions.items():
         mark = "->" if name == test.recommended else "  "
         print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")

@@ -13,7 +13,7 @@ from feedline.cli.locate import find_checkpoint
 from feedline.cli.machine import set_up_host
 from feedline.cli.request import Request
 from feedline.cli.using import used
-from feedline.output import one_line
+from feedline.output import counted, one_line
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import InputError
 from feedline.training.memory import memory_errors
@@ -60,9 +60,9 @@ def run(request: Request) -> int:
                 out.write(rows.row(result))
             bar.update()
     if unread:
-        print(f"{unread:,} of {read + unread:,} files could not be read", file=sys.stderr)
+        print(f"{unread:,} of {counted(read + unread, 'file')} could not be read", file=sys.stderr)
     if request.out is not None:
-        print(f"{path}: {read:,} images: {request.out}", file=sys.stderr)
+        print(f"{path}: {counted(read, 'image')}: {request.out}", file=sys.stderr)
     return 0 if read else 1
 
 

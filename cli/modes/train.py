@@ -12,6 +12,7 @@ from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
@@ -106,7 +107,10 @@ def _print_summary(summary: Mapping[str, Any], out: Path, report: Path) -> None:
         print(f"did not reach the target of {target} % top-1")
     if skipped := summary["epochs"]["skipped"]:
         evaluated = summary["epochs"]["evaluated"]
-        print(f"evaluated after {len(evaluated)} of {len(evaluated) + len(skipped)} epochs: {_listed(evaluated)}")
+        print(
+            f"evaluated after {len(evaluated)} of {counted(len(evaluated) + len(skipped), 'epoch')}: "
+            f"{_listed(evaluated)}"
+        )
     names = {"top-5": "val_top5", "balanced": "val_balanced", "macro F1": "val_macro_f1"}
     more = ", ".join(f"{name} {best[key]:.2f} %" for name, key in names.items() if best.get(key) is not None)
     print(

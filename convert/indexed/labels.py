@@ -9,6 +9,7 @@ import numpy as np
 
 from feedline.convert.indexed.rows import Target, read_target
 from feedline.convert.layouts.class_names import class_infos
+from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
@@ -78,7 +79,7 @@ class Labels:
             except KeyError:
                 known = self._named(part, target)
                 raise InputError(
-                    f"{where}: the target {target!r}{known} is none of the {len(self.names)} classes "
+                    f"{where}: the target {target!r}{known} is none of the {counted(len(self.names), 'class')} "
                     f"({_shorten(self.names)}){_unlabelled(target)}; correct it, or give `classes`"
                 ) from None
         if isinstance(target, int) and target < 0:

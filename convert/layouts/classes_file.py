@@ -8,6 +8,7 @@ from pathlib import Path
 from feedline.convert.layouts import Labels
 from feedline.convert.layouts.class_names import class_infos
 from feedline.convert.layouts.classes import named
+from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError, first_line
 
@@ -46,7 +47,9 @@ def read_lines(path: Path, known: Sequence[ClassInfo] = ()) -> list[Line]:
     if twice := [name for name, count in Counter(line.name for line in lines).items() if count > 1]:
         raise InputError(f"`classes_file={path}`: names the class {twice[0]!r} twice; remove one line")
     if len(lines) < 2:
-        raise InputError(f"`classes_file={path}`: names {len(lines)} classes; write one class a line, at least two")
+        raise InputError(
+            f"`classes_file={path}`: names {counted(len(lines), 'class')}; write one class a line, at least two"
+        )
     return lines
 
 
@@ -66,7 +69,8 @@ def apply(path: Path, labels: Labels) -> Labels:
     images = Counter(item.label for item in labels.items)
     if unknown := [info for info in labels.classes if number[info.id] < 0 and images[info.id]]:
         raise InputError(
-            f"`classes_file={path}`: lacks the class {unknown[0].words!r} ({images[unknown[0].id]:,} images); add it"
+            f"`classes_file={path}`: lacks the class {unknown[0].words!r} "
+            f"({counted(images[unknown[0].id], 'image')}); add it"
         )
     classes = _infos(lines, {number[info.id]: info for info in labels.classes})
     items = []

@@ -10,6 +10,7 @@ from feedline.convert.layouts import Labels, refusals
 from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
 from feedline.convert.layouts.parts import Parts, find_parts, spelled
 from feedline.convert.layouts.survey import Survey
+from feedline.output import counted
 
 NO_CLASS = "not in a class folder"
 NO_TEST_CLASS = "test images without a class"
@@ -83,7 +84,7 @@ def _notes_on_parts(parts: Parts, labels: Labels, rest: dict[str, int]) -> list[
         counts = {part: sum(item.part == part for item in labels.items) for part in parts}
         listed = ", ".join(f"{part} from {folder}/ ({counts[part]:,})" for part, folder in parts.items())
         notes.append(f"parts: {listed}")
-    return notes + [f"{head}/ is not used ({count:,} images)" for head, count in sorted(rest.items())]
+    return notes + [f"{head}/ is not used ({counted(count, 'image')})" for head, count in sorted(rest.items())]
 
 
 def _read_parts_in_classes(found: Survey, groups: Groups) -> Labels | None:

@@ -12,6 +12,7 @@ from feedline.convert.layouts.finder import Finder
 from feedline.convert.layouts.parts import SPELLINGS, spelled
 from feedline.convert.layouts.reading import Reading
 from feedline.convert.layouts.survey import Survey
+from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.errors import InputError
 
@@ -43,8 +44,8 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
     names, number = in_order({row.label for row in labelled.values()})
     if len(names) < 2:
         raise InputError(
-            f"{readings[0].table.name}: {len(labelled):,} images with {len(names)} label"
-            f"{'s' if not names else f', {names[0]!r}'}; training needs two classes"
+            f"{readings[0].table.name}: {counted(len(labelled), 'image')} with {counted(len(names), 'label')}"
+            f"{f', {names[0]!r}' if names else ''}; training needs two classes"
         )
     infos = class_infos(names)
     sizes = found.tree.contents.files

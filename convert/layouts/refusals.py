@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.survey import Survey
 from feedline.convert.layouts.taken import NOT_AN_IMAGE, suffix_of
+from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
@@ -26,7 +27,7 @@ def no_images(found: Survey) -> InputError:
     counts = Counter(suffix_of(name) or "no suffix" for name in found.others)
     shown = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(4))
     reason = next((reason for reason in found.others.values() if reason != NOT_AN_IMAGE), "give a folder of images")
-    return _error(found, f"no images among its {len(found.others):,} files ({shown}); {reason}")
+    return _error(found, f"no images among its {counted(len(found.others), 'file')} ({shown}); {reason}")
 
 
 def without_train(found: Survey, folders: Sequence[str]) -> InputError:
@@ -45,7 +46,7 @@ def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:
         counts: {folder: images directly in it}.
     """
     _refuse_other_tasks(found, {})
-    listed = " and ".join(f"{count:,} images in {folder}/" for folder, count in sorted(counts.items()))
+    listed = " and ".join(f"{counted(count, 'image')} in {folder}/" for folder, count in sorted(counts.items()))
     if all(spelled(folder) == "test" for folder in counts):
         return _error(found, f"{listed} without a class, and no others; training needs images whose class is known")
     return _error(found, f"{listed}, but no class folders there; {_CLASSES}, {_TABLE}")
@@ -70,13 +71,13 @@ def check(found: Survey, classes: Sequence[ClassInfo], stems: dict[str, set[str]
     """
     _refuse_other_tasks(found, stems)
     if not classes:
-        raise _error(found, f"{flat:,} images in one folder, without class folders; {_CLASSES}, {_TABLE}")
+        raise _error(found, f"{counted(flat, 'image')} in one folder, without class folders; {_CLASSES}, {_TABLE}")
     if len(classes) < 2:
         count = len(stems.get(classes[0].folder, ()))
         raise _error(
             found,
-            f"one class folder only, {classes[0].folder!r} ({count:,} images); telling apart takes two: add the folder "
-            f"of another class beside it, {_TABLE}",
+            f"one class folder only, {classes[0].folder!r} ({counted(count, 'image')}); telling apart "
+            f"takes two: add the folder of another class beside it, {_TABLE}",
         )
 
 

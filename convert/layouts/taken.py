@@ -9,6 +9,7 @@ from functools import cache
 from PIL import Image, features
 
 from feedline.convert.trees import Damaged, Tree
+from feedline.output import counted
 
 HEAD = 32  # bytes that tell an image
 SAMPLED = 32  # files of an unknown suffix whose first bytes are read, before all of that suffix are taken or not
@@ -144,6 +145,5 @@ def remedies(others: Mapping[str, str]) -> list[str]:
         if reason != NOT_AN_IMAGE:
             counts[suffix_of(name), reason] += 1
     return [
-        f"{suffix}: {count:,} file{'s' * (count > 1)} not taken: {reason}"
-        for (suffix, reason), count in sorted(counts.items())
+        f"{suffix}: {counted(count, 'file')} not taken: {reason}" for (suffix, reason), count in sorted(counts.items())
     ]

@@ -17,6 +17,7 @@ from feedline.convert.records import Record, number
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree
 from feedline.convert.trees.pixels import PixelTree
+from feedline.output import counted
 from feedline.pipeline.dataset import PartName
 from feedline.pipeline.errors import InputError
 
@@ -75,7 +76,10 @@ def _without_labels(tree: Tree, taken: Collection[str], prefix: str) -> list[tup
         same = match and f"{PurePosixPath(file).parent}/{match['set']}" == prefix
         if match and same and match["kind"] == "images" and file.removesuffix(".gz") not in taken:
             files[file.removesuffix(".gz")] = file
-    return [(file, f"{len(_read_idx(tree, file, 3)):,} images without labels beside them") for file in files.values()]
+    return [
+        (file, f"{counted(len(_read_idx(tree, file, 3)), 'image')} without labels beside them")
+        for file in files.values()
+    ]
 
 
 def _sets(files: Collection[str]) -> dict[str, dict[PartName, dict[str, str]]]:
@@ -93,8 +97,8 @@ def _records(tree: Tree, part: PartName, files: dict[str, str], pixels: PixelTre
     images, labels = _read_idx(tree, files["images"], 3), _read_idx(tree, files["labels"], 1)
     if len(images) != len(labels):
         raise InputError(
-            f"{files['images']}: {len(images):,} images, but {len(labels):,} labels in {files['labels']}; download "
-            "both again"
+            f"{files['images']}: {counted(len(images), 'image')}, but {counted(len(labels), 'label')} in "
+            f"{files['labels']}; download both again"
         )
     if not images.size:
         raise InputError(f"{files['images']}: holds no pixels (its shape is {images.shape}); download it again")

@@ -16,6 +16,7 @@ from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree
 from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.shards import ShardTree
+from feedline.output import counted
 from feedline.pipeline.errors import InputError, first_line
 
 # As webdataset divides a name: the key is the path up to the first dot of the file's name.
@@ -97,8 +98,8 @@ def _no_labels(source: str, left_out: Sequence[tuple[str, str]]) -> InputError:
     if reasons:
         reason, count = reasons.most_common(1)[0]
         return InputError(
-            f"`source={source}`: no image has a label that is a whole number or a text: {reason} ({count:,} images); "
-            "name another field of the JSON with `label_column`"
+            f"`source={source}`: no image has a label that is a whole number or a text: {reason} "
+            f"({counted(count, 'image')}); name another field of the JSON with `label_column`"
         )
     return InputError(
         f"`source={source}`: its tars hold no images with labels of the same key (0001.jpg and 0001.cls or 0001.json); "
@@ -240,5 +241,7 @@ def _class_names(file: Path, records: Sequence[Record]) -> list[str] | None:
         raise InputError(f"{file}: cannot be read ({first_line(error)}); save it as text in UTF-8") from error
     highest = max((record.target for record in records if isinstance(record.target, int)), default=-1)
     if highest >= len(names):
-        raise InputError(f"{file}: names {len(names):,} classes, but the shards have the label {highest}; correct it")
+        raise InputError(
+            f"{file}: names {counted(len(names), 'class')}, but the shards have the label {highest}; correct it"
+        )
     return names

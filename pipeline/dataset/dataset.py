@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.output import counted
 from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
 from feedline.pipeline.dataset.index import PathIndex, check_range, load_array, load_column
 from feedline.pipeline.dataset.mapping import HeldFiles
@@ -59,7 +60,10 @@ class Dataset:
 
     def __repr__(self) -> str:
         packs = ", ".join(self.packs) or "none"
-        return f"Dataset({str(self.root)!r}: {self.count} images, {len(self.classes)} classes, packs: {packs})"
+        return (
+            f"Dataset({str(self.root)!r}: {counted(self.count, 'image')}, "
+            f"{counted(len(self.classes), 'class')}, packs: {packs})"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled dataset is opened again where it is loaded."""
@@ -125,7 +129,7 @@ class Dataset:
         if classes is None:
             return ids
         if not 1 <= classes <= len(self.classes):
-            raise InputError(f"`classes={classes}`: {self.root} has {len(self.classes)} classes")
+            raise InputError(f"`classes={classes}`: {self.root} has {counted(len(self.classes), 'class')}")
         return ids[self.labels[ids] < classes]
 
     def while_held(self, items: Iterable[Item]) -> Iterator[Item]:

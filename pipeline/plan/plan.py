@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.output import counted
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.batch import PlanBatch, join_views
 from feedline.pipeline.plan.draw import Draw
@@ -87,13 +88,15 @@ class Plan:
         if not 0 <= rank < world_size:
             raise InputError(f"`rank={rank}`: must be at least 0 and below the `world_size={world_size}`")
         if batch_size < 1 or (shuffle and batch_size % world_size):
-            raise InputError(f"`batch_size={batch_size}`: must be a positive multiple of the {world_size} rank(s)")
+            raise InputError(f"`batch_size={batch_size}`: must be a positive multiple of `world_size={world_size}`")
         if batch_size < world_size:
             raise InputError(f"`batch_size={batch_size}`: must be at least 1 for each of the {world_size} ranks")
         if not len(ids):
             raise InputError("this part of the split holds no image")
         if shuffle and len(ids) < batch_size:
-            raise InputError(f"`batch_size={batch_size}`: only {len(ids)} images to train on; make it smaller")
+            raise InputError(
+                f"`batch_size={batch_size}`: only {counted(len(ids), 'image')} to train on; make it smaller"
+            )
         self.ids, self.sizes, self.augment = ids, sizes, augment
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size

@@ -199,7 +199,7 @@ def test_other_threads_are_said(command: list[str], stopped: Stop, capsys: pytes
         assert train("--mode", "train", "--resume", "runs/a", "--torch-threads", "2") == 0
     finally:
         torch.set_num_threads(before)
-    assert "2 torch thread(s), so far 1: sums are rounded differently" in capsys.readouterr().out
+    assert "2 torch threads, so far 1: sums are rounded differently" in capsys.readouterr().out
 
 
 def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(

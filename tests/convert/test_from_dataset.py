@@ -591,7 +591,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         "`classes='ab'`: give a list of class names in label order, or a dict",
     ),
     "no classes": (Pairs(), {"classes": []}, "`classes=[]`: give a list of class names"),
-    "few classes": (Pairs(), {"classes": ["a"]}, "dataset[1]: the target 1 is none of the 1 classes (a); correct it"),
+    "few classes": (Pairs(), {"classes": ["a"]}, "dataset[1]: the target 1 is none of the 1 class (a); correct it"),
     "packs": (Pairs(), {"packs": "tar"}, "`packs=tar`: choose from jpeg, raw"),
     "val_fraction": (Pairs(), {"val_fraction": 1.5}, "`val_fraction=1.5`: must be at least 0 and below 1"),
     "text fraction": (Pairs(), {"val_fraction": "0.3"}, "`val_fraction='0.3'`: must be a number"),

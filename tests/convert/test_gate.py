@@ -20,14 +20,14 @@ def status(source: Path, out: Path, *flags: str) -> int:
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        ("leaks", "1 leaks (groups of duplicates across a split)"),
-        ("conflicts", "1 conflicts (groups of identical images with different labels)"),
-        ("duplicates", "2 duplicates (groups of identical images)"),
-        ("damaged", "3 damaged (images that do not decode)"),
-        ("left-out", "4 left-out (images that are not used)"),
+        ("leaks", "leaks: 1 (groups of duplicates across a split)"),
+        ("conflicts", "conflicts: 1 (groups of identical images with different labels)"),
+        ("duplicates", "duplicates: 2 (groups of identical images)"),
+        ("damaged", "damaged: 3 (images that do not decode)"),
+        ("left-out", "left-out: 4 (images that are not used)"),
         (
             "damaged, leaks,damaged",
-            "3 damaged (images that do not decode), 1 leaks (groups of duplicates across a split)",
+            "damaged: 3 (images that do not decode), leaks: 1 (groups of duplicates across a split)",
         ),
     ],
 )
@@ -63,7 +63,7 @@ def test_label_files_are_not_ignored_files(tmp_path: Path, capsys: pytest.Captur
     assert status(source, tmp_path / "out", "--fail-on", "ignored") == 0
     (source / "notes.txt").write_text("text")
     assert status(source, tmp_path / "other", "--fail-on", "ignored") == 1
-    assert "1 ignored (files that are not taken)" in capsys.readouterr().err
+    assert "ignored: 1 (files that are not taken)" in capsys.readouterr().err
 
 
 def test_classes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_torn_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ):
         save_noise(tmp_path / "source" / f"{name}.png", i)
     assert status(tmp_path / "source", tmp_path / "out", "--group", r"p\d", "--fail-on", "groups") == 1
-    assert "1 groups (groups across a split)" in capsys.readouterr().err
+    assert "groups: 1 (groups across a split)" in capsys.readouterr().err
     line = refusal(capsys, tmp_path / "source", tmp_path / "other", "--fail-on", "groups")
     assert line == "build.py: --fail-on groups: needs --group, which says what belongs together"
 

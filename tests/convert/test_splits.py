@@ -67,8 +67,8 @@ def test_a_class_of_one_image_is_a_train_class_and_named(tmp_path: Path, capsys:
     assert per_class(dataset, "70-30", "val") == {"cat": 3, "emu": 3}
     assert [c.folder for c in dataset.classes] == ["cat", "dodo", "emu"]
     out = capsys.readouterr().out
-    assert "one image      1 classes: dodo" in out
-    assert "missing        1 classes in val of 70-30: dodo" in out
+    assert "one image      1 class: dodo" in out
+    assert "missing        1 class in val of 70-30: dodo" in out
     report = json.loads((dataset.root / "doctor.json").read_text())
     assert report["missing_classes"] == [{"split": "70-30", "part": "val", "classes": ["dodo"]}]
     assert report["classes"][1] == {"folder": "dodo", "images": 1, "70-30": {"train": 1, "val": 0}}
@@ -163,7 +163,7 @@ def test_a_class_without_a_usable_image_keeps_its_label(
     dataset = convert(source, tmp_path / "out")
     assert [c.folder for c in dataset.classes] == ["a", "b", "c"]
     assert per_class(dataset, "70-30", "val") == {folder: 1 for folder in "abc" if folder != broken}
-    assert f"no images      1 classes: {broken}" in capsys.readouterr().out
+    assert f"no images      1 class: {broken}" in capsys.readouterr().out
     assert json.loads((dataset.root / "doctor.json").read_text())["empty_classes"] == [broken]
 
 

@@ -110,7 +110,7 @@ def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes
         ({"seed": None}, "`seed=None`: must be a whole number"),
         ({"seed": -1}, "`seed=-1`: must be in 0"),
         ({"world_size": 0}, "`world_size=0`: must be at least 1"),
-        ({"rank": 2, "world_size": 2}, "`rank=2`: must be below the 2 rank(s)"),
+        ({"rank": 2, "world_size": 2}, "`rank=2`: must be below `world_size=2`"),
         ({"dtype": "float32"}, "`dtype=float32`: must be a torch.dtype"),
         ({"augment": iter(["flip"])}, "must be a list of names"),
         ({"augment": (1,)}, "`augment=1`: must be a list of names"),

@@ -57,7 +57,7 @@ def test_a_run_can_be_resumed_after_an_image_was_missing(
                 shutil.copy(damaged, tmp_path / "aside")
                 os.truncate(damaged, 100)
 
-    with pytest.raises(InputError, match=r"steps before it are saved, resume them with resume=") as caught:
+    with pytest.raises(InputError, match=r"steps before it are saved, resume with resume=") as caught:
         build(on_record=lose).fit()
     assert str(damaged) in str(caught.value) or str(damaged.parent) in str(caught.value)
     shutil.copy(tmp_path / "aside", damaged)

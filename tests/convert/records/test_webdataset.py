@@ -101,7 +101,7 @@ def test_class_names_beside_the_shards(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"cat\n", "names 1 classes, but the shards have the label 1"), (b"cat\ndog\xff\n", "cannot be read")],
+    [(b"cat\n", "names 1 class, but the shards have the label 1"), (b"cat\ndog\xff\n", "cannot be read")],
 )
 def test_names_of_classes_that_do_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
@@ -195,4 +195,4 @@ def test_a_shard_more_is_another_source(tmp_path: Path, capsys: pytest.CaptureFi
     convert(f"{tmp_path}/x-*.tar", tmp_path / "out")
     assert "complete already" in capsys.readouterr().out
     shard(tmp_path / "x-2.tar", samples(8, 20))
-    assert "1 files more, 0 fewer, 0 changed" in refusal(capsys, f"{tmp_path}/x-*.tar", tmp_path / "out")
+    assert "1 file more, 0 fewer, 0 changed" in refusal(capsys, f"{tmp_path}/x-*.tar", tmp_path / "out")
