@@ -41,7 +41,8 @@ class Certificate:
             mix: how it will be mixed.
         """
         planned, slots = self._train.planned, self._train.plan.slots(k)
-        assert planned is not None
+        if planned is None:  # other people's batches, as in bench.torchvision_accuracy, are not certified
+            return
         size = images.shape[2], images.shape[3]
         self._stream.append(certify(planned, slots, dataset=self._train.folder.fingerprint, size=size, mix=mix))
         if self._pixels is not None:

@@ -1,0 +1,21 @@
+"""The comparison with torchvision's batches: it trains, and claims nothing about what it was fed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.torchvision_accuracy import main
+from feedline import Dataset
+
+
+def test_it_trains_on_torchvisions_batches(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"--data {dataset.root} --split official --fraction 0.3 --augment pad-crop:4,flip"
+    training = f"--batch-size 8 --epochs 1 --max-lr 0.01 --threads 1 --device cpu --out {tmp_path / 'run'}"
+    assert main([*data.split(), *training.split()]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("best val top-1 ")
+    assert json.loads((tmp_path / "run/summary.json").read_text())["epochs"]["evaluated"] == [1]
+    steps = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert not any(step.get("stream") for step in steps)
