@@ -15,6 +15,7 @@ from feedline.convert.flush import start_flush
 from feedline.convert.identity import identify
 from feedline.convert.layouts import Item, Listing
 from feedline.convert.mean_std import mean_std
+from feedline.convert.no_val import Named
 from feedline.convert.options import Options
 from feedline.convert.perceptual import min_pixels
 from feedline.convert.sources import open_source
@@ -46,8 +47,7 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
         source = identify(options.source, listing.tree)
         for note in listing.notes:
             tell(note)
-        splits.check([i.part for i in listing.items], [i.label for i in listing.items], options.val_fraction)
-        _check_groups(options, listing)
+        _check_split(options, listing)
         space.check_space(listing, resolve(out), options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
         if options.group is not None:
@@ -109,7 +109,7 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
         InputError: if the images cannot be split.
     """
     start_flush(target)  # images and packs, while the rest is computed
-    divided = _split(options, converted)
+    divided = _split(options, converted, about.classes)
     write_index(target, converted.records, divided.made)
     write_columns(target, converted.columns)
     report = doctor.examine(converted, divided, about.classes, options.group)
@@ -135,25 +135,29 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     write_checksums(target)
 
 
-def _check_groups(options: Options, listing: Listing) -> None:
-    """Checks, before images are read, that `group` names groups."""
-    if options.group is None:
-        return
-    items = listing.items
-    columns = {column: [item.columns[column] for item in items] for column in (items[0].columns if items else ())}
-    groups.find_groups(options.group, [item.name for item in items], columns)
+def _check_split(options: Options, listing: Listing) -> None:
+    """Checks, before images are read, that they can be split, and that `group` names groups."""
+    items, named = listing.items, None
+    if options.group is not None:
+        names = [item.name for item in items]
+        columns = {column: [item.columns[column] for item in items] for column in (items[0].columns if items else ())}
+        named = Named(names, _folders(listing.classes), groups.find_groups(options.group, names, columns))
+    splits.check([item.part for item in items], [item.label for item in items], options.val_fraction, named)
 
 
-def _split(options: Options, converted: Converted) -> splits.Splits:
-    labels = [record.label for record in converted.records]
+def _split(options: Options, converted: Converted, classes: Sequence[ClassInfo]) -> splits.Splits:
     return splits.divided(
         converted.parts,
-        labels,
+        [record.label for record in converted.records],
         converted.digests,
-        converted.groups,
+        Named(converted.names, _folders(classes), converted.groups),
         val_fraction=options.val_fraction,
         seed=options.seed,
     )
+
+
+def _folders(classes: Sequence[ClassInfo]) -> list[str]:
+    return [info.folder for info in classes]
 
 
 def _convert_images(options: Options, listing: Listing, target: Path) -> Converted:

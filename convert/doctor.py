@@ -35,7 +35,8 @@ def examine(
         `misfits`: groups that must stay on one side of the stratified split and fit on neither, with the part they got.
         `near_duplicates`: groups of images that look alike, and how many bits of their hashes differ; None if they were
             not looked for.
-        `groups`: how many, and those that a split has in more than one part; None if images were not grouped.
+        `groups`: how many, and those that are torn: the splits that have them in train and in val, and whether the
+            source's test part has some of their images; None if images were not grouped.
         `classes`: images of each class, in all and in each part of each split.
         `empty_classes`: folders of classes without images.
         `missing_classes`: folders of classes that have images, but none in a part.
@@ -97,8 +98,14 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
         "crossing_groups": _across(duplicates),
         **{name: n for name, n in rare.items() if n},
         **({"near_groups": len(near), "near_crossing_groups": _across(near)} if near else {}),
-        **({"groups": groups["groups"], "torn_groups": _across(groups["torn"])} if groups else {}),
+        **(_count_groups(groups) if groups else {}),
     }
+
+
+def _count_groups(groups: Mapping[str, Any]) -> dict[str, Any]:
+    in_test = sum(group["in_test"] for group in groups["torn"])
+    about = {"groups": groups["groups"], "torn_groups": _across(groups["torn"])}
+    return {**about, "groups_in_test": in_test} if in_test else about
 
 
 def _across(groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -129,16 +136,24 @@ def _groups(by: str | None, groups: Sequence[str] | None, part_of: PartOf) -> di
     if groups is None:
         return None
     found = members(groups)
-    largest = max(found, key=lambda name: len(found[name]))
-    torn = [(name, images, _crosses(images, part_of)) for name, images in found.items()]
+    largest = max(found, key=lambda name: len(found[name]), default="")  # all that are in one may be left out
+    drawn = {name: {i: part for i, part in parts.items() if part != "test"} for name, parts in part_of.items()}
+    test = {i for i, part in next(iter(part_of.values())).items() if part == "test"}
+    torn = [
+        {
+            "group": name,
+            "images": len(images),
+            "crosses": _crosses(images, drawn),
+            "in_test": 0 < sum(i in test for i in images) < len(images),
+        }
+        for name, images in found.items()
+    ]
     return {
         "by": by,
         "groups": len(found),
         "images_in_none": groups.count(""),
-        "largest": {"group": largest, "images": len(found[largest])},
-        "torn": [
-            {"group": name, "images": len(images), "crosses": crosses} for name, images, crosses in torn if crosses
-        ],
+        "largest": {"group": largest, "images": len(found.get(largest, []))},
+        "torn": [about for about in torn if about["crosses"] or about["in_test"]],
     }
 
 

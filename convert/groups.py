@@ -1,7 +1,7 @@
 """Groups of images that belong on one side of a split: those of a patient, a video, a scene."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
 
 from feedline.convert.duplicates import group_identical
@@ -37,7 +37,7 @@ def find_groups(group: str, names: Sequence[str], columns: Mapping[str, Sequence
     return groups
 
 
-def join(digests: Sequence[bytes], groups: Sequence[str]) -> list[list[int]]:
+def join(digests: Sequence[Hashable], groups: Sequence[str]) -> list[list[int]]:
     """Joins images of one group, and identical images: what is connected, however far, is one unit.
 
     Returns:

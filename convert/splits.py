@@ -3,17 +3,16 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feedline.convert.duplicates import group_identical
-from feedline.convert.groups import join
+from feedline.convert.groups import join, members
+from feedline.convert.no_val import Named, large_units, small_classes, whole_classes
 from feedline.convert.unit_split import draw_val
-from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName, Split
-from feedline.pipeline.errors import InputError
 
 MAX_SHARE_ERROR = 0.02  # of the images; more is said
 
@@ -49,28 +48,34 @@ def official(parts: Sequence[PartName]) -> Split | None:
     return Split("official", **ids) if len(ids["train"]) and len(ids["val"]) else None
 
 
-def check(parts: Sequence[PartName], labels: Sequence[int], val_fraction: float) -> None:
+def check(parts: Sequence[PartName], labels: Sequence[int], val_fraction: float, named: Named | None = None) -> None:
     """Checks, before images are read, that there will be a split.
 
     Args:
         parts, labels: of each image.
         val_fraction: see `divided`.
+        named: with the groups, if images are grouped.
 
     Raises:
         InputError: if there will be none.
     """
     if "val" in parts and "train" in parts:
         return
-    ours = [label for part, label in zip(parts, labels, strict=True) if part != "test"]
-    if not _val_quota(np.bincount(ours), val_fraction).any():
-        raise InputError(f"`val_fraction={val_fraction:g}`: {_why_no_val(ours, val_fraction)}")
+    ours = [i for i, part in enumerate(parts) if part != "test"]
+    ours_labels = [labels[i] for i in ours]
+    problem = small_classes(ours_labels, val_fraction)
+    if problem is None and named is not None and named.groups is not None:
+        named = _chosen(named, ours)
+        problem = whole_classes(ours_labels, join(range(len(ours)), named.groups or ()), val_fraction, named)
+    if problem is not None:
+        raise problem.error()
 
 
 def divided(
     parts: Sequence[PartName],
     labels: Sequence[int],
     digests: Sequence[bytes],
-    groups: Sequence[str] | None = None,
+    named: Named,
     *,
     val_fraction: float,
     seed: int,
@@ -82,32 +87,34 @@ def divided(
     Args:
         parts: of each image.
         labels, digests, seed: see `stratified`.
-        groups: names of each image's group, empty if it is in none; the stratified split keeps a group on one side.
+        named: of each image; the stratified split keeps a group on one side.
         val_fraction: in [0, 1); 0 for the source's split alone.
 
     Raises:
         InputError: if there would be no split.
     """
-    own = official(parts)
+    own, notes = official(parts), _group_notes(named.groups)
     ours = np.array([i for i, part in enumerate(parts) if part != "test"], dtype=np.int64)
     test = np.array([i for i, part in enumerate(parts) if part == "test"], dtype=np.int64)
     if val_fraction == 0 and own:
-        return Splits([own])
-    ours_labels, ours_digests = [labels[i] for i in ours], [digests[i] for i in ours]
-    units: list[list[int]] = []
-    if groups is None:
+        return Splits([own], notes=notes)
+    ours_labels, ours_digests, named = [labels[i] for i in ours], [digests[i] for i in ours], _chosen(named, ours)
+    if named.groups is None:
+        units = group_identical(ours_digests)
         drawn, misfits = stratified(ours_labels, ours_digests, val_fraction=val_fraction, seed=seed)
     else:
-        units = join(ours_digests, [groups[i] for i in ours])
+        units = join(ours_digests, named.groups)
         draws = [min(_draw(ours_digests[i], seed) for i in unit) for unit in units]
         drawn, misfits = _split(draw_val(units, ours_labels, draws, val_fraction), val_fraction), []
     if not len(drawn.val):
-        why = _why_no_val(ours_labels, val_fraction, units)
+        problem = small_classes(ours_labels, val_fraction) or whole_classes(ours_labels, units, val_fraction, named)
+        problem = problem or large_units(ours_labels, units, val_fraction, named)
         if own is None:
-            raise InputError(f"`val_fraction={val_fraction:g}`: {why}")
-        return Splits([own], notes=[f"no split {drawn.name}: {why}"])
+            raise problem.error()
+        return Splits([own], notes=[*notes, f"no split {drawn.name}: {problem.text}"])
     split = Split(drawn.name, ours[drawn.train], ours[drawn.val], test)
-    notes = _share_note(split, val_fraction, units)
+    if named.groups is not None:
+        notes += _share_note(split, val_fraction, units)
     return Splits([own, split] if own else [split], [ours[group].tolist() for group in misfits], notes)
 
 
@@ -178,7 +185,7 @@ def _nearer_side(
 def _share_note(split: Split, val_fraction: float, units: Sequence[Sequence[int]]) -> list[str]:
     """A line if units of many images keep val from its share."""
     total = len(split.train) + len(split.val)
-    if not units or abs(len(split.val) - total * val_fraction) <= max(MAX_SHARE_ERROR * total, 1):
+    if abs(len(split.val) - total * val_fraction) <= max(MAX_SHARE_ERROR * total, 1):
         return []
     share, largest = len(split.val) / total, max(map(len, units))
     return [
@@ -186,25 +193,17 @@ def _share_note(split: Split, val_fraction: float, units: Sequence[Sequence[int]
     ]
 
 
-def _why_no_val(labels: Sequence[int], val_fraction: float, units: Sequence[Sequence[int]] = ()) -> str:
-    """Why the stratified split has no val image, and what to do."""
-    if val_fraction == 0:
-        return "the source has no val images of its own, so nothing would be left to evaluate on; give a share above 0"
-    largest = int(np.bincount(labels).max())
-    if largest < 2:
-        return "each class has one image, which train needs; add images, or a val folder"
-    if units and val_fraction >= 0.5 / largest:
-        images = max(map(len, units))
-        return (
-            f"its groups leave val nothing: the largest, with identical images, has {images} of "
-            f"{counted(len(labels), 'image')}"
-        )
-    if round(largest * val_fraction):
-        return "all images of each class are identical; remove the duplicates, or add a val folder"
-    return (
-        f"no class has an image for val; the largest has {counted(largest, 'image')}, so give at least "
-        f"{0.6 / largest:.2g}"
-    )
+def _group_notes(groups: Sequence[str] | None) -> list[str]:
+    """A line if groups keep nothing together."""
+    if groups is None or max(map(len, members(groups).values()), default=2) > 1:
+        return []
+    return ["each group has one image: the groups keep nothing together"]
+
+
+def _chosen(named: Named, images: Sequence[int] | NDArray[np.int64]) -> Named:
+    """The names of some images."""
+    groups = None if named.groups is None else [named.groups[i] for i in images]
+    return replace(named, names=[named.names[i] for i in images], groups=groups)
 
 
 def _draw(digest: bytes, seed: int) -> float:

@@ -96,7 +96,9 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
     if groups := report["groups"]:
         none = f", {counted(groups['images_in_none'], 'image in none')}" if groups["images_in_none"] else ""
         across = "".join(f"; across {name}: {n:,}" for name, n in _across(groups["torn"]).items())
-        yield "groups", _cut(f"{groups['groups']:,}{none}{across}")
+        in_test = sum(group.get("in_test", False) for group in groups["torn"])
+        test = f"; torn between test and the rest by the source: {in_test:,}" if in_test else ""
+        yield "groups", _cut(f"{groups['groups']:,}{none}{across}{test}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
         files = sum(kind["files"] for kind in ignored)

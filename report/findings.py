@@ -19,6 +19,7 @@ WORDS = {
     "empty_classes": "classes without images",
     "missing_classes": "classes that are missing in a part of a split",
     "groups": "groups that stay together",
+    "groups_in_test": "of these torn between test and the rest by the source",
 }
 ACROSS = {
     "crossing_groups": "identical images across the parts of",

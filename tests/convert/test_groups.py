@@ -11,6 +11,7 @@ import pytest
 from feedline import Dataset, InputError
 from feedline.convert import from_dataset
 from feedline.convert.groups import find_groups
+from feedline.convert.no_val import Named
 from feedline.convert.splits import Splits, divided
 from tests.conftest import convert
 from tests.convert.helpers import refusal, save_noise
@@ -66,7 +67,8 @@ def test_the_seed_decides_which_groups_are_in_val(tmp_path: Path) -> None:
 
 def split(labels: list[int], groups: list[str], digests: list[bytes] | None = None, seed: int = 0) -> Splits:
     unique = [b"%d" % i for i in range(len(labels))]
-    return divided(["train"] * len(labels), labels, digests or unique, groups, val_fraction=0.3, seed=seed)
+    named = Named([f"{i}.png" for i in range(len(labels))], [f"class{label}" for label in range(9)], groups)
+    return divided(["train"] * len(labels), labels, digests or unique, named, val_fraction=0.3, seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -110,12 +112,90 @@ def test_train_has_every_class_and_large_groups_are_said() -> None:
     assert made.notes == ["70-30 has 7.6% of the images in val: the largest group, with identical images, has 55"]
 
 
-def test_a_single_group_leaves_nothing_for_val() -> None:
+OTHERS = "; give a column or a pattern that tells patients, videos or scenes apart"
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "twins", "message"),
+    [
+        ([0, 1] * 8, ["x"] * 16, [], f"`group`: all 16 images are in group 'x'{OTHERS}"),
+        (
+            [0] * 4 + [1] * 5,
+            ["x"] * 4 + ["y"] * 5,
+            [],
+            f"`group`: all images of each class are in one group, as the 5 of 'class1' in group 'y'{OTHERS}",
+        ),
+        (
+            [0, 1] * 8,
+            [*"abcdefgh" * 2],
+            range(8),
+            f"`group`: all 16 images are in group 'a' and 7 more, joined by identical images{OTHERS}",
+        ),
+        (
+            [0] * 10 + [1] * 10,
+            ["x"] * 9 + ["y"] + ["x"] * 9 + ["y"],
+            [],
+            None,
+        ),
+    ],
+)
+def test_groups_that_leave_nothing_for_val(
+    labels: list[int], groups: list[str], twins: list[int], message: str | None
+) -> None:
+    digests = [b"twin" if i in twins else b"%d" % i for i in range(len(labels))]
+    if message is None:
+        assert split(labels, groups, digests).made[0].val.tolist() == [9, 19]
+        return
     with pytest.raises(InputError) as caught:
-        split([0, 1] * 8, ["x"] * 16)
-    assert caught.value.message == (
-        "`val_fraction=0.3`: its groups leave val nothing: the largest, with identical images, has 16 of 16 images"
-    )
+        split(labels, groups, digests)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("p", "--group: all 12 images are in group 'p'"),
+        (r"^\w", "--group: all images of each class are in one group, as the 6 of 'a' in group 'a'"),
+        (r".+", None),
+    ],
+)
+def test_a_pattern_that_tells_nothing_apart_or_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pattern: str, message: str | None
+) -> None:
+    source = patients(tmp_path / "source", {"a": {"p1": 6}, "b": {"p2": 3, "p3": 3}})
+    if message is None:
+        convert(source, tmp_path / "out", "--group", pattern)
+        assert "note           each group has one image: the groups keep nothing together\n" in capsys.readouterr().out
+        return
+    for path in source.rglob("*.png"):
+        path.write_bytes(b"never read")
+    assert refusal(capsys, source, tmp_path / "out", "--group", pattern).startswith(f"build.py: {message}")
+
+
+def test_one_group_where_the_source_has_a_split_is_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, part in enumerate(("train", "val")):
+        for folder in "ab":
+            for i in range(3):
+                save_noise(tmp_path / f"source/{part}/{folder}/p{i}.png", 9 * number + 3 * (folder == "a") + i)
+    dataset = convert(tmp_path / "source", tmp_path / "out", "--group", "p")
+    assert dataset.splits == {"official": {"train": 6, "val": 6}}
+    assert "note           no split 70-30: all 12 images are in group 'p'; give a column" in capsys.readouterr().out
+
+
+def test_groups_that_only_the_test_part_shares_are_not_laid_to_the_draw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in "ab":
+        for i in range(12):
+            save_noise(tmp_path / f"source/train/{folder}/p{i // 2}-{i}.png", 20 * (folder == "a") + i)
+        for i in range(4, 7):
+            save_noise(tmp_path / f"source/test/{folder}/p{i}-.png", 50 + 9 * (folder == "a") + i)
+    dataset = convert(tmp_path / "source", tmp_path / "out", "--group", r"p\d", "--fail-on", "leaks")
+    assert dataset.meta["findings"]["torn_groups"] == {}
+    assert dataset.meta["findings"]["groups_in_test"] == 2
+    torn = [(entry["group"], entry["crosses"], entry["in_test"]) for entry in report(dataset)["groups"]["torn"]]
+    assert torn == [("p4", [], True), ("p5", [], True)]
+    assert "groups         7; torn between test and the rest by the source: 2\n" in capsys.readouterr().out
 
 
 def test_the_split_of_the_source_may_tear_groups_and_it_is_counted(

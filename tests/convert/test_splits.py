@@ -124,6 +124,36 @@ def test_nothing_to_evaluate_on_is_said_before_images_are_read(
 
 
 @pytest.mark.parametrize(
+    ("images", "val_fraction", "message"),
+    [
+        (
+            {"a": "xxx", "b": "yyyy"},
+            "0.3",
+            "all images of each class are identical, as the 4 of 'b' to b/0.png; an image and its copies stay on one "
+            "side of a split, so add other images, or a val folder",
+        ),
+        ({"a": "xxx", "b": "xx"}, "0.3", "all images of each class are identical, as the 3 of 'a' to a/0.png; "),
+        ({"a": "xxx", "b": "y"}, "0.3", "all images of each class are identical, as the 3 of 'a' to a/0.png; "),
+        (
+            {"a": "xxxxxyyyyy", "b": "zz"},
+            "0.1",
+            "identical images leave val nothing: a/0.png and its copies are 5 of 12 images and stay on one side; give "
+            "a larger share, or add images",
+        ),
+    ],
+)
+def test_copies_that_leave_nothing_for_val_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], images: dict[str, str], val_fraction: str, message: str
+) -> None:
+    """A letter is an image."""
+    for folder, letters in images.items():
+        for i, letter in enumerate(letters):
+            save_noise(tmp_path / "source" / folder / f"{i}.png", ord(letter))
+    line = refusal(capsys, tmp_path / "source", tmp_path / "out", "--val-fraction", val_fraction)
+    assert line.startswith(f"build.py: --val-fraction {val_fraction}: {message}")
+
+
+@pytest.mark.parametrize(
     ("others", "placeholders", "val_fraction", "part"),
     [((1, 1), (5, 4), "0.3", "train"), ((5, 2), (9, 9), "0.3", "train"), ((1, 2), (9, 0), "0.7", "val")],
 )
