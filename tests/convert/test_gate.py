@@ -71,7 +71,7 @@ def test_classes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     (source / "text").mkdir()
     (source / "text/1.jpg").write_text("no image")
     assert status(source, tmp_path / "out", "--fail-on", "empty-classes,missing-classes") == 1
-    line = "1 empty-classes (classes without images), 1 missing-classes (classes missing from a part)"
+    line = "empty-classes: 1 (classes without images), missing-classes: 1 (classes missing from a part)"
     assert line in capsys.readouterr().err
 
 
