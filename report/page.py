@@ -14,6 +14,8 @@ from markupsafe import Markup
 
 from feedline.pipeline.files import write_text
 
+NONE = "-"  # in the place of a number
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -39,10 +41,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text below a header. Cells that are numbers are set to the right."""
+    """Rows of text below a header.
+
+    Attributes:
+        header: of the columns; empty for none.
+        rows: their cells; `Markup` is set as it is.
+        mixed: a column holds numbers and words; else cells that are numbers are set to the right.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,9 @@ class Section:
         tables: one below the other.
         code: a command or a file, shown as it is.
         folded: closed until it is opened.
+        axes: (column, name) of what the x axis of the charts may be, the first at the start. The sources of their lines
+            have these columns.
+        key: (name, colour) of lines that may be hidden in all charts; the lines are called so.
     """
 
     title: str
@@ -68,6 +80,8 @@ class Section:
     code: str = ""
     folded: bool = False
     pairs: bool = False
+    axes: Sequence[tuple[str, str]] = ()
+    key: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ class Page:
             library=Markup(_library()) if charts else "",
             script=Markup(script),
             number=_is_number,
+            swatch=swatch,
         )
 
     def write(self, path: Path) -> None:
@@ -110,13 +125,20 @@ def picture_of(path: Path) -> Picture:
     return Picture(path.read_bytes(), mime="image/png")
 
 
+def swatch(colour: str, name: str) -> Markup:
+    """A name behind a spot of its colour."""
+    return Markup('<i style="background: {}"></i>{}').format(colour, name)
+
+
 def facts(pairs: Iterable[tuple[str, Any]]) -> Table:
     """A table of names and values, without those that are None."""
     return Table((), [(name, value) for name, value in pairs if value is not None])
 
 
 def _is_number(cell: object) -> bool:
-    """Whether a cell is set to the right."""
+    """Whether a cell is set to the right: a number, or the dash that stands for one."""
+    if cell == NONE:
+        return True
     try:
         float(str(cell).strip(" %").replace(",", ""))
     except ValueError:

@@ -1,8 +1,8 @@
-"""What a run left in its folder, read without torch: its certificates, settings and results."""
+"""What a run left in its folder, read without torch: its log with the certificates, its settings and results."""
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ class RecordedRun:
     Attributes:
         name: as it was given.
         stream, pixels: certificates by step, counted from 1; steps of older versions have none.
+        log: the steps that it logged, in order, each with `step` and `epoch`.
+        epochs: the epochs that it finished, in order, with the numbers that metrics.csv has.
         batches: steps in an epoch.
         steps: the last step in the log.
-        about: what run.json says; empty if there is none.
+        about: what run.json says, or summary.json of older versions; empty if there is neither.
         results: `best` and `last` (epoch and val top-1 in percent) and `images_per_s`, as summary.json has them; None
             if the run is not finished.
     """
@@ -29,6 +31,8 @@ class RecordedRun:
     name: str
     stream: Mapping[int, str]
     pixels: Mapping[int, str]
+    log: Sequence[Mapping[str, Any]]
+    epochs: Sequence[Mapping[str, Any]]
     batches: int
     steps: int
     about: Mapping[str, Any]
@@ -53,7 +57,7 @@ def read_run(name: str) -> RecordedRun:
         name: a run folder, or a log.jsonl.
 
     Raises:
-        InputError: if there is no such run, a file of it is damaged, or its log holds no certificate.
+        InputError: if there is no such run, or a file of it is damaged.
     """
     path = Path(name)
     log = path / "log.jsonl" if path.is_dir() else path
@@ -64,21 +68,29 @@ def read_run(name: str) -> RecordedRun:
     if not records:
         raise InputError(f"{name}: no step is logged yet")
     certificates = {kind: _certificates(log, records, kind) for kind in ("stream", "pixels")}
-    if not certificates["stream"]:
-        raise InputError(f"{name}: its log holds no certificate of the stream: an older version wrote it")
-    beside = log.name == "log.jsonl"
-    about = _read_json(log.with_name("run.json"), ("config", "dataset", "hardware", "versions")) if beside else {}
+    about, results = _about(log, records[-1][1]["step"]) if log.name == "log.jsonl" else ({}, {})
     step, epochs = records[-1][1]["step"], records[-1][1]["epoch"]
-    finished = beside and step == about.get("steps")
-    results = _read_json(log.with_name("summary.json"), ("best", "last")) if finished else {}
+    ordered = list({(record["step"], "val_top1" in record): record for _, record in records}.values())
     return RecordedRun(
         name=name,
-        batches=round(step / epochs),
+        log=[record for record in ordered if "val_top1" not in record],
+        epochs=[_numbers(record) for record in ordered if "val_top1" in record],
+        batches=max(round(step / epochs), 1),
         steps=step,
         about=about,
         results=results or None,
         **certificates,
     )
+
+
+def _about(log: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the files beside a log say of the run, and its results if `step`, the last in the log, is the run's last."""
+    known = ("config", "dataset", "hardware", "versions")
+    if about := _read_json(log.with_name("run.json"), known):
+        finished = step == about.get("steps")
+        return about, _read_json(log.with_name("summary.json"), ("best", "last")) if finished else {}
+    summary = _read_json(log.with_name("summary.json"), ("best", "last", *known))
+    return summary, summary
 
 
 def _records(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,6 +114,10 @@ def _records(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _is_record(record: Any) -> bool:
     numbers = [record.get("step"), record.get("epoch")] if isinstance(record, dict) else [None]
     return all(isinstance(n, (int, float)) and n > 0 for n in numbers) and isinstance(record["step"], int)
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in record.items() if isinstance(value, (int, float))}
 
 
 def _certificates(log: Path, records: list[tuple[int, dict[str, Any]]], kind: str) -> dict[int, str]:

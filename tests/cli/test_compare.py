@@ -1,6 +1,7 @@
 """feedline compare, by the real command, on real runs and on damaged copies of them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -263,11 +264,65 @@ def test_what_cannot_be_compared_is_one_line(
     assert message in lines[0]
 
 
+def test_several_runs_are_compared_with_the_first(
+    first: Path, copy: Path, other: Callable[..., Path], compare: Compare
+) -> None:
+    status, lines = compare(first, copy, other("--seed", "1"), other("--max-lr", "0.01", out="c"))
+    assert status == 1
+    assert (
+        lines[0] == f"copy and {first}: same stream: images, order, windows and augmentations agree in all 24 steps "
+        "that both logged"
+    )
+    assert f"other and {first}: different stream: step 1 (epoch 1, batch 1 of 12) is the first that differs" in lines
+    assert "  why: seed 0 and 1" in lines
+    assert rows(lines, "settings")["seed"] == ["0", "0", "1", "0"]
+    assert len(rows(lines, "results")["images/s"]) == 4
+
+
+@pytest.mark.parametrize("names", [["copy"], ["copy"] * 11])
+def test_one_run_and_eleven(copy: Path, compare: Compare, names: list[str]) -> None:
+    assert compare(*names) == (
+        2, [f"feedline compare: two to 10 runs can be compared; {len(names)} of them are named"]
+    )  # fmt: skip
+
+
+def test_a_page_of_runs(first: Path, copy: Path, compare: Compare) -> None:
+    """Runs that cannot be compared step by step have results and curves too."""
+    without_certificates(copy)
+    status, lines = compare(first, copy, "--out", "pages/both.html")
+    assert status == 1
+    assert lines[0].startswith("cannot be compared: copy: its log holds no certificate of the stream")
+    assert lines[-1] == "page: pages/both.html"
+    page = Path("pages/both.html").read_text()
+    best = json.loads((first / "summary.json").read_text())["best"]
+    assert page.count(f">{best['val_top1']:.2f} %<") >= 2
+    for text in ("2 runs: run, copy", "cannot be compared: copy", "No setting differs.", "Settings that all share"):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("pages", "feedline compare: --out pages: name a file that ends in .html"),
+        ("copy/run.json/x.html", "feedline compare: --out copy/run.json/x.html: cannot be written (File exists)"),
+        ("d.html", "feedline compare: --out d.html: cannot be written (Is a directory)"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_one_line(
+    first: Path, copy: Path, compare: Compare, out: str, message: str
+) -> None:
+    Path("d.html").mkdir()
+    assert compare(first, copy, "--out", out) == (2, [message])
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["copy", "d.html"]
+
+
 def test_compare_needs_no_torch(first: Path, copy: Path) -> None:
     code = (
         "import sys\nfrom feedline.__main__ import main\n"
-        "status = main(['compare', *sys.argv[1:]])\nassert 'torch' not in sys.modules\nsys.exit(status)"
+        "status = main(['compare', *sys.argv[1:], '--out', 'page.html'])\n"
+        "assert 'torch' not in sys.modules\nsys.exit(status)"
     )
     command = [sys.executable, "-c", code, str(first), str(copy.resolve())]
-    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert out.startswith("same stream: ")

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feedline.report.comparison import comparison_page
 from feedline.report.findings import WORDS
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Picture, Section, Table, facts
 from feedline.report.predictions import prediction_sections
 from feedline.training.predictions import Predictions
+from tests.report.test_comparison import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000"]
@@ -59,6 +61,26 @@ def test_no_horizontal_scroll_bar(page: Path, width: int) -> None:
     assert found, dom[-500:]
     assert int(found[1]) <= int(found[2])
     assert int(found[2]) > width - 30, "the frame has its width"
+
+
+def test_the_axis_and_the_lines_of_a_comparison_are_chosen(tmp_path: Path) -> None:
+    """By clicks: from epochs to minutes, then without a run."""
+    runs = [write_run(tmp_path / "a", epochs=3), write_run(tmp_path / "b", epochs=1)]
+    comparison_page(runs, [("same",)], [], []).write(tmp_path / "page.html")
+    (tmp_path / "frame.html").write_text(
+        '<iframe id="f" style="width:900px;height:900px" src="page.html"></iframe><p id="o"></p><script>'
+        "const out = [], late = (ms, f) => setTimeout(f, ms), w = document.getElementById('f').contentWindow;"
+        "const chart = () => w.Bokeh.documents[0].roots().at(-1);"
+        "const say = () => out.push(chart().below[0].axis_label, Math.round(chart().x_range.end),"
+        "chart().renderers.filter(r => r.visible).map(r => r.name).join(' '));"
+        "const click = what => w.document.querySelector(`input[value=${what}]`).click();"
+        "late(3000, () => { say(); click('time'); }); late(4000, () => { say(); click('a'); });"
+        "late(5000, () => { say(); document.getElementById('o').textContent = 'said ' + out; });</script>"
+    )
+    dom = browse("--allow-file-access-from-files", "--dump-dom", f"file://{tmp_path / 'frame.html'}")
+    found = re.search(r"said (.*?)</p>", dom)
+    assert found, dom[-500:]
+    assert found[1].split(",") == ["epoch", "3", "a a b b", "minutes", "5", "a a b b", "minutes", "5", "b b"]
 
 
 def test_it_prints(page: Path) -> None:
