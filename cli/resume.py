@@ -16,6 +16,7 @@ from feedline.program import command_line
 from feedline.training import checkpoint
 from feedline.training.asked import Asked
 from feedline.training.config import Config
+from feedline.training.ending import ended, in_words
 from feedline.training.ranks import may_restart, restarted
 from feedline.training.snapshot import Snapshot
 
@@ -101,11 +102,25 @@ def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     data = request.flags.get("data") or run_data(snapshot, path)
     asked, config, notes = resumed_config(request, snapshot, Dataset(data))
     config = config.replace(data=data)
-    done = snapshot.position.epoch >= config.optim.epochs and (out / "summary.json").exists()
-    if done and request.resume and not restarted():
-        raise InputError(f"`resume={out}`: this run is complete; evaluate it with --mode eval, or start a new one")
+    if (out / "summary.json").exists() and request.resume and not restarted():
+        _check_not_ended(config, snapshot, out)
     earlier = named if named and named.name != checkpoint.LAST else None
     return Start(out, config, asked, snapshot, earlier, notes)
+
+
+def _check_not_ended(config: Config, snapshot: Snapshot, out: Path) -> None:
+    """Raises InputError if a run is at its end, with what can be done."""
+    why = ended(config, snapshot.position)
+    if why == "patience":
+        raise InputError(
+            f"`resume={out}`: this run ended {in_words(config, snapshot.position)}; resume it with a larger "
+            "`patience`, or 0 for all its epochs, or evaluate it with --mode eval"
+        )
+    if why is not None:
+        raise InputError(
+            f"`resume={out}`: this run is complete; evaluate it with --mode eval, or train on from its weights: a new "
+            f"run with `init={out / checkpoint.BEST}`"
+        )
 
 
 def _run_to_resume(request: Request) -> Path:

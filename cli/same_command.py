@@ -16,7 +16,7 @@ from feedline.training.config import Config
 from feedline.training.ranks import restarted
 from feedline.training.snapshot import Snapshot
 
-# What may change when a run is resumed: none of it changes the result.
+# What may change when a run is resumed: none of it changes what a step does.
 FREE_ON_RESUME = {
     "data",
     "store",
@@ -29,6 +29,7 @@ FREE_ON_RESUME = {
     "certify",
     "save_every",
     "target",
+    "patience",
 }
 
 
@@ -126,10 +127,14 @@ def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any], config
 def _why_epochs_stay(config: Config) -> str:
     """Why a run cannot get another number of epochs."""
     if config.optim.schedule == "trapezoid":
-        return "and its learning rate has begun to fall to the end of these; start a new run"
+        return (
+            "and its learning rate has begun to fall to the end of these; start a new run, with `init` from the "
+            "weights of this one"
+        )
     return (
         "over which its learning rate rises and falls (`schedule=onecycle`): other epochs would need another rate in "
-        "the steps that are done. Start a new run; one with `schedule=trapezoid` can get other epochs until it falls"
+        "the steps that are done. Start a new run, with `init` from the weights of this one; one with "
+        "`schedule=trapezoid` can get other epochs until it falls"
     )
 
 

@@ -43,7 +43,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("init", "class_weights"), TRAINING),
     **dict.fromkeys(("epochs", "schedule", "pct_start", "peak_epoch", "div_factor", "final_div_factor"), TRAINING),
     **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
-    **dict.fromkeys(("eval_every", "target", "log_every", "certify", "save_every"), TRAINING),
+    **dict.fromkeys(("eval_every", "patience", "target", "log_every", "certify", "save_every"), TRAINING),
 }
 # Modes that use a trained network take few of the flags.
 TTA = ("tta", "tta_views")
@@ -86,6 +86,7 @@ def check_mode(mode: str, given: Iterable[str]) -> None:
 _NEEDS: dict[str, Any] = {
     "tta_views": (lambda c: c.run.tta, "`tta`"),
     "compile_mode": (lambda c: c.run.compile, "`compile`"),
+    "patience": (lambda c: c.run.eval_every or not c.run.patience, "`eval_every` above 0"),
     "amp_dtype": (lambda c: c.run.amp, "`amp`"),
     **dict.fromkeys(
         ("muon_sgd_ratio", "muon_momentum", "muon_steps", "muon_renorm"),

@@ -41,7 +41,7 @@ def run_page(
         subtitle=f"{about.get('precision', '')}, store {about.get('store')}, engine {about.get('engine')}, on {where}",
         figures=_figures(about, rows),
         sections=[
-            *([Section("Not complete", ended)] if ended else []),
+            *([Section("Not complete", ended)] if ended else _early_end(about)),
             _curves(rows, log),
             _speed(log),
             *range_sections(read_json(folder / USED_TEST), about.get("max_lr_from", "")),
@@ -49,6 +49,11 @@ def run_page(
             settings_section(about, command, recipe),
         ],
     )
+
+
+def _early_end(about: Mapping[str, Any]) -> list[Section]:
+    end = about.get("ended", {})
+    return [Section("Ended early", f"This run ended {end['text']}.")] if end.get("by") == "patience" else []
 
 
 def _figures(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -150,6 +150,9 @@ class RunConfig:
         "flip", "for --tta: flip is the image and its mirror image; crops shifts both by a pixel too: six views"
     )
     eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
+    patience: int = key(
+        0, "end the run after N evaluations in a row without a better val top-1; 0: never before its last epoch"
+    )
     norm_images: int = key(
         0,
         "before each evaluation take the batch norms' means and variances again, from N augmented train images at the "
@@ -172,6 +175,7 @@ class RunConfig:
         require(ok, "torch_threads", self.torch_threads, "at least 1 and at most 1024")
         require(self.target is None or 0 < self.target <= 100, "target", self.target, "above 0 and at most 100")
         require(0 <= self.eval_every < MOST, "eval_every", self.eval_every, f"at least 0 and below {MOST:,}")
+        require(0 <= self.patience < MOST, "patience", self.patience, f"at least 0 and below {MOST:,}")
         require(0 <= self.norm_images < 2**31, "norm_images", self.norm_images, "at least 0 and below 2^31")
         require(1 <= self.log_every < 2**31, "log_every", self.log_every, "at least 1 and below 2^31")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0

@@ -12,6 +12,7 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
 from feedline.training.config import Config
 from feedline.training.divergence import check_evaluation, check_finite, check_weights
+from feedline.training.ending import ended
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.meter import LapTimer, StallMeter
 from feedline.training.mixing import Mixture
@@ -66,7 +67,7 @@ class Trainer:
         self._sizes: set[tuple[int, ...]] = set()  # of images that this session trained on
 
     def fit(self) -> dict[str, Any]:
-        """Trains to the end.
+        """Trains to the end: of all epochs, or of the patience.
 
         Returns:
             The summary, as in summary.json.
@@ -78,7 +79,7 @@ class Trainer:
         """
         reporter = Reporter(self.state, self.val, self.out, self.ranks, self._on_record)
         try:
-            while self.state.position.epoch < self.config.optim.epochs:
+            while not ended(self.config, self.state.position):
                 self._train_epoch(reporter)
                 self._finish_epoch(reporter)
         finally:

@@ -68,7 +68,7 @@ def read_run(name: str) -> RecordedRun:
     if not records:
         raise InputError(f"{name}: no step is logged yet")
     certificates = {kind: _certificates(log, records, kind) for kind in ("stream", "pixels")}
-    about, results = _about(log, records[-1][1]["step"]) if log.name == "log.jsonl" else ({}, {})
+    about, results = _about(log, records[-1][1]) if log.name == "log.jsonl" else ({}, {})
     step, epochs = records[-1][1]["step"], records[-1][1]["epoch"]
     ordered = list({(record["step"], "val_top1" in record): record for _, record in records}.values())
     return RecordedRun(
@@ -83,11 +83,11 @@ def read_run(name: str) -> RecordedRun:
     )
 
 
-def _about(log: Path, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the files beside a log say of the run, and its results if `step`, the last in the log, is the run's last."""
+def _about(log: Path, last: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the files beside a log say of the run, and its results if the last record of the log is the run's last."""
     known = ("config", "dataset", "hardware", "versions")
     if about := _read_json(log.with_name("run.json"), known):
-        finished = step == about.get("steps")
+        finished = last["step"] == about.get("steps") or "ended" in last
         return about, _read_json(log.with_name("summary.json"), ("best", "last")) if finished else {}
     summary = _read_json(log.with_name("summary.json"), ("best", "last", *known))
     return summary, summary

@@ -10,6 +10,7 @@ from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
 from feedline.training import plots
 from feedline.training.counts import EpochCounts
+from feedline.training.ending import ended, in_words
 from feedline.training.meter import hardware, peak_memory, versions
 from feedline.training.progress import Progress
 from feedline.training.ranks import Ranks
@@ -112,8 +113,11 @@ class Reporter:
         return images / seconds if images else self._state.images_per_s
 
     def log_epoch(self) -> None:
-        """Logs the epoch that was finished last."""
-        self._write({"step": self._state.global_step, **self._state.position.history[-1]})
+        """Logs the epoch that was finished last, and why it is the last one if it is."""
+        state = self._state
+        why = ended(state.config, state.position)
+        end = {} if why is None else {"ended": why}
+        self._write({"step": state.global_step, **state.position.history[-1], **end})
 
     def print_epoch(self, best: bool) -> None:
         """Prints the epoch that was finished last, and has been saved.
@@ -162,6 +166,11 @@ class Reporter:
         summary = {
             "best": _result(max(evaluated, key=lambda row: row["val_top1"])),
             "last": _result(position.history[-1]),
+            "ended": {
+                "by": ended(state.config, position),
+                "epoch": position.epoch,
+                "text": in_words(state.config, position),
+            },
             "target": target,
             "target_reached": None if reached is None else {key: reached[key] for key in ("epoch", "seconds")},
             "epochs": {

@@ -92,6 +92,16 @@ class Position:
         """The rows of the epochs after which the model was evaluated."""
         return [row for row in self.history if row["val_top1"] is not None]
 
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the best val top-1; 0 before an evaluation."""
+        return int(max(self.evaluated, key=lambda row: float(row["val_top1"]), default={"epoch": 0})["epoch"])
+
+    @property
+    def since_best(self) -> int:
+        """Evaluations since the best one."""
+        return sum(row["epoch"] > self.best_epoch for row in self.evaluated)
+
     def add_time(self, seconds: float, stalled: float) -> None:
         """Adds training time, and how much of it was stall."""
         self.train_seconds += seconds

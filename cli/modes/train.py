@@ -17,6 +17,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
+from feedline.training.ending import of_early_end
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
 from feedline.training.resolved import as_older_versions, changes, resolved
@@ -46,7 +47,7 @@ def run(request: Request) -> int:
             start_from(config, model, dataset, val)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
         ranks.on_first(lambda: check_space(trainer.state, start.out))
-        notes = [*start.notes, *_settle(start, trainer)]
+        notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config)])]
         print_loader(train, config)
         for note in notes:
             print(note, flush=True)
@@ -101,6 +102,8 @@ def _prepare_resumed(start: Start, trainer: Trainer) -> None:
 
 def _print_summary(summary: Mapping[str, Any], out: Path, report: Path) -> None:
     best, target, reached = summary["best"], summary["target"], summary["target_reached"]
+    if summary["ended"]["by"] == "patience":
+        print(f"ended {summary['ended']['text']}")
     if target is not None and reached:
         print(f"reached {target} % top-1 in epoch {reached['epoch']}, after {_duration(reached['seconds'])}")
     elif target is not None:

@@ -1,10 +1,12 @@
 """A run goes on with the command that began it, and with no other."""
 
+import dataclasses
 import json
 import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import torch
 from feedline import Dataset, Loader
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
+from feedline.training.evaluate import Evaluation, evaluate
 from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import same
 
@@ -53,7 +56,9 @@ def recipe(text: str = "") -> str:
 
 def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
-    assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a")
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a")
+    assert "this run is complete" in line
+    assert "train on from its weights: a new run with --init runs/a/best.pt" in line
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--certify", "pixels")
     assert "this run is complete" in line, "what is certified may change"
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
@@ -66,6 +71,7 @@ def test_other_epochs_of_one_cycle_are_refused_with_the_reason(
     assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--epochs", "5")
     assert "--epochs 5: the run was started with 1, over which its learning rate rises and falls" in line
+    assert "Start a new run, with --init from the weights of this one" in line
     assert "one with --schedule trapezoid can get other epochs until it falls" in line
 
 
@@ -232,3 +238,35 @@ def test_weights_for_use_are_not_resumed(dataset: Dataset, capsys: pytest.Captur
         "or start a new run from them with --init runs/a/best.pt",
         line,
     )
+
+
+def test_a_run_that_ended_early_is_resumed_with_more_patience(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fifty(*args: Any, **options: Any) -> Evaluation:
+        return dataclasses.replace(evaluate(*args, **options), top1=50.0)
+
+    monkeypatch.setattr("feedline.training.loop.evaluate", fifty)
+    flags = ["--epochs", "5", "--patience", "2", "--out", "runs/a"]
+    assert run("train", dataset, *flags) == 0
+    out = capsys.readouterr().out
+    assert "patience 2: a run that ends early ends before its learning rate has fallen (onecycle, to the end of" in out
+    end = "ended after epoch 3 of 5: 2 evaluations without a val top-1 above that of epoch 1 (patience 2)"
+    assert f"{end}\n" in out
+    assert "Ended early" in Path("runs/a/report.html").read_text()
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a")
+    assert f"--resume runs/a: this run {end}; resume it with a larger --patience, or 0 for all its epochs" in line
+    assert train("--mode", "train", "--resume", "runs/a", "--patience", "3") == 0
+    assert "ended after epoch 4 of 5: 3 evaluations" in capsys.readouterr().out
+    assert train("--mode", "train", "--resume", "runs/a", "--patience", "0") == 0
+    assert "ended" not in capsys.readouterr().out
+    assert "Ended early" not in Path("runs/a/report.html").read_text()
+    assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a", "--patience", "1")
+
+
+def test_an_early_end_costs_nothing_where_the_rate_does_not_fall(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = ["--schedule", "trapezoid", "--cooldown", "0", "--patience", "2"]
+    assert run("train", dataset, *flat, "--out", "runs/a") == 0
+    assert "ends before its learning rate" not in capsys.readouterr().out
