@@ -74,6 +74,7 @@ class TrainStep:
             options: dict[str, Any] = {option: not config.run.sync_bn, "gradient_as_bucket_view": True}
             ids = [device.index] if device.type == "cuda" else None
             self._forward = self._parallel = DistributedDataParallel(self.model, device_ids=ids, **options)
+        self._compiles = config.run.compile
         if config.run.compile:
             # Once for each size of the input: code for dynamic shapes is slower.
             self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
@@ -103,10 +104,11 @@ class TrainStep:
         Returns:
             The loss (a scalar) and the logits [B, classes], both detached.
         """
-        self.optimizer.zero_grad(set_to_none=True)
         if self.config.accumulate == 1:
+            self.optimizer.zero_grad(set_to_none=True)
             loss, logits = self._backward(images, labels, mixture, 1)
         else:
+            self._clear_gradients()
             loss, logits = self._accumulate(images, labels, mixture)
         if self.config.clip_grad:
             self.scaler.unscale_(self.optimizer)
@@ -115,6 +117,17 @@ class TrainStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss, logits
+
+    def _clear_gradients(self) -> None:
+        """Before the parts of a batch. Compiled code may be a CUDA graph, whose next run uses its memory again.
+
+        Gradients that are added up over its runs need memory of their own, which the first part would not give them.
+        """
+        self.optimizer.zero_grad(set_to_none=not self._compiles)
+        if self._compiles:
+            for parameter in self.model.parameters():
+                if parameter.requires_grad and parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
 
     def _backward(
         self, images: torch.Tensor, labels: torch.Tensor, mixture: Mixture | None, parts: int
@@ -135,7 +148,8 @@ class TrainStep:
         done = []
         for k, part in enumerate(zip(images.chunk(count), labels.chunk(count), mixtures, strict=True)):
             with nullcontext() if self._parallel is None or k == count - 1 else self._parallel.no_sync():
-                done.append(self._backward(*part, count))
+                loss, part_logits = self._backward(*part, count)
+                done.append((loss, part_logits.clone() if self._compiles else part_logits))
         losses, logits = zip(*done, strict=True)
         return torch.stack(losses).mean(), torch.cat(logits)
 

@@ -55,6 +55,49 @@ def test_norms_see_one_part_at_a_time(config: Make) -> None:
     assert step.model[1].num_batches_tracked == 4  # type: ignore[index]
 
 
+class InMemory(torch.autograd.Function):
+    """Values in memory that is always the same."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        del ctx
+        return memory.copy_(values).view_as(memory)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        del ctx
+        return gradients[0], None
+
+
+def test_parts_keep_nothing_in_the_memory_of_a_compiled_graph(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph gives its results, gradients too, in memory that its next run overwrites."""
+    has_gradients: list[bool] = []
+    memory = torch.empty(4, 4)
+
+    def compiled(model: nn.Module, **_: Any) -> Any:
+        def run(images: torch.Tensor) -> torch.Tensor:
+            has_gradients.append(all(p.grad is not None for p in model.parameters()))
+            logits = model(images)
+            return InMemory.apply(logits, memory)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    images, labels = torch.randn(16, 3, 16, 16), torch.arange(16) % 4
+    plain = TrainStep(config(), without_norms(), CPU, 0.1)
+    step = TrainStep(config(accumulate=4, compile=True), without_norms(), CPU, 0.1)
+    for _ in range(2):
+        (_, expected), (_, logits) = plain(images, labels), step(images, labels)
+        torch.testing.assert_close(logits, expected)
+        addresses = [p.grad.data_ptr() for p in step.model.parameters() if p.grad is not None]
+        step(images, labels)
+        plain(images, labels)
+        assert addresses == [p.grad.data_ptr() for p in step.model.parameters() if p.grad is not None]
+    assert all(has_gradients)
+    for a, b in zip(plain.model.parameters(), step.model.parameters(), strict=True):
+        torch.testing.assert_close(b, a)
+
+
 @pytest.mark.parametrize(
     ("values", "multiple"), [({"accumulate": 3}, 3), ({"accumulate": 32}, 32), ({"accumulate": 8, "mixup": 0.2}, 16)]
 )
@@ -101,6 +144,20 @@ def test_compiled_graphs_with_a_loader_that_works_meanwhile(
         c = config(device="cuda", engine=engine, store="resident", epochs=2, **changes)
         losses.append(trainer(c, f"{engine}-{mode}-{len(losses)}").fit()["last"]["train_loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_parts_of_a_batch_in_compiled_graphs(config: Make, mode: str) -> None:
+    images, labels = torch.randn(16, 3, 16, 16, device="cuda"), torch.arange(16, device="cuda") % 4
+    images = images.to(memory_format=torch.channels_last)
+    plain = TrainStep(config(device="cuda", accumulate=4), small_model(), torch.device("cuda"), 0.01)
+    changes = {"compile": True, "compile_mode": mode}
+    step = TrainStep(config(device="cuda", accumulate=4, **changes), small_model(), torch.device("cuda"), 0.01)
+    for _ in range(5):
+        (loss, logits), (expected_loss, expected) = step(images, labels), plain(images, labels)
+        torch.testing.assert_close(loss, expected_loss, atol=1e-2, rtol=1e-2)
+        torch.testing.assert_close(logits, expected, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.gpu
