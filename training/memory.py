@@ -11,17 +11,29 @@ from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
 
 # Parts of the messages of errors that are no torch.OutOfMemoryError, from CUDA's runtime (pinned memory, DALI), cuDNN,
-# cuBLAS and NCCL.
+# cuBLAS and NCCL, as their sources word them. DALI and NCCL say in one message whose memory it was.
 ON_GPU = (
     "CUDA out of memory",
     "CUDA error: out of memory",
     "cudaErrorMemoryAllocation",
+    "CUDA allocation failed",
+    "bytes on device",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDA_ERROR_OUT_OF_MEMORY",
-    "Cuda failure 2 'out of memory'",
+    "'out of memory'",
+    "Failed to CUDA calloc",
 )
-ON_HOST = ("DefaultCPUAllocator", "cudaErrorHostMemory", "std::bad_alloc")
+ON_HOST = (
+    "DefaultCPUAllocator",
+    "cudaErrorHostMemory",
+    "std::bad_alloc",
+    "bytes on host",
+    "HOST_ALLOCATION_FAILED",
+    "Failed to CUDA host alloc",
+    "Failed to malloc",
+)
 
 
 def place(error: BaseException) -> Literal["GPU", "host"] | None:
@@ -29,9 +41,11 @@ def place(error: BaseException) -> Literal["GPU", "host"] | None:
     if isinstance(error, torch.OutOfMemoryError):
         return "GPU"
     text = str(error)
-    if isinstance(error, MemoryError) or any(part in text for part in ON_HOST):
+    if any(part in text for part in ON_HOST):
         return "host"
-    return "GPU" if any(part in text for part in ON_GPU) else None
+    if any(part in text for part in ON_GPU):
+        return "GPU"  # DALI's is a MemoryError
+    return "host" if isinstance(error, MemoryError) else None
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Whose memory ran out. The messages are those of torch 2.14, DALI 2.4, cuDNN, NCCL and glibc."""
+"""Whose memory ran out.
+
+The messages are put together from the sources of torch 2.14, DALI 2.4, cuDNN 9, NCCL 2.30 and glibc. None of those
+from a GPU was captured: no GPU has run this yet.
+"""
 
 import pytest
 import torch
@@ -15,6 +19,13 @@ from feedline.training.memory import place
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "GPU"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "GPU"),
         (torch.distributed.DistBackendError("NCCL error, unhandled cuda error\nCuda failure 2 'out of memory'"), "GPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "GPU"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"), "host"),
+        (torch.distributed.DistBackendError("Last error:\nFailed to CUDA calloc async 608 bytes"), "GPU"),
+        (torch.distributed.DistBackendError("Last error:\nFailed to CUDA host alloc 608 bytes"), "host"),
+        (MemoryError("CUDA allocation failed"), "GPU"),
+        (MemoryError("Can't allocate 1000 bytes on device 0."), "GPU"),
+        (MemoryError("Can't allocate 1000 bytes on host."), "host"),
         (MemoryError(), "host"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:129] DefaultCPUAllocator: can't allocate memory"), "host"),
         (RuntimeError("std::bad_alloc"), "host"),

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch._C._distributed_c10d import HashStore
 
 from feedline import Dataset
 from feedline.cli.main import main
 from feedline.training import checkpoint
-from feedline.training.ranks import Agreement, Ranks
+from feedline.training.ranks import Agreement, Ranks, joined
 from tests.training.conftest import small_model
 
 BOUND = 300.0  # seconds after which a test gives up
@@ -226,3 +228,36 @@ def test_ranks_save_once_by_the_clock_and_evaluate_one_network(dataset: Dataset,
     assert main(["--mode", "eval", "--checkpoint", str(tmp_path / "a/last.pt"), "--out", out], network=small_model) == 0
     evaluated = json.loads((tmp_path / "e/eval.json").read_text())
     assert evaluated["loss"] == pytest.approx(logged["val_loss"], abs=1e-4)
+
+
+def test_ranks_wait_for_each_other_as_long_as_a_compile_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL's own limit is ten minutes; max-autotune may take longer on one rank than on the others."""
+    asked: dict[str, Any] = {}
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("feedline.training.ranks.rendezvous", lambda _: iter([(HashStore(), 0, 2)]))
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, **options: asked.update(options, backend=backend)
+    )
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with joined() as ranks:
+        assert ranks.is_distributed
+    assert asked["backend"] == "cpu:gloo,cuda:nccl"
+    assert asked["timeout"] >= timedelta(minutes=30)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+@pytest.mark.parametrize("flags", [[], ["--no-sync-bn"], ["--amp", "--compile"]], ids=" ".join)
+def test_two_gpus_train_as_one(dataset: Dataset, tmp_path: Path, flags: list[str]) -> None:
+    """Gradients and norms over NCCL. Without norms over all ranks only the images are the same."""
+    argv = ["--data", str(dataset.root), *FLAGS, "--device", "cuda", *flags]
+    for ranks in (0, 2):
+        finish(start(ranks, *argv, "--out", str(tmp_path / str(ranks))))
+    single, double = (log_of(tmp_path / str(ranks)) for ranks in (0, 2))
+    assert [record["step"] for record in single] == [record["step"] for record in double]
+    for a, b in zip(single, double, strict=True):
+        assert a.get("stream") == b.get("stream")
+        if "loss" in a and "--no-sync-bn" not in flags:
+            assert b["loss"] == pytest.approx(a["loss"], rel=3e-2)

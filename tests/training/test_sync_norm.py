@@ -1,11 +1,12 @@
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._C._distributed_c10d import HashStore
 
 from feedline.training.sync_norm import GpuSyncBatchNorm, HostSyncBatchNorm, synchronised
 
@@ -165,3 +166,51 @@ def test_norms_on_a_gpu_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> N
         torch.testing.assert_close(out, wanted, rtol=1e-4, atol=1e-4)
     for p, q in zip(plain.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(q.grad, p.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def nccl() -> Iterator[torch.device]:
+    """A process group of one rank on a GPU: NCCL's collectives, with nobody to talk to."""
+    device = torch.device("cuda", torch.cuda.current_device())
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl", store=HashStore(), rank=0, world_size=1)
+    yield device
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_norms_over_nccl_do_not_wait_for_the_gpu(nccl: torch.device, dtype: torch.dtype) -> None:
+    plain, twin = network().to(nccl), synchronised(network(), nccl).to(nccl)
+    images = torch.randn(8, 3, 8, 8, device=nccl).to(memory_format=torch.channels_last)
+    for number in range(3):
+        torch.cuda.set_sync_debug_mode("error" if number else "default")  # the first call connects
+        try:
+            with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                out = twin(images)
+            out.float().square().sum().backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+            expected = plain(images)
+        expected.float().square().sum().backward()
+        torch.testing.assert_close(out.float(), expected.float(), rtol=3e-2, atol=3e-2)
+    for a, b in zip(plain.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_norms_over_nccl_in_compiled_graphs(nccl: torch.device, mode: str) -> None:
+    torch._dynamo.reset()
+    plain, model = network().to(nccl), synchronised(network(), nccl).to(nccl)
+    compiled = torch.compile(model, mode=mode, fullgraph=True, dynamic=False)
+    for number in range(6):
+        images = torch.randn(8, 3, 8, 8, device=nccl) * (1 + number)
+        for module in (plain, model):
+            module.zero_grad()
+        out, expected = compiled(images), plain(images)
+        out.square().sum().backward()
+        expected.square().sum().backward()
+        torch.testing.assert_close(out, expected, rtol=1e-3, atol=1e-3)
+    for p, q in zip(plain.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(q.grad, p.grad, rtol=2e-2, atol=2e-2)

@@ -49,7 +49,7 @@ class DaliEngine:
                     yield self._take(running)
             while running:
                 yield self._take(running)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             self._pipe = None  # after an error a pipeline is no longer valid, says DALI
             culprit = self._unreadable([batch for batch, _ in running])
             running.clear()
@@ -122,7 +122,7 @@ class DaliEngine:
         try:
             while running and self._pipe is not None and self._process == os.getpid():
                 self._take(running)
-        except RuntimeError:  # one holds a damaged image, which nobody asked for any more
+        except (RuntimeError, MemoryError):  # one holds a damaged image, which nobody asked for any more
             self._pipe = None
 
     def _shared(self) -> torch.Tensor:

@@ -97,6 +97,23 @@ def test_images_and_output_are_copied_in_the_loader_s_stream(
         assert images.permute(0, 2, 3, 1).tolist() == np.stack(pixels).tolist()
 
 
+def test_after_memory_ran_out_the_next_loop_has_a_new_pipeline(
+    dataset: Dataset, pipes: list[Pipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DALI's error for a GPU's memory is a MemoryError; behind an error its pipeline cannot be used."""
+
+    def full(pipe: Pipe) -> None:
+        raise MemoryError("Can't allocate 1000 bytes on device 2.")
+
+    with make_loader(dataset, engine="dali", device="cuda", store="raw", augment=("flip",)) as loader:
+        with monkeypatch.context() as patch:
+            patch.setattr(Pipe, "schedule_run", full)
+            with pytest.raises(MemoryError, match="on device 2"):
+                list(loader)
+        assert len(list(loader)) == len(loader)
+    assert len(pipes) == 2
+
+
 @pytest.mark.parametrize(("on_device", "copies"), [(True, True), (False, False)])
 def test_dali_copies_what_torch_s_stream_fills(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, on_device: bool, copies: bool
