@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 from feedline.cli.flags import ALIASES, add_flags, flag
 from feedline.cli.modes import MODES
-from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, nearest, uses
+from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, uses
 from feedline.pipeline.errors import InputError
-from feedline.program import command_line
+from feedline.program import command_line, unknown_flag
 from feedline.use.rows import FORMATS
 
 WHAT = {
@@ -130,7 +130,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     mode = given.pop("mode")
     flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
     if rest and (flags or mode != "predict"):
-        raise InputError(nearest(flags or rest, parser()._option_string_actions))
+        raise InputError(unknown_flag(flags or rest, parser()._option_string_actions))
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     if inputs := tuple(word for word in rest if word != "--"):
         options["inputs"] = inputs

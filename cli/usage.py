@@ -1,6 +1,5 @@
 """Which flags a mode uses."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -123,15 +122,3 @@ def check_effect(config: Config, flags: Mapping[str, Any]) -> None:
             f"`pct_start={values['pct_start']}`: has no effect beside `peak_epoch={peak:g}`"
             + ("" if "peak_epoch" in values else f", which recipe {config.recipe} has; give `peak_epoch` instead")
         )
-
-
-def nearest(words: Iterable[str], known: Iterable[str]) -> str:
-    """What is wrong with words of which no flag is made: the first, and the flag that it may have meant."""
-    word = next(iter(words))
-    name, _, _ = word.partition("=")
-    if not name.startswith("-"):
-        return f"{word}: is not the value of a flag"
-    bare = {other.replace("-", ""): other for other in known}
-    near = bare.get(name.replace("-", "").replace("_", "").lower())
-    near = near or next(iter(difflib.get_close_matches(name.replace("_", "-"), bare.values(), n=1)), None)
-    return f"{name}: there is no such flag" + (f"; did you mean {near}?" if near else "; see --help")

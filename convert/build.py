@@ -18,7 +18,7 @@ from feedline.convert import gate, signals
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.identity import check_source
-from feedline.convert.options import Options
+from feedline.convert.options import Options, pack_kinds
 from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.output import counted, one_line, safe_output
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", help="the dataset folder (default: data/<name of the source>)")
     p.add_argument(
-        "--packs", default="jpeg,raw", help="packs to write, separated by commas; '' for none (default: jpeg,raw)"
+        "--packs", default="jpeg,raw", help="packs to write, separated by commas, or none (default: jpeg,raw)"
     )
     p.add_argument(
         "--val-fraction",
@@ -120,7 +120,7 @@ def _options(args: argparse.Namespace) -> Options:
     return Options(
         source=args.source,
         out=Path(args.out or f"data/{default_name(args.source)}"),
-        packs=tuple(sorted(set(filter(None, args.packs.split(","))))),
+        packs=pack_kinds(args.packs),
         val_fraction=args.val_fraction,
         seed=args.seed,
         workers=args.workers,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import LABEL_FILE
-from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.errors import InputError, did_you_mean, first_line
 
 Report = Mapping[str, Any]
 
@@ -55,7 +55,8 @@ def parse(text: str, *, grouped: bool) -> list[str]:
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := [name for name in names if name not in FINDINGS and name != "all"]:
-        raise InputError(f"`fail_on={unknown[0]}`: choose from {', '.join(FINDINGS)}, all")
+        near = did_you_mean(unknown[0], [*FINDINGS, "all"])
+        raise InputError(f"`fail_on={unknown[0]}`: choose from {', '.join(FINDINGS)}, all{near}")
     if not names:
         raise InputError(f"`fail_on`: is empty; choose from {', '.join(FINDINGS)}, all")
     if "groups" in names and not grouped:

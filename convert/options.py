@@ -1,6 +1,8 @@
 """What to build."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from feedline.convert.layouts import Wanted
 from feedline.convert.perceptual import NEAR, min_pixels
 from feedline.pipeline.dataset import PACK_KINDS
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
 MIN_SIZE = 8  # pixels
 
@@ -60,7 +62,7 @@ class Options:
             raise InputError(f"`val_fraction={self.val_fraction!r}`: must be a number")
         for kind in self.packs:
             if kind not in PACK_KINDS:
-                raise InputError(f"`packs={kind}`: choose from {', '.join(PACK_KINDS)}")
+                raise InputError(f"`packs={kind}`: choose from {', '.join(PACK_KINDS)}{did_you_mean(kind, PACK_KINDS)}")
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"`val_fraction={self.val_fraction}`: must be at least 0 and below 1")
         if self.max_size is not None and self.max_size < MIN_SIZE:
@@ -71,7 +73,10 @@ class Options:
                     f"`{name}`: is empty; leave it out, or name a {'file' if name == 'labels' else 'column'}"
                 )
         if self.near_duplicates not in NEAR:
-            raise InputError(f"`near_duplicates={self.near_duplicates}`: choose from {', '.join(NEAR)}")
+            raise InputError(
+                f"`near_duplicates={self.near_duplicates}`: choose from {', '.join(NEAR)}"
+                + did_you_mean(self.near_duplicates, NEAR)
+            )
         min_pixels(self.near_duplicates)
         if self.workers < 1:
             raise InputError(f"`workers={self.workers}`: must be at least 1")
@@ -99,9 +104,21 @@ class Options:
         return Wanted(self.labels, self.image_column, self.label_column, self.classes_file)
 
 
+def pack_kinds(packs: str | Iterable[str]) -> tuple[str, ...]:
+    """The kinds in `jpeg,raw`, or in a list, sorted; empty for `none`.
+
+    Raises:
+        InputError: if there is something beside `none`.
+    """
+    kinds = {kind.strip() for kind in (packs.split(",") if isinstance(packs, str) else packs)} - {""}
+    if "none" in kinds and len(kinds) > 1:
+        raise InputError(f"`packs={','.join(sorted(kinds))}`: none stands alone; leave it out, or the others")
+    return tuple(sorted(kinds - {"none"}))
+
+
 def _digest(path: str | Path) -> str:
     """What a file holds; what is no file here is a name in the source, or `folders`."""
-    try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    except OSError:
-        return str(path)
+    with contextlib.suppress(OSError):
+        if Path(path).is_file():  # reading a pipe may never end
+            return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    return str(path)

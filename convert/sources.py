@@ -1,6 +1,7 @@
 """Opens a source by what it is: the name of a built-in one, a URL, an archive or a folder."""
 
 import contextlib
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from feedline.convert.download import Remote, checksum, download
+from feedline.convert.given import near_path
 from feedline.convert.layouts import Listing, Wanted
 from feedline.convert.layouts.choose import GUESS, read_layout
 from feedline.convert.opening import Opening
@@ -109,7 +111,9 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _missing(source: str) -> InputError:
-    return InputError(
-        f"`source={source}`: no such file or folder; give tiny-imagenet, sample, a URL, an archive or a folder of "
-        "images"
-    )
+    good = "give tiny-imagenet, sample, a URL, an archive or a folder of images"
+    if os.path.lexists(source):
+        what = "neither a file nor a folder" if os.path.exists(source) else "a link that leads nowhere"  # noqa: PTH110
+        return InputError(f"`source={source}`: {what}; {good}")
+    near = near_path(source, ("tiny-imagenet", "sample"))
+    return InputError(f"`source={source}`: no such file or folder{near or f'; {good}'}")

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from feedline.output import one_line
+from feedline.pipeline.errors import did_you_mean
 
 _SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
 
@@ -49,5 +51,24 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=command_line(command), description=description, **options)
         self._command = command
 
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, but an unknown flag is named with the one that it may have meant."""
+        parsed, words = self.parse_known_args(args, namespace)
+        if words:
+            self._refuse(unknown_flag(words, self._option_string_actions))
+        return parsed
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{short_name(self._command)}: {one_line(message)}; --help lists the flags\n")
+        self._refuse(f"{message.removeprefix('argument ')}; --help lists the flags")
+
+    def _refuse(self, line: str) -> NoReturn:
+        self.exit(2, f"{short_name(self._command)}: {one_line(line)}\n")
+
+
+def unknown_flag(words: Sequence[str], known: Iterable[str]) -> str:
+    """What is wrong with words of which no flag is made: the first, and the flag that it may have meant."""
+    name, _, _ = words[0].partition("=")
+    if not name.startswith("-"):
+        return f"{words[0]}: is not the value of a flag"
+    flags = [flag for flag in known if flag.startswith("--")]
+    return f"{name}: there is no such flag{did_you_mean(name, flags) or '; see --help'}"

@@ -1,6 +1,8 @@
 """Errors from outside the code: one base class, one class per kind."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 # An argument stands alone: what users put into a message, a path say, may hold backticks too.
 _ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))", re.DOTALL)
@@ -64,3 +66,19 @@ def as_keys(error: FeedlineError) -> str:
 def first_line(error: BaseException, limit: int = 120) -> str:
     """The first line of an exception's text, or the name of its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a line about an unknown word: `; did you mean breed?`. Empty if no known word is near.
+
+    Case does not count, nor do `-`, `_` and spaces.
+    """
+    known = list(known)
+    plain = {_plain(other): other for other in known}
+    near = difflib.get_close_matches(word.replace("_", "-").lower(), [other.lower() for other in known], n=1)
+    meant = plain.get(_plain(word)) or next((other for other in known if [other.lower()] == near), None)
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-_\s]", "", word).casefold() or word

@@ -30,7 +30,7 @@ from feedline.convert.indexed.groups import read_groups
 from feedline.convert.indexed.labels import Labels, declared_names
 from feedline.convert.indexed.parts import Part, bytes_needed, digest, open_parts
 from feedline.convert.layouts import Item
-from feedline.convert.options import Options
+from feedline.convert.options import Options, pack_kinds
 from feedline.convert.perceptual import min_pixels
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import PACK_KINDS, ClassInfo, Dataset, PartName
@@ -87,7 +87,7 @@ def from_dataset(
         out: the dataset folder. If it holds this dataset already, nothing is done.
         image, label: columns of the image and the target, where items are dicts (or longer than a pair: positions).
         classes: class names in label order, or {target: name} in label order.
-        packs: packs to write: `jpeg` (the files), `raw` (pixels), both, or none; a list, or text with commas.
+        packs: packs to write: `jpeg` (the files), `raw` (pixels), both, or `none`; a list, or text with commas.
         val_fraction: share of val in the stratified split, in [0, 1); 0 for the dataset's own split alone.
         seed: of the stratified split.
         workers: processes that decode and compress; one per core that this process may use if None.
@@ -114,7 +114,7 @@ def from_dataset(
     options = Options(
         source=type_name(dataset),
         out=Path(out),
-        packs=tuple(sorted({kind for kind in (packs.split(",") if isinstance(packs, str) else packs) if kind})),
+        packs=pack_kinds(packs),
         val_fraction=val_fraction,
         seed=seed,
         workers=available_cores() if workers is None else workers,

@@ -54,6 +54,13 @@ def test_an_interrupted_build_keeps_the_old_folder(
     [
         (["--source", "/nowhere/at/all"], "--source /nowhere/at/all: no such file or folder"),
         (["--packs", "tar"], "--packs tar: choose from jpeg, raw"),
+        (["--packs", "jpg"], "--packs jpg: choose from jpeg, raw; did you mean jpeg?"),
+        (["--packs", "none, raw"], "--packs none,raw: none stands alone; leave it out, or the others"),
+        (["--near-duplicates", "atuo"], "--near-duplicates atuo: choose from auto, on, off; did you mean auto?"),
+        (["--fail-on", "leaks,conflict"], "--fail-on conflict: choose from leaks, conflicts, "),
+        (["--source", "smaple"], "--source smaple: no such file or folder; did you mean sample?"),
+        (["--source", "{source}s"], "--source {source}s: no such file or folder; did you mean {source}?"),
+        (["--source", "/dev/null"], "--source /dev/null: neither a file nor a folder; give tiny-imagenet, sample"),
         (["--val-fraction", "1.5"], "--val-fraction 1.5: must be at least 0 and below 1"),
         (["--val-fraction", "nan"], "--val-fraction nan: must be at least 0 and below 1"),
         (["--workers", "0"], "--workers 0: must be at least 1"),
@@ -63,9 +70,35 @@ def test_an_interrupted_build_keeps_the_old_folder(
 def test_wrong_input_is_one_clear_line(
     tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
-    line = refusal(capsys, tiny_source, tmp_path / "out", *argv)
-    assert line.startswith(f"build.py: {message}")
+    place = str(tiny_source)
+    line = refusal(capsys, tiny_source, tmp_path / "out", *(word.replace("{source}", place) for word in argv))
+    assert line.startswith(f"build.py: {message.replace('{source}', place)}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--sorce", "x"], "--sorce: there is no such flag; did you mean --source?"),
+        (["--Label_Column=x"], "--Label_Column: there is no such flag; did you mean --label-column?"),
+        (["-force"], "-force: there is no such flag; did you mean --force?"),
+        (["--qqq"], "--qqq: there is no such flag; see --help"),
+        (["photos"], "photos: is not the value of a flag"),
+        (["--seed", "x"], "--seed: invalid int value: 'x'; --help lists the flags"),
+    ],
+)
+def test_a_misspelt_flag_is_named_with_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build.main(argv)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"build.py: {message}\n"
+
+
+@pytest.mark.parametrize("text", ["none", "", " none,"])
+def test_a_dataset_without_packs(source: Path, tmp_path: Path, text: str) -> None:
+    assert convert(source, tmp_path / "out", "--packs", text).packs == {}
 
 
 def test_a_folder_that_is_not_a_dataset_is_never_replaced(
