@@ -1,9 +1,9 @@
 """Names of classes: their order, the folders that hold them, and a file that gives both."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from feedline.convert.layouts.label_text import is_whole, plain
 from feedline.pipeline.dataset import ClassInfo
 
 MAX_FOLDER = 100  # bytes of a class folder's name
@@ -13,8 +13,8 @@ _UNSAFE = set('/\\:*?"<>|')
 def in_order(labels: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """Class names in label order, and {label as given: number}. Whole numbers sort as numbers, other labels as text."""
     given = sorted(labels)
-    if all(re.fullmatch(r"-?\d+(\.0*)?", label) for label in given):  # 1.0: what pandas makes of whole numbers
-        names = {label: str(int(label.partition(".")[0])) for label in given}
+    if all(map(is_whole, given)):
+        names = {label: plain(label) for label in given}
         ordered = sorted(set(names.values()), key=int)
     else:
         names = dict(zip(given, given, strict=True))

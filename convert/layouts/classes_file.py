@@ -1,10 +1,12 @@
 """A file that gives the classes: their order, and what they are called."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from feedline.convert.given import read_given
 from feedline.convert.layouts import Labels
 from feedline.convert.layouts.class_names import class_infos
 from feedline.convert.layouts.classes import named
@@ -31,13 +33,14 @@ def read_lines(path: Path, known: Sequence[ClassInfo] = ()) -> list[Line]:
     Raises:
         InputError: if the file cannot be read, holds fewer than two classes, or one twice.
     """
+    data = read_given("classes_file", path, "give text with one class a line")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        text = data.decode("utf-8-sig")
+    except ValueError as error:
         raise InputError(f"`classes_file={path}`: cannot be read ({first_line(error)}); give text in UTF-8") from error
     names = {name for info in known for name in (info.folder, info.words)}
     lines = []
-    for line in (line.strip() for line in text.split("\n")):
+    for line in (line.strip() for line in re.split("\r\n?|\n", text)):
         if line:
             first, _, rest = line.partition("\t")
             token, _, after = line.partition(" ")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from feedline.convert.layouts.finder import Finder
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.tables import Table
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
+_SHOWN = 6  # fields of a row in an error
 _SAMPLED = 200  # rows that show what a column holds
 LABEL_NAMES = ("label", "labels", "class", "classes", "class_name", "category", "target")
 _PARTS = {"split", "set", "part", "partition", "subset", "data set", "data_set", "dataset", "fold_name"}
@@ -96,8 +97,31 @@ def check_column(table: Table, column: str, argument: str) -> str:
         InputError: if it has not.
     """
     if column not in table.columns:
-        raise InputError(f"`{argument}={column}`: no such column in {table.name}; it has {_listed(table.columns)}")
+        near = did_you_mean(column, table.columns)
+        raise InputError(
+            f"`{argument}={column}`: no such column in {table.name}; it has {_listed(table.columns)}{near}"
+        )
     return column
+
+
+def names_no_image(table: Table, source: str, images: Sequence[str], column: str | None = None) -> InputError:
+    """The error for a table that names none of a source's images: an example of both.
+
+    Args:
+        table: the table.
+        source: what errors call the source.
+        images: their names, at least one.
+        column: that should name them; None if none is known.
+    """
+    if not table.rows:
+        return InputError(f"{table.name}: has no rows below its column names; give a table with a row for each image")
+    row = table.rows[0]
+    said = ", ".join(row[:_SHOWN]) if column is None else row[table.columns.index(column)]
+    where = "its first row is" if column is None else f"the first row of column {column!r} is"
+    return InputError(
+        f"{table.name}: names none of the images of {source}: {where} {said!r}, the first image is {min(images)!r}; "
+        "correct the names, or choose a column with `image_column`"
+    )
 
 
 def ambiguous_label(table: Table, taken: Sequence[str]) -> InputError:

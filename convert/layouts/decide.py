@@ -1,12 +1,13 @@
 """Decides how a tree is read: Tiny ImageNet's layout, tables, or class folders."""
 
 import re
-from contextlib import suppress
 from pathlib import Path
 
+from feedline.convert.given import read_given
 from feedline.convert.layouts import Labels, Wanted, image_folder, labelled, refusals, tiny_imagenet
+from feedline.convert.layouts.candidates import candidates, no_table
 from feedline.convert.layouts.classes_file import read_lines
-from feedline.convert.layouts.columns import LABEL_NAMES, ambiguous_label
+from feedline.convert.layouts.columns import LABEL_NAMES, ambiguous_label, names_no_image
 from feedline.convert.layouts.finder import Finder
 from feedline.convert.layouts.reading import METADATA_IMAGE, Reading, inspect
 from feedline.convert.layouts.survey import Survey
@@ -16,8 +17,6 @@ from feedline.pipeline.errors import InputError
 
 FOLDERS = "folders"  # the value of `labels` that asks for class folders
 _METADATA = {"metadata.csv", "metadata.jsonl"}
-_MAX_DEPTH = 2  # folders around a table that is looked into unasked
-_MAX_BYTES = 256 << 20  # of such a table
 
 
 def read_labels(found: Survey, wanted: Wanted) -> Labels:
@@ -26,6 +25,9 @@ def read_labels(found: Survey, wanted: Wanted) -> Labels:
     Raises:
         InputError: if they can be read in no way, or in several.
     """
+    if not found.all_images:
+        raise refusals.no_images(found)
+    _check_columns(found, wanted)
     keep = [line.name for line in read_lines(wanted.classes_file)] if wanted.classes_file else []
     if wanted.labels == FOLDERS:
         return image_folder.read(found, keep)
@@ -47,16 +49,12 @@ def _asked_for(found: Survey, path: str, wanted: Wanted) -> Reading:
         folder = inside[: inside.rfind("/") + 1]
         table = read_table(inside, folder, found.tree.read(inside))
     else:
-        try:
-            table = read_table(Path(path).name, "", Path(path).read_bytes())
-        except OSError as error:
-            raise InputError(f"`labels={path}`: {error.strerror}; give a CSV, TSV or JSON lines file") from error
+        known = [FOLDERS, *(name.removeprefix(found.top) for name in found.others if suffix_of(name) in SUFFIXES)]
+        data = read_given("labels", path, "give a CSV, TSV or JSON lines file", known)
+        table = read_table(Path(path).name, "", data)
     reading = inspect(table, finder, wanted)
     if reading is None:
-        raise InputError(
-            f"`labels={path}`: no column names images of {found.source}: the first row is "
-            f"{', '.join(table.columns[:6])!r}; choose with `image_column`, or correct the names"
-        )
+        raise names_no_image(table, found.source, found.all_images)
     if reading.label is None:
         raise ambiguous_label(reading.table, reading.taken)
     return reading
@@ -107,15 +105,15 @@ def _class_folders(found: Survey, keep: list[str]) -> Labels | None:
 
 def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
     """Class folders, unless there are none, or their names say nothing, and a table names the images."""
-    columns = [column for column in (wanted.image_column, wanted.label_column) if column]
-    readings = _tables(found, wanted, columns) if found.images else []
+    columns = wanted.image_column or wanted.label_column
+    readings, problems = candidates(found, wanted)
     if not readings and columns:
-        raise InputError(
-            f"`source={found.source}`: no table that names its images has the column {' and '.join(columns)}; name the "
-            "table with `labels`"
-        )
+        raise next(iter(problems), no_table(found, wanted))
     if not readings:
-        return image_folder.read(found, keep)
+        try:
+            return image_folder.read(found, keep)
+        except refusals.NoClassesError as error:
+            raise next(iter(problems), error) from error
     folders = _class_folders(found, keep)
     names = ", ".join(reading.table.name for reading in readings)
     if folders and not columns and not _say_nothing(folders) and not _is_labelled_otherwise(found, folders, readings):
@@ -131,20 +129,14 @@ def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
     return labelled.read(found, complete)
 
 
-def _tables(found: Survey, wanted: Wanted, columns: list[str]) -> list[Reading]:
-    """Tables near the top that name images, and have the columns."""
-    finder = Finder(found.all_images)
-    sizes = found.tree.contents.files
-    readings = []
-    for name in found.others:
-        near = name.count("/") <= found.top.count("/") + _MAX_DEPTH and sizes[name] <= _MAX_BYTES
-        if suffix_of(name) not in SUFFIXES or not near or "submission" in name.lower():
-            continue
-        with suppress(InputError):  # what is wrong with a table does not matter before it is asked for
-            table = read_table(name, name[: name.rfind("/") + 1], found.tree.read(name))
-            if set(columns) <= set(table.columns) and (reading := inspect(table, finder, wanted)):
-                readings.append(reading)
-    return readings
+def _check_columns(found: Survey, wanted: Wanted) -> None:
+    """Refuses columns where no table is read."""
+    if wanted.labels == FOLDERS or (not wanted.labels and tiny_imagenet.matches(found)):
+        for argument, column in (("image_column", wanted.image_column), ("label_column", wanted.label_column)):
+            if column:
+                raise InputError(
+                    f"`{argument}={column}`: no table is read here; leave it out, or give one with `labels`"
+                )
 
 
 def _say_nothing(folders: Labels) -> bool:

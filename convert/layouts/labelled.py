@@ -1,29 +1,22 @@
 """Labels from tables: `metadata.csv` beside the images, or a table of names and labels as Kaggle gives it."""
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 from feedline.convert.layouts import Item, Labels
 from feedline.convert.layouts.class_names import class_infos, in_order
 from feedline.convert.layouts.classes import notes_on_missing
-from feedline.convert.layouts.columns import ambiguous_label
-from feedline.convert.layouts.finder import Finder
+from feedline.convert.layouts.columns import ambiguous_label, names_no_image
+from feedline.convert.layouts.finder import Finder, is_spelled
+from feedline.convert.layouts.label_text import label_of, notes_on_labels
+from feedline.convert.layouts.matched import Matched, Row
 from feedline.convert.layouts.parts import SPELLINGS, spelled
 from feedline.convert.layouts.reading import Reading
 from feedline.convert.layouts.survey import Survey
 from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.errors import InputError
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a row says of an image."""
-
-    label: str
-    part: PartName
-    columns: Mapping[str, str]
 
 
 def read(found: Survey, readings: Sequence[Reading]) -> Labels:
@@ -40,12 +33,15 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
         if reading.label is None:
             raise ambiguous_label(reading.table, reading.taken)
     finder = Finder(found.all_images)
-    labelled, left_out = _match(found, finder, readings)
+    matched = _match(found, finder, readings)
+    labelled, left_out = matched.rows, matched.left_out
+    if not labelled:
+        raise _no_label(found, finder, readings[0], left_out)
     names, number = in_order({row.label for row in labelled.values()})
     if len(names) < 2:
         raise InputError(
-            f"{readings[0].table.name}: {counted(len(labelled), 'image')} with {counted(len(names), 'label')}"
-            f"{f', {names[0]!r}' if names else ''}; training needs two classes"
+            f"{readings[0].table.name}: {counted(len(labelled), 'image')} with 1 label, {names[0]!r}; training needs two "
+            "classes"
         )
     infos = class_infos(names)
     sizes = found.tree.contents.files
@@ -55,8 +51,21 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
     items = _with_paths(items, [info.folder for info in infos], found.top)
     labels = Labels(infos, items, left_out, read={reading.table.name for reading in readings})
     _add_unlabelled(found, labels, {*labelled, *(name for name, _ in left_out)}, readings)
-    labels.notes.extend([*_notes(readings, items), *notes_on_missing(infos, items), *_note_on_numbers(names)])
+    notes = [*matched.notes, *notes_on_missing(infos, items), *_note_on_numbers(names), *notes_on_labels(names)]
+    labels.notes.extend([*_notes(readings, items), *notes])
     return labels
+
+
+def _no_label(found: Survey, finder: Finder, reading: Reading, left_out: Sequence[tuple[str, str]]) -> InputError:
+    """The error for tables of which no image gets a label."""
+    reasons = [f"{name}: {reason}" for name, reason in left_out if name in finder]
+    if not reasons:
+        return names_no_image(reading.table, found.source, found.all_images, reading.image)
+    columns = ", ".join(map(repr, reading.table.columns))
+    return InputError(
+        f"{reading.table.name}: gives no image a label: {reasons[0]}; name another column with `label_column` "
+        f"(it has {columns})"
+    )
 
 
 def attach(found: Survey, labels: Labels, readings: Sequence[Reading]) -> Labels:
@@ -66,8 +75,8 @@ def attach(found: Survey, labels: Labels, readings: Sequence[Reading]) -> Labels
     columns = {}
     for reading in readings:
         positions = [(column, reading.table.columns.index(column)) for column in reading.others]
-        for field, row in zip(reading.table.column(reading.image), reading.table.rows, strict=True):
-            if len(names := finder.find(field, reading.table.folder)) == 1:
+        for text, row in zip(reading.table.column(reading.image), reading.table.rows, strict=True):
+            if len(names := finder.find(text, reading.table.folder)) == 1:
                 columns[names[0]] = {**empty, **{column: row[position] for column, position in positions}}
     items = [replace(item, columns=columns.get(item.name, empty)) for item in labels.items] if empty else labels.items
     tables = {reading.table.name for reading in readings}
@@ -75,34 +84,27 @@ def attach(found: Survey, labels: Labels, readings: Sequence[Reading]) -> Labels
     return replace(labels, items=items, read=labels.read | tables, notes=[note, *labels.notes])
 
 
-def _match(found: Survey, finder: Finder, readings: Sequence[Reading]) -> tuple[dict[str, Row], list[tuple[str, str]]]:
-    """{image: its row}, and what is left out: rows without an image, and images with two labels."""
+def _match(found: Survey, finder: Finder, readings: Sequence[Reading]) -> Matched:
     empty = dict.fromkeys((column for reading in readings for column in reading.others), "")
-    labelled: dict[str, Row] = {}
-    several: dict[str, set[str]] = defaultdict(set)
-    left_out = []
+    matched = Matched()
     for reading in readings:
         where = reading.table.name
-        for field, label, part, columns in reading.rows():
-            names = _choose(finder.find(field, reading.table.folder), part or reading.table.part, found.top)
+        for text, written, part, columns in reading.rows():
+            names = _choose(finder.find(text, reading.table.folder), part or reading.table.part, found.top)
             if len(names) != 1:
-                reason = (
-                    f"in {where}, but there is no such file"
-                    if not names
-                    else f"in {where}, {len(names)} files have this name"
-                )
-                left_out.append((field or "(no name)", reason))
-            elif not label:
-                left_out.append((names[0], f"no label in {where}"))
+                what = "but there is no such file" if not names else f"{len(names)} files have this name"
+                matched.left_out.append((text or "(no name)", f"in {where}, {what}"))
+                continue
+            name = names[0]
+            if not is_spelled(text, name):
+                matched.respelled.setdefault(text, name)
+            if label := label_of(written):
+                part = part or reading.table.part or _part_of(name, found.top) or "train"
+                matched.add(name, Row(label, part, {**empty, **columns}))
             else:
-                part = part or reading.table.part or _part_of(names[0], found.top) or "train"
-                row = labelled.setdefault(names[0], Row(label, part, {**empty, **columns}))
-                if row.label != label:
-                    several[names[0]] |= {row.label, label}
-    for name, both in several.items():
-        del labelled[name]
-        left_out.append((name, f"several labels: {', '.join(sorted(both)[:3])}"))
-    return labelled, left_out
+                matched.unlabelled[name] = f"no label in {where}{f' ({written})' if written else ''}"
+    matched.close()
+    return matched
 
 
 def _choose(names: list[str], part: PartName | None, top: str) -> list[str]:

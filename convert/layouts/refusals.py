@@ -18,6 +18,10 @@ _CLASSES = "put the images of each class into a folder of its own (cat/1.jpg, do
 _TABLE = "or name a table of file names and labels with `labels=FILE`"
 
 
+class NoClassesError(InputError):
+    """Images without class folders, or with one only; a table of labels could make up for it."""
+
+
 def no_images(found: Survey) -> InputError:
     """The error for a tree without images."""
     if not found.tree.contents.files:
@@ -49,7 +53,7 @@ def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:
     listed = " and ".join(f"{counted(count, 'image')} in {folder}/" for folder, count in sorted(counts.items()))
     if all(spelled(folder) == "test" for folder in counts):
         return _error(found, f"{listed} without a class, and no others; training needs images whose class is known")
-    return _error(found, f"{listed}, but no class folders there; {_CLASSES}, {_TABLE}")
+    return _without_classes(found, f"{listed}, but no class folders there; {_CLASSES}, {_TABLE}")
 
 
 def is_suspicious(classes: Iterable[ClassInfo]) -> bool:
@@ -71,10 +75,12 @@ def check(found: Survey, classes: Sequence[ClassInfo], stems: dict[str, set[str]
     """
     _refuse_other_tasks(found, stems)
     if not classes:
-        raise _error(found, f"{counted(flat, 'image')} in one folder, without class folders; {_CLASSES}, {_TABLE}")
+        raise _without_classes(
+            found, f"{counted(flat, 'image')} in one folder, without class folders; {_CLASSES}, {_TABLE}"
+        )
     if len(classes) < 2:
         count = len(stems.get(classes[0].folder, ()))
-        raise _error(
+        raise _without_classes(
             found,
             f"one class folder only, {classes[0].folder!r} ({counted(count, 'image')}); telling apart "
             f"takes two: add the folder of another class beside it, {_TABLE}",
@@ -118,3 +124,7 @@ def _stem(name: str) -> str:
 
 def _error(found: Survey, text: str) -> InputError:
     return InputError(f"`source={found.source}`: {text}")
+
+
+def _without_classes(found: Survey, text: str) -> NoClassesError:
+    return NoClassesError(_error(found, text).message)

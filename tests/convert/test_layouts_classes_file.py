@@ -58,7 +58,7 @@ def test_a_folder_test_is_a_class_if_the_file_says_so(tmp_path: Path) -> None:
         ("cat\nbird\n", "lacks the class 'dog' (4 images); add it"),
         ("cat\ndog\ncat\n", "names the class 'cat' twice; remove one line"),
         ("cat\n", "names 1 class; write one class a line, at least two"),
-        (None, "cannot be read"),
+        (None, "no such file; give text with one class a line"),
     ],
 )
 def test_what_is_wrong_with_it(

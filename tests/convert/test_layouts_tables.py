@@ -208,8 +208,15 @@ def test_flags_name_the_table_and_its_columns(tmp_path: Path, where: str, capsys
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--labels", "none.csv"), "--labels none.csv: No such file or directory; give a CSV, TSV or JSON lines file"),
-        (("--labels", "wrong.csv"), "--labels wrong.csv: no column names images of {source}: the first row is 'x, y'"),
+        (("--labels", "gone.xyz"), "--labels gone.xyz: no such file; give a CSV, TSV or JSON lines file"),
+        (("--labels", "lables.csv"), "--labels lables.csv: no such file; did you mean labels.csv?"),
+        (("--labels", "folder"), "--labels folder: no such file; did you mean folders?"),
+        (("--labels", "{source}"), "--labels {source}: a folder; give a CSV, TSV or JSON lines file"),
+        (
+            ("--labels", "wrong.csv"),
+            "wrong.csv: names none of the images of {source}: its first row is '1000, 2000', the first image is "
+            "'images/0.jpg'; correct the names, or choose a column with --image-column",
+        ),
         (
             ("--labels", "labels.csv", "--label-column", "z"),
             "--label-column z: no such column in labels.csv; it has 'i'",
@@ -218,7 +225,11 @@ def test_flags_name_the_table_and_its_columns(tmp_path: Path, where: str, capsys
             ("--labels", "labels.csv", "--image-column", "z"),
             "--image-column z: no such column in labels.csv; it has 'i'",
         ),
-        (("--label-column", "z"), "no table that names its images has the column z; name the table with --labels"),
+        (("--label-column", "kk"), "--label-column kk: no such column in labels.csv; it has 'i', 'k'; did you mean k?"),
+        (
+            ("--labels", "folders", "--label-column", "k"),
+            "--label-column k: no table is read here; leave it out, or give one with --labels",
+        ),
         (("--labels", "empty.csv"), "empty.csv: has no rows"),
         (("--labels", "ragged.csv"), "ragged.csv: row 3 has 3 fields, the first row 2; put fields that contain ','"),
         (("--labels", "twice.csv"), "twice.csv: has two columns 'i'; rename one"),
@@ -244,7 +255,9 @@ def test_what_is_wrong_is_one_line(
     }
     for name, text in texts.items():
         (root / name).write_text(text)
-    assert message.replace("{source}", str(tmp_path / "s")) in refusal(capsys, root, tmp_path / "out", *flags)
+    assert message.replace("{source}", str(tmp_path / "s")) in refusal(
+        capsys, root, tmp_path / "out", *(flag.replace("{source}", str(root)) for flag in flags)
+    )
 
 
 def test_two_tables_are_not_chosen_between(tmp_path: Path) -> None:
