@@ -97,11 +97,14 @@ def check_column(table: Table, column: str, argument: str) -> str:
         InputError: if it has not.
     """
     if column not in table.columns:
-        near = did_you_mean(column, table.columns)
-        raise InputError(
-            f"`{argument}={column}`: no such column in {table.name}; it has {_listed(table.columns)}{near}"
-        )
+        raise no_column(table.name, table.columns, argument, column)
     return column
+
+
+def no_column(where: str, columns: Sequence[str], argument: str, column: str) -> InputError:
+    """The error for a column that was named and is not there: those that are."""
+    near = did_you_mean(column, columns)
+    return InputError(f"`{argument}={column}`: no such column in {where}; it has {_listed(columns)}{near}")
 
 
 def names_no_image(table: Table, source: str, images: Sequence[str], column: str | None = None) -> InputError:

@@ -1,19 +1,19 @@
 """Parquet files with a column of images, as Hugging Face writes them: a struct of the bytes and a path."""
 
 import contextlib
-import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from feedline.convert.indexed.pixels import as_file
-from feedline.convert.indexed.rows import IMAGE_COLUMNS, LABEL_COLUMNS
 from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
+from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
+from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
 from feedline.convert.trees import Contents, Damaged
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line
@@ -83,23 +83,44 @@ def read(
     """
     source = str(next(iter(origin.values())))
     parquet = _pyarrow(source)
-    try:
+    with _reading(folder / files[0]):
         schema = parquet.ParquetFile(folder / files[0]).schema_arrow
-        features = _features(schema)
-        image = columns[0] or _image_column(schema, features, source)
-        label = columns[1] or _label_column(schema, features, source)
-        records = [record for file in files for record in _records(parquet, folder, file, image, label)]
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"`source={source}`: cannot be read as Parquet ({first_line(error)}); download it again"
-        ) from error
-    names = features.get(label, {}).get("names")
-    classes, items, left_out = number(records, names)
+    declared = features(schema)
+    image, label = choose(schema, declared, columns, files[0], source)
+    records: list[Record] = []
+    left_out: list[tuple[str, str]] = []
+    for file in files:
+        with _reading(folder / file):
+            opened = parquet.ParquetFile(folder / file)
+            check_columns(opened.schema_arrow, folder / file, image, label)
+            for record, value in _records(opened, folder, file, image, label):
+                if (target := as_target(value)) is None:
+                    left_out.append((record.name, why_no_target(value)))
+                else:
+                    records.append(replace(record, target=target))
+    names = declared.get(label, {}).get("names")
+    if names is None:
+        records = of_one_kind(records, f"`source={source}`: the column {label!r}")
+    classes, items, unknown = number(records, names)
+    left_out = sorted([*left_out, *unknown])
     if not items:
-        raise InputError(f"`source={source}`: no row has a label in the column {label}; name another column")
+        reason = f"{left_out[0][0]}: {left_out[0][1]}" if left_out else "there are no rows"
+        raise InputError(
+            f"`source={source}`: no row has a label in the column {label!r}: {reason}; name another column with "
+            f"`label_column` (it has {', '.join(map(repr, schema.names))})"
+        )
     return Listing(name, ParquetTree(folder, image), origin, classes, items, left_out)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Names the file in what goes wrong."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); download it again") from error
 
 
 def _pyarrow(source: str) -> Any:
@@ -113,47 +134,9 @@ def _pyarrow(source: str) -> Any:
     return parquet
 
 
-def _features(schema: Any) -> dict[str, dict[str, Any]]:
-    """What Hugging Face's datasets wrote of the columns: {column: its feature}."""
-    try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return {str(name): feature if isinstance(feature, dict) else {} for name, feature in features.items()}
-    except (TypeError, KeyError, ValueError, AttributeError):
-        return {}
-
-
-def _image_column(schema: Any, features: dict[str, dict[str, Any]], source: str) -> str:
-    declared = [name for name, feature in features.items() if feature.get("_type") == "Image"]
-    structs = [field.name for field in schema if _is_image_struct(field.type)]
-    binary = [field.name for field in schema if "binary" in str(field.type)]
-    return _one((declared, structs, [n for n in binary if n in IMAGE_COLUMNS], binary), "image", schema, source)
-
-
-def _label_column(schema: Any, features: dict[str, dict[str, Any]], source: str) -> str:
-    declared = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    usual = [name for name in schema.names if name in LABEL_COLUMNS]
-    return _one((declared, usual), "label", schema, source)
-
-
-def _one(choices: tuple[list[str], ...], role: str, schema: Any, source: str) -> str:
-    """The only column of the first kind that there is; of several, one with a usual name."""
-    found = next(filter(None, choices), [])
-    usual = [name for name in (IMAGE_COLUMNS if role == "image" else LABEL_COLUMNS) if name in found]
-    if not found or (len(found) > 1 and not usual):
-        raise InputError(
-            f"`source={source}`: has the columns {', '.join(schema.names)}; name the one with the {role} with "
-            f"`{role}_column`"
-        )
-    return found[0] if len(found) == 1 else usual[0]
-
-
-def _is_image_struct(kind: Any) -> bool:
-    return str(kind).startswith("struct<") and kind.get_field_index("bytes") >= 0
-
-
-def _records(parquet: Any, folder: Path, file: str, image: str, label: str) -> Iterator[Record]:
-    opened = parquet.ParquetFile(folder / file)
-    has_path = _is_image_struct(opened.schema_arrow.field(image).type) and any(
+def _records(opened: Any, folder: Path, file: str, image: str, label: str) -> Iterator[tuple[Record, Any]]:
+    """Yields each row, without a target, and its label as it is."""
+    has_path = is_image_struct(opened.schema_arrow.field(image).type) and any(
         column.path == f"{image}.path" for column in map(opened.schema.column, range(len(opened.schema)))
     )
     part, row, usual = part_of(file), 0, _first_suffix(opened, image)
@@ -170,9 +153,8 @@ def _records(parquet: Any, folder: Path, file: str, image: str, label: str) -> I
                 "have to hold; write it again with row_group_size=1000"
             )
         for target, path in zip(targets, paths, strict=True):
-            value = target if isinstance(target, (int, str)) else -1  # a number of another kind, or nothing
             suffix = PurePosixPath(path).suffix.lower() if path and is_image(path) else usual
-            yield Record(f"{file}[{row}]", part, value, suffix, size // max(len(targets), 1), estimated=True)
+            yield Record(f"{file}[{row}]", part, -1, suffix, size // max(len(targets), 1), estimated=True), target
             row += 1
 
 

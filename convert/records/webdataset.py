@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import Listing, is_image
+from feedline.convert.layouts.label_text import label_of
 from feedline.convert.layouts.taken import NOT_AN_IMAGE
 from feedline.convert.records import Record, Target, number, part_of
 from feedline.convert.records.shards import common_folder
@@ -217,7 +218,7 @@ def _columns(fields: Mapping[str, Any], without: Sequence[str | None]) -> dict[s
 def _number_or_text(value: Any) -> Target | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or (isinstance(value, str) and not label_of(value)):
         return None
     return int(value) if isinstance(value, int) or re.fullmatch(r"-?\d{1,9}", value) else value
 

@@ -76,7 +76,7 @@ def test_rows_without_image_or_label_are_listed(tmp_path: Path) -> None:
     path = table(tmp_path / "x.parquet", rows, [0, 1] * 4 + [0, 0, -1, None], names=["a", "b"])
     assert left_out(convert(path, tmp_path / "out")) == {
         "x.parquet[10]": "the label -1 is no class",
-        "x.parquet[11]": "the label -1 is no class",
+        "x.parquet[11]": "no label",
         "x.parquet[8]": "does not decode: there is only the path far/away.jpg",
         "x.parquet[9]": "does not decode: the row has no image",
     }
@@ -86,6 +86,78 @@ def test_a_file_that_is_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path = table(tmp_path / "x.parquet", images(8), [0, 1] * 4)
     path.write_bytes(path.read_bytes()[:2000])
     assert "cannot be read as Parquet" in refusal(capsys, path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([1.0, 2.0] * 4, ["1", "2"]),
+        (["10", "9"] * 4, ["9", "10"]),
+        ([" cat", "dog ", "cat", "dog"] * 2, ["cat", "dog"]),
+        ([b"cat", b"dog"] * 4, ["cat", "dog"]),
+        ([True, False] * 4, ["False", "True"]),
+    ],
+)
+def test_labels_of_every_type_are_whole_numbers_or_texts(tmp_path: Path, labels: list[Any], classes: list[str]) -> None:
+    dataset = convert(table(tmp_path / "x.parquet", images(8), labels), tmp_path / "out", "--packs", "none")
+    assert [info.words for info in dataset.classes] == classes
+    assert dataset.count == 8
+
+
+def test_labels_that_are_none_are_left_out(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.parquet", images(12), [1.0, 2.0] * 4 + [1.5, float("nan"), None, 2.0])
+    assert left_out(convert(path, tmp_path / "out")) == {
+        "x.parquet[8]": "the label 1.5 is a fraction, not a whole number or a text",
+        "x.parquet[9]": "no label",
+        "x.parquet[10]": "no label",
+    }
+    path = table(tmp_path / "y.parquet", images(6), ["a", "b", "a", "b", "", "NaN"])
+    assert set(left_out(convert(path, tmp_path / "other")).values()) == {"no label"}
+
+
+def test_files_of_one_source_agree_on_what_labels_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path / "s/train-0.parquet", images(6), [0, 1] * 3)
+    table(tmp_path / "s/train-1.parquet", images(6, 9), ["0", "1"] * 3)
+    table(tmp_path / "s/train-2.parquet", images(6, 19), [0.0, 1.0] * 3)
+    dataset = convert(tmp_path / "s", tmp_path / "out", "--packs", "none")
+    assert ([info.words for info in dataset.classes], dataset.count) == (["0", "1"], 18)
+    table(tmp_path / "s/train-1.parquet", images(6, 9), ["cat", "dog"] * 3)
+    assert refusal(capsys, tmp_path / "s", tmp_path / "mixed") == (
+        f"build.py: --source {tmp_path / 's'}: the column 'label' mixes numbers and texts (0 in train-0.parquet[0], "
+        "'cat' in train-1.parquet[0]); write all labels in one way, or name another column with --label-column"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--image-column", "nope"), "--image-column nope: no such column in x.parquet; it has 'image', 'label'"),
+        (("--label-column", "lable"), "it has 'image', 'label'; did you mean label?"),
+        (("--image-column", "label"), "x.parquet: the column 'label' holds int64, not images; name another with"),
+        (("--label-column", "image"), "x.parquet: the column 'image' holds the images, not labels; name another with"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], message: str
+) -> None:
+    path = table(tmp_path / "x.parquet", images(6), [0, 1] * 3)
+    assert message in refusal(capsys, path, tmp_path / "out", *flags)
+
+
+def test_no_row_has_a_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path / "x.parquet", images(3), [[0], [1], [0]])
+    line = refusal(capsys, path, tmp_path / "out")
+    assert "no row has a label in the column 'label': x.parquet[0]: the label [0] is a list, not" in line
+    assert "name another column with --label-column (it has 'image', 'label')" in line
+
+
+def test_one_file_of_several_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    whole, other = table(tmp_path / "s/0.parquet", images(6), [0, 1] * 3), tmp_path / "s/1.parquet"
+    other.write_bytes(whole.read_bytes()[:900])
+    assert f"{other}: cannot be read as Parquet" in refusal(capsys, tmp_path / "s", tmp_path / "out")
+    pq.write_table(pa.table({"image": [jpeg()]}), other)
+    assert f"{other}: has no column 'label' (it has 'image')" in refusal(capsys, tmp_path / "s", tmp_path / "out")
 
 
 def test_columns_that_are_not_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
