@@ -85,7 +85,7 @@ class Opening:
 
     def _holders(self, path: Path, tree: Tree, holders: list[str]) -> Listing:
         listing = self.files(path, [path / file for file in holders])
-        ignored = several.not_taken(tree.contents.files, holders, listing.read)
+        ignored = several.not_taken(tree.contents, holders, listing.read)
         return replace(listing, ignored=sorted([*listing.ignored, *ignored]))
 
     def _held(self, path: Path, holders: list[str]) -> list[several.Found]:
@@ -139,7 +139,7 @@ class Opening:
                 listing = kind.read(self.name, tree, self._named, self.scratch)
                 taken = {file for one in found for file in one.files}
                 taken |= {file for file, _ in listing.ignored}
-                ignored = sorted([*listing.ignored, *several.not_taken(files, taken, listing.read)])
+                ignored = sorted([*listing.ignored, *several.not_taken(tree.contents, taken, listing.read)])
                 return self._finished(replace(listing, ignored=ignored))
         return replace(read_layout(self.name, tree, self._named, self.wanted), origin=self.origin)
 

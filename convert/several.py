@@ -7,6 +7,7 @@ from feedline.convert.layouts import LABEL_FILE, is_image
 from feedline.convert.layouts.survey import HIDDEN, visible_names
 from feedline.convert.layouts.taken import reason_for
 from feedline.convert.records import cifar, idx
+from feedline.convert.trees import Contents
 from feedline.pipeline.errors import InputError
 
 # Folders of pictures that explain a set and are no part of it.
@@ -68,17 +69,17 @@ def check_one(source: str, found: Collection[Found], images: Collection[str]) ->
     raise InputError(f"`source={source}`: several sets here: {', '.join(sets[:_NAMED])}{more}; give one of them")
 
 
-def not_taken(files: Iterable[str], taken: Collection[str], read: Collection[str] = ()) -> list[tuple[str, str]]:
+def not_taken(contents: Contents, taken: Collection[str], read: Collection[str] = ()) -> list[tuple[str, str]]:
     """(name, reason) of every file that is not taken.
 
     Args:
-        files: all names.
+        contents: of the tree.
         taken: those that hold the images.
         read: those that names of classes were read from.
     """
-    visible, hidden = visible_names(name for name in files if name not in taken)
+    visible, hidden = visible_names(name for name in contents.files if name not in taken)
     others = [(name, LABEL_FILE if name in read else _reason(name)) for name in visible]
-    return sorted([*others, *((name, HIDDEN) for name in hidden)])
+    return sorted([*others, *((name, HIDDEN) for name in hidden), *contents.left_out])
 
 
 def _reason(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from feedline.convert.layouts import LABEL_FILE, Labels, Listing, Wanted, classes_file
 from feedline.convert.layouts.decide import read_labels
-from feedline.convert.layouts.survey import HIDDEN, Survey, survey
+from feedline.convert.layouts.survey import HIDDEN, Survey, divide_left_out, survey
 from feedline.convert.layouts.taken import remedies
 from feedline.convert.trees import Tree
 from feedline.pipeline.dataset import PARTS
@@ -34,9 +34,11 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = 
         labels = classes_file.apply(wanted.classes_file, labels)
     items = sorted(labels.items, key=lambda item: (PARTS.index(item.part), item.path))
     _check_paths([item.path for item in items])
-    left_out = sorted([*labels.left_out, *tree.contents.left_out])
-    notes = [*labels.notes, *remedies(found.others)]
-    return Listing(name, tree, origin, labels.classes, items, left_out, _ignored(found, labels), notes)
+    images, others = divide_left_out(tree.contents.left_out)
+    left_out = sorted([*labels.left_out, *images])
+    ignored = sorted([*_ignored(found, labels), *((name.removeprefix(found.top), reason) for name, reason in others)])
+    notes = [*tree.contents.notes, *labels.notes, *remedies(found.others)]
+    return Listing(name, tree, origin, labels.classes, items, left_out, ignored, notes)
 
 
 def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:

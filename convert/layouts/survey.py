@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from feedline.convert.layouts.parts import spelled
-from feedline.convert.layouts.taken import divide
+from feedline.convert.layouts.taken import divide, is_image
 from feedline.convert.trees import Tree
+from feedline.convert.trees.names import is_hidden_folder
 
 HIDDEN = "hidden"
-_HIDDEN_FOLDERS = {"__macosx", "@eadir", "lost+found", "__pycache__", "$recycle.bin", "system volume information"}
 _HIDDEN_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 
@@ -78,14 +78,20 @@ def visible_names(names: Iterable[str], *, folders: bool = False) -> tuple[list[
         folder, _, last = (name, "", "") if folders else name.rpartition("/")
         inside = known.get(folder)
         if inside is None:
-            inside = known[folder] = any(_is_hidden_folder(piece) for piece in folder.split("/"))
+            inside = known[folder] = any(is_hidden_folder(piece) for piece in folder.split("/"))
         is_hidden = inside or last.startswith(".") or last.lower() in _HIDDEN_FILES
         (hidden if is_hidden else visible).append(name)
     return visible, hidden
 
 
-def _is_hidden_folder(piece: str) -> bool:
-    return piece.startswith(".") or piece.lower() in _HIDDEN_FOLDERS
+def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Divides (name, reason) of what a tree leaves out into images and the rest."""
+    reasons = dict(entries)
+    images = {name for name in visible_names(reasons)[0] if is_image(name)}
+    both: tuple[list[tuple[str, str]], list[tuple[str, str]]] = [], []
+    for name, reason in reasons.items():
+        both[name not in images].append((name, reason))
+    return both
 
 
 def _top(names: list[str]) -> str:

@@ -12,11 +12,13 @@ class Contents:
         files: {name: bytes}, sorted by name.
         folders: names of folders, sorted, without a slash at the end.
         left_out: (name, reason) of every entry that is not in `files`.
+        notes: lines for the user.
     """
 
     files: dict[str, int]
     folders: list[str]
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Tree(Protocol):

@@ -1,18 +1,23 @@
 """A folder as a tree."""
 
+import errno
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from feedline.convert.trees import Contents
+from feedline.convert.trees.names import is_hidden_folder
 from feedline.pipeline.errors import InputError
 
 # Hidden files and what file managers leave, which are no part of a source.
 _LITTER = re.compile(r"(^|/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX/|@eaDir/)")
+BUILT = "a dataset that was built"  # why a folder is left out
+_LINKS = {errno.ENOENT: "a link to a missing file", errno.ELOOP: "a link that leads to itself"}
+_MAX_LINKS = 4  # links in a path; folders that link to each other have endlessly many paths
 _DATASET = {"dataset.json", "doctor.json"}  # files of a dataset folder
 
 
@@ -28,37 +33,41 @@ class FolderTree:
 
     @cached_property
     def contents(self) -> Contents:
-        """See `Tree.contents`. Links to missing files, sockets and the like are skipped, datasets left out."""
-        files, folders, left_out = self._listing
-        return Contents({name: size for name, (size, _) in sorted(files.items())}, sorted(folders), left_out)
+        """See `Tree.contents`. What is no file, cannot be read or leads round in a circle is left out; so are datasets.
+
+        Raises:
+            InputError: if a folder that is not hidden cannot be read.
+        """
+        found = self._found
+        files = {name: size for name, (size, _) in sorted(found.files.items())}
+        notes = [f"{name}/ is {BUILT}, and is not read" for name, reason in found.left_out if reason == BUILT]
+        return Contents(files, sorted(found.folders), found.left_out, notes)
 
     @property
     def stamps(self) -> dict[str, tuple[int, int]]:
         """{name: (bytes, time of the last change in ns)} of all files, as they were listed."""
-        return self._listing[0]
+        return self._found.files
 
     @cached_property
-    def _listing(self) -> tuple[dict[str, tuple[int, int]], list[str], list[tuple[str, str]]]:
-        files: dict[str, tuple[int, int]] = {}
-        folders: list[str] = []
-        left_out: list[tuple[str, str]] = []
-        for folder, subfolders, names in os.walk(self.root, onerror=_refuse, followlinks=True):
-            short = os.path.relpath(folder, self.root).replace(os.sep, "/")
-            prefix = "" if short == "." else f"{short}/"
-            if prefix and _DATASET.issubset(names):  # built into its own source
-                left_out.append((short, "a dataset that was built"))
-                subfolders[:] = []
+    def _found(self) -> "_Found":
+        found = _Found()
+        pending = [_Folder("", frozenset((_number(self.root.stat()),)), 0)]
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = list(os.scandir(self.root / folder.name))
+            except OSError as error:
+                if not any(map(is_hidden_folder, folder.name.split("/"))):
+                    raise _unreadable(error) from error
+                found.left_out.append((folder.name, f"cannot be read ({error.strerror})"))
                 continue
-            subfolders[:] = [name for name in subfolders if not _is_cycle(folder, name)]
-            folders += [prefix + name for name in subfolders]
-            for name in names:
-                try:
-                    status = os.stat(f"{folder}/{name}")  # noqa: PTH116
-                except FileNotFoundError:  # a link to a missing file
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    files[prefix + name] = status.st_size, status.st_mtime_ns
-        return files, folders, left_out
+            if folder.name and _DATASET.issubset(entry.name for entry in entries):  # built into its own source
+                found.left_out.append((folder.name, BUILT))
+                continue
+            found.folders += [folder.name] if folder.name else []
+            prefix = f"{folder.name}/" if folder.name else ""
+            pending += [below for entry in entries if (below := found.add(entry, prefix + entry.name, folder))]
+        return found
 
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""
@@ -73,12 +82,56 @@ def is_litter(name: str) -> bool:
     return _LITTER.search(name) is not None
 
 
-def _is_cycle(folder: str, name: str) -> bool:
-    """Whether a subfolder is a link to a folder that contains it."""
-    path = os.path.join(folder, name)  # noqa: PTH118
-    parent = os.path.realpath(folder)
-    return os.path.islink(path) and (parent + os.sep).startswith(os.path.realpath(path) + os.sep)  # noqa: PTH114
+@dataclass(frozen=True)
+class _Folder:
+    """A folder to list.
+
+    Attributes:
+        name: in the tree; empty for the root.
+        around: the numbers of it and of the folders around it, by which the file system knows them.
+        links: how many of them are links.
+    """
+
+    name: str
+    around: frozenset[tuple[int, int]]
+    links: int
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename}: {error.strerror}; make it readable, or move it out of the source")
+@dataclass
+class _Found:
+    """What is in a folder, as it is found. See `Contents`; `files` also has the time of the last change in ns."""
+
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, entry: "os.DirEntry[str]", name: str, folder: _Folder) -> _Folder | None:
+        """Takes an entry of a folder. Returns the folder that it is, if it is to be listed."""
+        try:
+            status = entry.stat()
+        except OSError as error:
+            self.left_out.append((name, _LINKS.get(error.errno or 0) or f"cannot be read ({error.strerror})"))
+            return None
+        if stat.S_ISREG(status.st_mode):
+            self.files[name] = status.st_size, status.st_mtime_ns
+        elif not stat.S_ISDIR(status.st_mode):
+            self.left_out.append((name, _kind(status.st_mode)))
+        elif entry.is_symlink() and _number(status) in folder.around:
+            self.left_out.append((name, "a link to a folder around it"))
+        elif folder.links + entry.is_symlink() > _MAX_LINKS:
+            self.left_out.append((name, "a link within links"))
+        else:
+            return _Folder(name, folder.around | {_number(status)}, folder.links + entry.is_symlink())
+        return None
+
+
+def _number(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _kind(mode: int) -> str:
+    return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(f"{error.filename}: {error.strerror}; make it readable, or move it out of the source")

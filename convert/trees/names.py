@@ -1,4 +1,4 @@
-"""Names in archives, checked before any of them is used as a path, and spelled in one way."""
+"""Names in archives, checked before any of them is used as a path, and spelled in one way. Hidden folders."""
 
 import re
 import unicodedata
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from feedline.pipeline.errors import InputError
 
+_HIDDEN_FOLDERS = {"__macosx", "@eadir", "lost+found", "__pycache__", "$recycle.bin", "system volume information"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -35,3 +36,12 @@ def plain_name(archive: Path, name: str, *, backslashes: bool = False) -> str:
 def kind(archive: Path) -> str:
     """What messages call an archive: `zip` or `tar`."""
     return "zip" if archive.suffix.lower() == ".zip" else "tar"
+
+
+def is_hidden_folder(piece: str) -> bool:
+    """Whether a folder is hidden, or made by a system for itself.
+
+    Args:
+        piece: its name, without the folders around it.
+    """
+    return piece.startswith(".") or piece.lower() in _HIDDEN_FOLDERS

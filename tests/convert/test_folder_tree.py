@@ -1,0 +1,108 @@
+"""Folders with things that are no files: links that lead nowhere or round in circles, pipes, what cannot be read."""
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.convert.helpers import refusal
+from tests.convert.trees import counts, listed, refused, write
+
+FILES = ["a/{0..3}.jpg", "b/{0..3}.jpg"]
+EXPECTED = {"train": {"a": 4, "b": 4}}
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Folders of these names cannot be listed, also by root."""
+    scandir = os.scandir
+
+    def denied(path: Any) -> Any:
+        if not isinstance(path, int) and Path(path).name in names:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+
+
+def test_what_is_no_file_is_counted_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "s", FILES)
+    (root / "a/gone.jpg").symlink_to("nowhere.jpg")
+    (root / "gone").symlink_to("nowhere")
+    (root / "b/self.jpg").symlink_to("self.jpg")
+    (root / "c").symlink_to("c")
+    (root / "a/.hidden.jpg").symlink_to("nowhere.jpg")
+    for name in ("a/pipe.png", "labels.csv"):
+        os.mkfifo(root / name)
+    monkeypatch.chdir(root)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("b/s.jpg")
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    assert dict(listing.left_out) == {
+        "a/gone.jpg": "a link to a missing file",
+        "a/pipe.png": "a pipe",
+        "b/s.jpg": "a socket",
+        "b/self.jpg": "a link that leads to itself",
+    }
+    assert dict(listing.ignored) == {
+        "a/.hidden.jpg": "a link to a missing file",
+        "c": "a link that leads to itself",
+        "gone": "a link to a missing file",
+        "labels.csv": "a pipe",
+    }
+
+
+def test_links_between_folders_end(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", FILES)
+    (root / "a/up").symlink_to("..")
+    (root / "a/here").symlink_to(".")
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    assert dict(listing.ignored) == dict.fromkeys(("a/up", "a/here"), "a link to a folder around it")
+    (root / "a/x").symlink_to("../b")
+    (root / "b/y").symlink_to("../a")
+    listing = listed(root)
+    assert counts(listing) == {"train": {"a": 8, "b": 8}}
+    assert listing.left_out == []
+
+
+def test_folders_that_all_link_to_each_other_end(tmp_path: Path) -> None:
+    folders = [f"c{i}" for i in range(8)]
+    root = write(tmp_path / "s", [f"{folder}/0.jpg" for folder in folders])
+    for folder in folders:
+        for other in folders:
+            (root / folder / other).symlink_to(f"../{other}")
+    reasons = {reason for _, reason in listed(root).ignored}
+    assert reasons == {"a link to a folder around it", "a link within links"}
+
+
+def test_a_hidden_folder_that_cannot_be_read_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the lost+found of every disk, which root alone may read."""
+    root = write(tmp_path / "s", [*FILES, ".cache/x", "lost+found/x", "a/.git/x/y", "a/.git/z"])
+    deny(monkeypatch, ".cache", "lost+found", "x")
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    denied = "cannot be read (Permission denied)"
+    assert dict(listing.ignored) == {
+        ".cache": denied,
+        "lost+found": denied,
+        "a/.git/x": denied,
+        "a/.git/z": "hidden",
+    }
+
+
+def test_another_folder_that_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write(tmp_path / "s", FILES)
+    deny(monkeypatch, "b")
+    assert f"{root / 'b'}: Permission denied; make it readable" in refusal(capsys, root, tmp_path / "out")
+
+
+def test_a_folder_without_a_single_file(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/a.jpg").symlink_to("nowhere.jpg")
+    assert "holds no files that can be read (a.jpg: a link to a missing file)" in refused(tmp_path / "s")
