@@ -4,6 +4,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from feedline.pipeline.dataset import png
 from feedline.pipeline.dataset.decoded import Decoded, DecodeError, check_size
 from feedline.pipeline.dataset.pillow import decode_with_pillow, orientation, turn
 
@@ -16,7 +17,8 @@ def decode(data: "bytes | NDArray[np.uint8]") -> Decoded:
     """Decodes an image file as RGB, upright as its EXIF orientation says.
 
     JPEG goes through simplejpeg (libjpeg-turbo, 27 us for 64x64), which gives Pillow's pixels (99 us) exactly; what it
-    does not cover goes through Pillow. Neither takes a truncated file, nor a JPEG at which libjpeg warns.
+    does not cover goes through Pillow. Neither takes a truncated file, a JPEG at which libjpeg warns, or a PNG
+    without all of its pixels.
 
     Alpha is dropped and colour profiles are ignored, as torchvision does. Of an animation the first frame is taken, of
     16 bits of gray the upper 8.
@@ -28,7 +30,9 @@ def decode(data: "bytes | NDArray[np.uint8]") -> Decoded:
         DecodeError: if it does not decode.
     """
     whole = data if isinstance(data, bytes) else data.tobytes()
-    return decode_jpeg(whole)[0] if whole[:2] == JPEG else decode_with_pillow(whole)
+    if whole[:2] == JPEG:
+        return decode_jpeg(whole)[0]
+    return png.decode_png(whole).decoded if whole.startswith(png.PNG) else decode_with_pillow(whole)
 
 
 def decode_plain(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
@@ -45,14 +49,19 @@ def decode_plain(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         raise DecodeError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, not {out.shape[1]}x{out.shape[0]}")
 
 
+def may_be_turned(data: bytes) -> bool:
+    """Whether a JPEG may say its orientation."""
+    # The block may stand behind any number of others: searching 200 KB takes 10 us, of the 2 ms of decoding them.
+    return b"Exif\0\0" in data or b"tiff:Orientation" in data
+
+
 def decode_jpeg(data: bytes) -> tuple[Decoded, str]:
     """As `decode`, with the colours that libjpeg finds: `YCbCr`, `Gray`, ...; empty if Pillow alone reads it.
 
     Raises:
         DecodeError: if it does not decode.
     """
-    # The block may stand behind any number of others: searching 200 KB takes 10 us, of the 2 ms of decoding them.
-    turned = orientation(data) if b"Exif\0\0" in data or b"tiff:Orientation" in data else 1
+    turned = orientation(data) if may_be_turned(data) else 1
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_size(height, width)

@@ -4,12 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from feedline.pipeline.dataset import jpeg, png
 from feedline.pipeline.dataset.decode import JPEG, decode_jpeg
 from feedline.pipeline.dataset.decoded import Decoded, DecodeError
-from feedline.pipeline.dataset.pillow import ORIENTATION, decode_with_pillow, open_image, orientation, to_pixels
+from feedline.pipeline.dataset.pillow import decode_with_pillow, orientation
 
 REPAIRS = 5  # bytes behind the last scan are found in a few steps: libjpeg counts without those that it has read ahead
 
@@ -40,7 +39,8 @@ def inspect(data: bytes) -> Inspected:
         DecodeError: if it does not decode, or is damaged.
     """
     if data.startswith(png.PNG):
-        return _inspect_png(data)
+        decoded, warning, plain = png.decode_png(data)
+        return Inspected(data, *decoded, plain, warning)
     if data[:2] != JPEG:
         return Inspected(data, *decode_with_pillow(data), False, "")
     warning = ""
@@ -52,25 +52,6 @@ def inspect(data: bytes) -> Inspected:
     turned = 1 if decoded.plain else orientation(data)
     shared = colours in ("YCbCr", "Gray") and jpeg.is_usual(data, turned)
     return Inspected(data, *decoded, shared, warning)
-
-
-def _inspect_png(data: bytes) -> Inspected:
-    image = open_image(data)
-    decoded = to_pixels(image)  # first: Pillow's `getexif` loads as well, and hides what is wrong
-    turned = _turned(image)
-    found = list(png.chunks(data))
-    # A row that is missing is of one colour; to inflate the others once more takes half the time of decoding.
-    warning = png.check(found, all_data=turned != 1 or bool((decoded.pixels[-1] == decoded.pixels[-1, 0]).all()))
-    colours = int(np.asarray(image).max()) + 1 if image.mode == "P" else 0
-    return Inspected(data, *decoded, not warning and turned == 1 and png.is_plain(data, found, colours), warning)
-
-
-def _turned(image: Image.Image) -> int:
-    """EXIF's orientation of an image that is loaded, 0 if its block is damaged."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow raises whatever the bytes lead to
-        return 0
 
 
 def _mend(data: bytes, error: DecodeError) -> tuple[bytes, Decoded, str]:

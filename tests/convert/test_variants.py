@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from feedline import Dataset, Loader
-from feedline.pipeline.dataset.decode import decode
+from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.engines.types import ENGINES
 from tests.conftest import convert
 from tests.convert import variants
@@ -96,6 +96,12 @@ def test_damaged_files_are_left_out_with_a_reason(built: Any, name: str) -> None
     (reason,) = (entry["reason"] for entry in left_out if entry["path"].endswith(called(f"damaged-{name}")))
     assert reason.startswith("does not decode: ")
     assert {"wide.png": "more than 65,536 on a side", "32-bit.tif": "convert to 8 or 16 bits"}.get(name, "") in reason
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_left_out_is_not_decoded_elsewhere(name: str) -> None:
+    with pytest.raises(DecodeError):
+        decode(DAMAGED[name])
 
 
 def test_what_libjpeg_warns_of_is_no_longer_in_the_file(built: Any) -> None:
