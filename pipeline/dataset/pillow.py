@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from feedline.pipeline.dataset import libtiff
 from feedline.pipeline.dataset.decoded import Decoded, DecodeError, check_size
 
 ORIENTATION = 0x112  # EXIF's tag
@@ -82,7 +83,7 @@ def to_pixels(image: Image.Image) -> Decoded:
     """
     try:
         shift = _bits(image) - 8
-        image.load()
+        _load(image)
         gray = len(image.getbands()) == 1 and image.mode != "P"
         with contextlib.suppress(ValueError, SyntaxError, KeyError, TypeError, struct.error):  # a damaged EXIF block
             image = ImageOps.exif_transpose(image)
@@ -115,6 +116,20 @@ def turn(pixels: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
 def gray_or_rgb(pixels: NDArray[np.uint8], *, gray: bool) -> Image.Image:
     """A picture of pixels, uint8 RGB [height, width, 3], with one channel if they are gray."""
     return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if gray else pixels)
+
+
+def _load(image: Image.Image) -> None:
+    """Decodes the pixels. Pillow takes those of a damaged fax for whole; only libtiff knows."""
+    if image.format != "TIFF":
+        image.load()
+        return
+    with libtiff.errors() as errors:
+        try:
+            image.load()
+        except Exception as error:  # Pillow raises whatever the bytes lead to; what libtiff says is clearer
+            raise DecodeError(f"libtiff: {errors[0]}" if errors else str(error) or type(error).__name__) from error
+    if errors:
+        raise DecodeError(f"libtiff: {errors[0]}")
 
 
 def _bits(image: Image.Image) -> int:

@@ -1,6 +1,8 @@
 """Image files of every kind: in a dataset, both engines read all stores to the pixels that Pillow gives."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,27 @@ def test_damaged_files_are_left_out_with_a_reason(built: Any, name: str) -> None
 def test_what_is_left_out_is_not_decoded_elsewhere(name: str) -> None:
     with pytest.raises(DecodeError):
         decode(DAMAGED[name])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_decoders_print_nothing(tmp_path: Path, workers: str) -> None:
+    """libtiff prints its errors, and Python its warnings, unless they are caught: in this process and in workers."""
+    source = tmp_path / "source"
+    files = {name: data for name, data in {**DAMAGED, **WARNING}.items() if name.endswith(".tif")}
+    for name, data in {**files, "exif.jpg": RIGHT["damaged-exif.jpg"]}.items():
+        (source / "a").mkdir(parents=True, exist_ok=True)
+        (source / "a" / name).write_bytes(data)
+    for i in range(600):  # more than one worker gets
+        save_noise(source / "b" / f"{i}.png", i, size=(8, 8))
+    command = [sys.executable, "-m", "feedline", "convert", "--source", str(source), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--workers", workers], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    report = json.loads((tmp_path / "out/doctor.json").read_text())
+    reasons = {Path(entry["path"]).name: entry["reason"] for entry in report["left_out"]}
+    assert reasons["fax-codes.tif"].startswith("does not decode: libtiff: Bad code word at line ")
+    warned = {Path(entry["path"]).stem: entry["reason"] for entry in report["warnings"]}
+    assert warned["description-cut"] == "Tag data larger than file. Skipping tag 270"
+    assert warned["exif"].startswith("Corrupt EXIF data")
 
 
 def test_what_libjpeg_warns_of_is_no_longer_in_the_file(built: Any) -> None:

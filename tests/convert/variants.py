@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -133,12 +134,14 @@ def _dc_code(difference: int) -> str:
 
 def wanted(data: bytes) -> NDArray[np.uint8]:
     """The right pixels, by Pillow: the first frame, upright, the upper 8 of 16 bits, alpha dropped."""
-    image = Image.open(io.BytesIO(data))
-    shift = 4 if getattr(image, "tag_v2", {}).get(258) == (12,) else 8
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> shift).astype(np.uint8))
-    return np.asarray(upright.convert("RGB"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(data))
+        shift = 4 if getattr(image, "tag_v2", {}).get(258) == (12,) else 8
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> shift).astype(np.uint8))
+        return np.asarray(upright.convert("RGB"))
 
 
 def _exif_behind(marker: int, head: bytes) -> bytes:
@@ -288,6 +291,25 @@ def with_checksums(png: bytes) -> bytes:
     return out
 
 
+def _damaged_tiffs() -> dict[str, bytes]:
+    """Of which only libtiff knows, and says so."""
+    files = {"fax-codes.tif": ("1", "group4"), "lzw-codes.tif": ("RGB", "tiff_lzw")}
+    damaged = {}
+    for name, (mode, compression) in files.items():
+        data = bytearray(saved(photo(mode), "TIFF", compression=compression))
+        data[60:100] = b"\x55" * 40
+        damaged[name] = bytes(data)
+    return damaged
+
+
+def _odd_tiffs() -> dict[str, bytes]:
+    """Of which Pillow warns."""
+    data = saved(photo(), "TIFF", tiffinfo={270: "x" * 499})
+    entry = struct.pack("<HHI", 270, 2, 500)
+    assert entry in data
+    return {"description-cut.tif": data.replace(entry, struct.pack("<HHI", 270, 2, 1 << 20))}
+
+
 def damaged() -> dict[str, bytes]:
     """Files that are no whole images, though a browser may show something."""
     plain, png = saved(photo(), "JPEG", quality=90), saved(photo(), "PNG")
@@ -310,6 +332,7 @@ def damaged() -> dict[str, bytes]:
         "head.jpg": plain[:scan],
         "half.png": png[: len(png) // 2],
         **_damaged_pngs(),
+        **_damaged_tiffs(),
         "half.gif": saved(photo(), "GIF")[:1000],
         "half.webp": saved(photo(), "WEBP")[:300],
         "half.tif": saved(photo(), "TIFF")[:1000],
@@ -466,4 +489,4 @@ def right() -> dict[str, bytes]:
 
 def warning() -> dict[str, bytes]:
     """Files at which a decoder warns or should, though the pixels are clean."""
-    return {**_warning_jpegs(), **_odd_pngs()}
+    return {**_warning_jpegs(), **_odd_pngs(), **_odd_tiffs()}
