@@ -21,8 +21,9 @@ WHAT = {
     "summary": "print the layers",
     "predict": "print the most probable classes of image files",
     "export": "write a network for other programs",
+    "compare": "show two to ten runs on one page, and what each was fed",
 }
-INPUTS = "FILES|DIR|GLOB|-"  # of --mode predict
+INPUTS = {"predict": " FILES|DIR|GLOB|-", "compare": " RUN RUN [RUN ...]"}  # the words that a mode takes
 NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)  # a value, as in --std -1,1,1
 
 
@@ -43,7 +44,7 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     modes = "".join(f"\n  --mode {name:<8} {what}" for name, what in WHAT.items() if mode in (None, name))
     p = _Parser(
         prog=command_line("train"),
-        usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]{f' {INPUTS}' * (mode == 'predict')}",
+        usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]{INPUTS.get(mode or '', '')}",
         description=f"Train an image classifier on a dataset that convert/build.py wrote.\n{modes}\n\n"
         + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
         + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values. A flag "
@@ -55,7 +56,9 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     p.add_argument("--mode", choices=list(MODES), required=True, help="what to do")
     p.add_argument("--recipe", help="name of a file in recipes/, or a .toml file (default: default)")
     p.add_argument(
-        "--out", help="folder for the results (default: runs/<mode>-<time>); predict: the file (default: the console)"
+        "--out",
+        help="folder for the results (default: runs/<mode>-<time>); predict: the file (default: the console); "
+        "compare: a folder, or a file that ends in .html",
     )
     p.add_argument(
         "--resume",
@@ -129,7 +132,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     given = vars(args)
     mode = given.pop("mode")
     flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
-    if rest and (flags or mode != "predict"):
+    if rest and (flags or mode not in INPUTS):
         raise InputError(unknown_flag(flags or rest, parser()._option_string_actions))
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     if inputs := tuple(word for word in rest if word != "--"):

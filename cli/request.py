@@ -33,7 +33,7 @@ class Request:
         ranks: the processes that run this command.
         recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds, top, format, to, probes: the
             flags of these names.
-        inputs: files, folders and patterns of images.
+        inputs: files, folders and patterns of images; of compare, runs.
         claims: the folders that this command writes.
 
     Raises:

@@ -19,7 +19,7 @@ EVALUATION = ("lrfind", "train", "eval", "peek")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "recipe": ALL,
-    "out": (*NOT_SUMMARY, "predict", "export"),
+    "out": (*NOT_SUMMARY, "predict", "export", "compare"),
     "resume": ("train", "peek"),
     "step": ("peek",),
     "checkpoint": ("eval", "predict", "export"),

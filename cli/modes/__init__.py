@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from feedline.cli.modes import bench, evaluate, export, lrfind, peek, predict, summary, train
+from feedline.cli.modes import bench, compare, evaluate, export, lrfind, peek, predict, summary, train
 from feedline.cli.request import Request
 
 MODES: dict[str, Callable[[Request], int]] = {
@@ -14,6 +14,7 @@ MODES: dict[str, Callable[[Request], int]] = {
     "summary": summary.run,
     "predict": predict.run,
     "export": export.run,
+    "compare": compare.run,
 }
 
 __all__ = ["MODES"]

@@ -13,7 +13,7 @@ import pytest
 
 from feedline import Dataset
 from feedline import __main__ as program
-from tests.cli.commands import run
+from tests.cli.commands import refused, run, train
 
 ROOT = Path(__file__).parents[2]
 Compare = Callable[..., tuple[int, list[str]]]
@@ -326,3 +326,29 @@ def test_compare_needs_no_torch(first: Path, copy: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert out.startswith("same stream: ")
+
+
+def test_the_mode_writes_a_page(first: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """To a file, or to a folder of its own, with what the command prints and its status."""
+    words = ["--mode", "compare", str(first), str(copy)]
+    capsys.readouterr()
+    assert train(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("same stream: ")
+    (page,) = Path("runs").glob("compare-*/compare.html")
+    assert lines[-1] == f"page: {page}"
+    assert train(*words, "--out", "both.html") == 0
+    for file in (page, Path("both.html")):
+        assert "2 runs: run, copy" in file.read_text()
+    edit_json(copy / "run.json", certificate=99)
+    assert train(*words, "--out", "both.html") == 1
+
+
+def test_the_mode_refuses_what_it_cannot_use(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    compared = ["--mode", "compare", str(copy)]
+    assert "two to 10 runs can be compared; 1 of them are named" in refused(capsys, *compared)
+    assert "empty: holds no log.jsonl; name the folder" in refused(capsys, *compared, "empty")
+    assert "--epochs: --mode compare does not use it" in refused(capsys, *compared, str(copy), "--epochs", "3")
+    assert "--out copy: holds a training run" in refused(capsys, *compared, str(copy), "--out", str(copy))
+    assert not list(Path("runs").glob("*"))

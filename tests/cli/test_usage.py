@@ -86,7 +86,9 @@ def test_what_would_change_nothing_is_refused(
 
 def test_the_mode_has_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys)
-    assert "required: --mode; --mode is one of lrfind, train, eval, bench, peek, summary, predict, export" in line
+    assert (
+        "required: --mode; --mode is one of lrfind, train, eval, bench, peek, summary, predict, export, compare" in line
+    )
 
 
 def test_a_recipes_values_may_have_no_effect(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
