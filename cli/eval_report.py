@@ -20,8 +20,10 @@ from feedline.training.records import write_csv
 LISTED = 5  # classes and pairs in a line
 
 
-def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation, known: int) -> None:
+def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation, known: int) -> dict[str, Any]:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most.
+
+    Returns the content of eval.json.
 
     Args:
         out: the folder for the files.
@@ -36,8 +38,8 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
     out.mkdir(parents=True, exist_ok=True)
     _write_per_class(out / "per_class.csv", classes, evaluation)
     write_predictions(out / "predictions.csv", loader.folder, evaluation.predictions)
-    content = _content(config, loader, path, evaluation, pairs)
-    write_json(out / "eval.json", {**content, "trained_on": known})
+    content = {**_content(config, loader, path, evaluation, pairs), "trained_on": known}
+    write_json(out / "eval.json", content)
     page = report_evaluation(out, content, loader, evaluation.predictions)
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
@@ -45,6 +47,7 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
         print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {counted(images, 'image')}")
     files = {"report": page.name, "each class": "per_class.csv", "each image": "predictions.csv", "all": "eval.json"}
     print("  ".join(f"{what}: {out / name}" for what, name in files.items()))
+    return content
 
 
 def _content(

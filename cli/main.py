@@ -13,6 +13,7 @@ from feedline.cli.modes import MODES
 from feedline.cli.parser import parse
 from feedline.cli.request import Request
 from feedline.cli.usage import check_mode
+from feedline.console import print_result, speaking
 from feedline.model import resnet18
 from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags
@@ -48,7 +49,12 @@ def _run(argv: list[str], network: Network) -> int:
             request = Request(
                 mode=mode, flags=flags, command=command, network=network, ranks=ranks, claims=claims, **options
             )
-            return MODES[mode](request)
+            # Only rank 0 speaks.
+            with speaking(quiet=request.quiet or not ranks.is_first, json=request.json and ranks.is_first):
+                status = MODES[mode](request)
+            if request.json and request.results:
+                print_result({"mode": mode, **request.results})
+            return status
     except FirstRankError:
         return 2
     except FeedlineError as error:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.part import choose_ids, choose_split
@@ -28,9 +29,10 @@ def warn_of_overlap(count: int, loader: Loader, snapshot: Snapshot) -> None:
     if count:
         split = choose_split(loader.folder, snapshot.config.loader.split)
         advice = f"; --split {split} evaluates on others" if split != loader.split else ""
-        print(
+        warning = (
             f"warning: {count:,} of the {counted(loader.images, 'image')} evaluated "
             f"{'was' if count == 1 else 'were'} trained on (train of split {split}): "
-            f"this accuracy is not that on new images{advice}",
-            flush=True,
+            f"this accuracy is not that on new images{advice}"
         )
+        with aloud():
+            print(warning, flush=True)

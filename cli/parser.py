@@ -89,6 +89,8 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
         metavar="DIR",
         help="images that the exports are tried on, a folder or a file (default: val images of the run's dataset)",
     )
+    p.add_argument("--quiet", action="store_true", help="print results, warnings and errors only")
+    p.add_argument("--json", action="store_true", help="print one JSON object with the result; all else goes to stderr")
     add_flags(p)
     _show_modes(p, mode)
     return p

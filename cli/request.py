@@ -34,6 +34,9 @@ class Request:
         recipe, out, resume, checkpoint, part, step, start_lr, end_lr, rounds, seconds, top, format, to, probes: the
             flags of these names.
         inputs: files, folders and patterns of images; of compare, runs.
+        quiet: print results, warnings and errors only.
+        json: print `results` at the end, and all else on stderr.
+        results: what the mode came to, for `json`: the mode fills it.
         claims: the folders that this command writes.
 
     Raises:
@@ -60,6 +63,9 @@ class Request:
     to: str = ",".join(FORMS)
     probes: str | None = None
     inputs: tuple[str, ...] = ()
+    quiet: bool = False
+    json: bool = False
+    results: dict[str, Any] = field(default_factory=dict)
     claims: Claims = field(default_factory=Claims)
 
     def __post_init__(self) -> None:

@@ -32,6 +32,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "format": ("predict",),
     "to": ("export",),
     "probes": ("export",),
+    "quiet": (*NOT_SUMMARY, "predict", "export"),
+    "json": ("lrfind", "train", "eval", "bench", "predict", "export"),
 }
 SECTIONS = {"loader": NOT_SUMMARY, "model": ALL, "optim": STEPS, "mix": TRAINING, "run": NOT_SUMMARY}
 EXCEPTIONS: dict[str, tuple[str, ...]] = {

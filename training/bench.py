@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from feedline.pipeline.loader import Batch, Loader
+from feedline.progress import Progress
 from feedline.training.meter import StallMeter
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
@@ -138,14 +139,18 @@ def measure(
 
     results = {name: Measurement(name) for name in (*(f"loader {name}" for name in loaders), "model", "together")}
     train_on(one_batch)  # the first step allocates memory, and compiles if --compile is set
+    progress = Progress((rounds + 1) * len(results), 0, "measuring", unit="round", quiet=not ranks.is_first)
     for number, (name, result) in itertools.product(range(rounds + 1), results.items()):
+        progress.show(name)
         speed, cpu, stall = measured(name)
+        progress.step()
         if number == 0:
             continue  # a warm-up: caches, clock rates and torch's choices settle
         result.images_per_s.append(speed)
         result.cpu_us.append(cpu)
         if name == "together":
             result.stall.append(stall)
+    progress.close()
     for loader in loaders.values():
         loader.close()
     return list(results.values())

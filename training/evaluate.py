@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from feedline.pipeline.loader import Loader
+from feedline.progress import Progress
 from feedline.training.class_figures import balanced_accuracy, differ_in_size, macro_f1
 from feedline.training.precision import Precision
 from feedline.training.predictions import Collector, Predictions
@@ -80,6 +81,7 @@ def evaluate(
     hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
     collector = Collector(loader)
+    progress = Progress(loader.batches, 0, "evaluating", unit="batch", quiet=not ranks.is_first)
     try:
         for batch, labels in loader:
             with precision.autocast():
@@ -92,10 +94,12 @@ def evaluate(
             hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
             cells = labels * classes + ranked[:, 0]
             confusion.scatter_add_(0, cells, torch.ones_like(cells))  # bincount would wait for the GPU, twice
+            progress.update()
             after_batch()
         for _ in range(loader.batches - len(loader)):  # batches that are too short for this rank to get a share
             after_batch()
     finally:
+        progress.close()
         model.train(was_training)
         loader.close()
     for sums in (loss, hits, confusion):

@@ -19,9 +19,9 @@ from torch.optim.lr_scheduler import StepLR
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
+from feedline.progress import Progress
 from feedline.training.config import Config
 from feedline.training.lr_curve import RECOMMENDED, no_recommendation, smoothed_over, suggest
-from feedline.training.progress import Progress
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from feedline.pipeline.loader import Loader
+from feedline.progress import Progress
 from feedline.training.precision import Precision
 from feedline.training.ranks import ALONE, Ranks
 
@@ -47,12 +48,15 @@ def with_new_statistics(
         norm.train()
     train.set_epoch(epoch, output=train.eval_output)
     batches = min(-(-images // train.batch_size), len(train))
+    progress = Progress(batches, 0, "norm statistics", unit="batch", quiet=not ranks.is_first)
     for number, (inputs, *_) in zip(range(1, batches + 1), train, strict=False):
         for norm in norms:
             norm.momentum = 1 / number  # the mean over the batches so far
         with precision.autocast():
             model(inputs)
+        progress.update()
         after_batch()
+    progress.close()
     train.end_loop()
     for statistic in statistics(model).values():
         ranks.all_reduce(statistic).div_(ranks.world_size)

@@ -8,11 +8,11 @@ from feedline.output import counted
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
+from feedline.progress import Progress
 from feedline.training import plots
 from feedline.training.counts import EpochCounts
 from feedline.training.ending import ended, in_words
 from feedline.training.meter import hardware, peak_memory, versions
-from feedline.training.progress import Progress
 from feedline.training.ranks import Ranks
 from feedline.training.records import Log, write_csv
 from feedline.training.state import TrainState

@@ -37,20 +37,22 @@ class Rows:
         ranks = range(1, self._top + 1)
         return _csv(["path", *(f"{name}{rank}" for rank in ranks for name in ("top", "words", "probability"))])
 
+    def entry(self, prediction: Prediction) -> dict[str, Any]:
+        """As an object of JSON."""
+        pairs = zip((self._classes[label] for label in prediction.top), prediction.probabilities, strict=True)
+        top = [{"class": c.folder, "words": c.words, "probability": round(share, 6)} for c, share in pairs]
+        return {"path": prediction.path, "top": top}
+
     def row(self, prediction: Prediction) -> str:
         """A line, with its end."""
-        chosen = [self._classes[label] for label in prediction.top]
         if self._format == "csv":
+            chosen = [self._classes[label] for label in prediction.top]
             cells = [
                 [c.folder, c.words, f"{share:.6f}"] for c, share in zip(chosen, prediction.probabilities, strict=True)
             ]
             return _csv([prediction.path, *(cell for three in cells for cell in three)])
         if self._format == "jsonl":
-            top = [
-                {"class": c.folder, "words": c.words, "probability": round(share, 6)}
-                for c, share in zip(chosen, prediction.probabilities, strict=True)
-            ]
-            return json.dumps({"path": prediction.path, "top": top}, ensure_ascii=False) + "\n"
+            return json.dumps(self.entry(prediction), ensure_ascii=False) + "\n"
         cells_ = [
             f"{100 * share:6.2f} % {self._names[label]:<{self._width}}"
             for label, share in zip(prediction.top, prediction.probabilities, strict=True)

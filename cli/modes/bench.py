@@ -11,6 +11,7 @@ from feedline.cli.fitting import fitted
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset
@@ -68,8 +69,10 @@ def run(request: Request) -> int:
     write_json(out / "bench.json", content)
     _plot(out / "bench.png", results, content)
     bench_page(content).write(out / REPORT)
-    _print(results, content)
-    print(f"report: {out / REPORT}  picture: {out / 'bench.png'}")
+    with aloud():
+        _print(results, content)
+        print(f"report: {out / REPORT}  picture: {out / 'bench.png'}")
+    request.results.update(out=out, **content)
     return 0
 
 

@@ -15,6 +15,7 @@ from feedline.cli.machine import set_up_host
 from feedline.cli.overlap import trained_on, warn_of_overlap
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -64,7 +65,9 @@ def run(request: Request) -> int:
             model = _with_new_statistics(model, config, dataset, snapshot, precision, ranks)
         evaluation = evaluate(model, loader, precision, views=config.run.views, ranks=ranks)
     if ranks.is_first:
-        report(out, config, loader, path, evaluation, known)
+        with aloud():
+            content = report(out, config, loader, path, evaluation, known)
+        request.results.update(out=out, **content)
     return 0
 
 

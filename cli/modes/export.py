@@ -12,6 +12,7 @@ from feedline.cli.names import short_name
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.using import used
+from feedline.console import aloud
 from feedline.output import one_line
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -57,7 +58,9 @@ def run(request: Request) -> int:
         per_class=_per_class(path, loaded, snapshot),
     )
     export(out, loaded, forms, probes, about, card.write, say=lambda line: print(one_line(line), flush=True))
-    print(f"{path}: exported to {out}, with README.md")
+    with aloud():
+        print(f"{path}: exported to {out}, with README.md")
+    request.results.update(checkpoint=path, out=out, forms=list(forms))
     return 0
 
 

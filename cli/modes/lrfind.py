@@ -12,6 +12,7 @@ from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.errors import InputError, as_flags
 from feedline.pipeline.files import write_json
@@ -69,12 +70,11 @@ def run(request: Request) -> int:
     }
     title = f"LR range test: {dataset.name} {config.loader.split}, recipe {config.recipe}, {config.optim.optimizer}"
     _write(out, result, title)
-    _print_suggestions(test, len(loader), out)
-    if test.recommended is None:
-        print(f"no learning rate is recommended: {result['reason']}")
-        print("train with the recipe's rate:\n  " + _train_command(request))
-    else:
-        print("train with it:\n  " + _train_command(request, max_lr=f"{test.suggestions[test.recommended]:.3g}"))
+    with aloud():
+        _print_suggestions(test, len(loader), out)
+        _print_advice(test, request, result["reason"])
+    max_lr = None if test.recommended is None else test.suggestions[test.recommended]
+    request.results.update(out=out, max_lr=max_lr, **result)
     return 0
 
 
@@ -94,6 +94,15 @@ def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
         mark = "->" if name == test.recommended else "  "
         print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
     print(f"report: {out / REPORT}  curve: {out / 'lr_range.png'}")
+
+
+def _print_advice(test: LRRange, request: Request, reason: str | None) -> None:
+    """Prints the command that trains with the result."""
+    if test.recommended is None:
+        print(f"no learning rate is recommended: {reason}")
+        print("train with the recipe's rate:\n  " + _train_command(request))
+    else:
+        print("train with it:\n  " + _train_command(request, max_lr=f"{test.suggestions[test.recommended]:.3g}"))
 
 
 def _in_words(reason: str | None) -> str | None:

@@ -8,6 +8,7 @@ from feedline.cli.locate import run_data
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint
 from feedline.cli.seen import IMAGES, pixel_loader, seen
+from feedline.console import aloud
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.report.page import Page, Section
@@ -37,7 +38,8 @@ def run(request: Request) -> int:
     images = Section("Images", text, pictures=list(map(picture_of, batch)), pairs=True)
     page = Page(title, note, sections=[images])
     page.write(out / "peek.html")
-    print(f"{title}\n{note}\npicture: {out / 'peek.png'}  page: {out / 'peek.html'}")
+    with aloud():
+        print(f"{title}\n{note}\npicture: {out / 'peek.png'}  page: {out / 'peek.html'}")
     return 0
 
 

@@ -4,18 +4,18 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
-
-from tqdm import tqdm
+from typing import Any, TextIO
 
 from feedline.cli.build import choose_device
 from feedline.cli.locate import find_checkpoint
 from feedline.cli.machine import set_up_host
 from feedline.cli.request import Request
 from feedline.cli.using import used
+from feedline.console import aloud
 from feedline.output import counted, one_line
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import InputError
+from feedline.progress import Progress
 from feedline.training.memory import memory_errors
 from feedline.training.precision import Precision
 from feedline.use.inputs import STDIN, image_files
@@ -26,8 +26,12 @@ from feedline.use.rows import FORMATS, Format, Rows
 def run(request: Request) -> int:
     """Prints or writes the most probable classes of each file.
 
-    Files that cannot be read are named on stderr. Returns 1 if none could be read.
+    Files that cannot be read are named on stderr. Returns 1 if none could be read. With `json`, predictions that no
+    file takes are in the results.
     """
+    listed = request.json and request.out is None
+    if listed and request.format is not None:
+        raise InputError(f"`format={request.format}`: has no effect with `json`, unless `out` names a file")
     if not request.inputs:
         raise InputError("name files, folders or patterns of images, or - for names on stdin")
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for predictions
@@ -48,21 +52,25 @@ def run(request: Request) -> int:
     files = image_files(request.inputs, sys.stdin)
     names = files if STDIN in request.inputs else list(files)
     rows = Rows(_format(request), loaded.classes, request.top)
-    with memory_errors(config), _output(request.out) as out, _progress(request, names) as bar:
+    read, unread, entries = 0, list[Unread](), list[dict[str, Any]]()
+    with memory_errors(config), _output(request) as out, _progress(request, names) as bar:
         out.write(rows.header())
-        read, unread = 0, 0
         for result in predictor(names):
             if isinstance(result, Unread):
-                unread += 1
-                bar.write(one_line(result.why), file=sys.stderr)
+                unread.append(result)
+                bar.write(one_line(result.why))
+            elif listed:
+                entries.append(rows.entry(result))
             else:
-                read += 1
                 out.write(rows.row(result))
+            read += not isinstance(result, Unread)
             bar.update()
     if unread:
-        print(f"{unread:,} of {counted(read + unread, 'file')} could not be read", file=sys.stderr)
+        print(f"{len(unread):,} of {counted(read + len(unread), 'file')} could not be read", file=sys.stderr)
     if request.out is not None:
         print(f"{path}: {counted(read, 'image')}: {request.out}", file=sys.stderr)
+    request.results.update(checkpoint=path, images=read, unread=list(map(vars, unread)))
+    request.results.update({"predictions": entries} if listed else {"out": request.out})
     return 0 if read else 1
 
 
@@ -73,14 +81,15 @@ def _format(request: Request) -> Format:
 
 
 @contextlib.contextmanager
-def _output(path: str | None) -> Iterator[TextIO]:
+def _output(request: Request) -> Iterator[TextIO]:
     """Stdout, or a file that appears when it is complete."""
-    if path is None:
-        yield sys.stdout
+    if request.out is None:
+        with aloud():
+            yield sys.stdout
         return
-    final = Path(path)
+    final = Path(request.out)
     if final.is_dir():
-        raise InputError(f"`out={path}`: is a folder; name a file")
+        raise InputError(f"`out={request.out}`: is a folder; name a file")
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(final.name + ".tmp")
     try:
@@ -91,8 +100,8 @@ def _output(path: str | None) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def _progress(request: Request, names: object) -> "tqdm[None]":
-    """A bar on a terminal, unless the rows are shown there."""
-    shown = sys.stderr.isatty() and not (request.out is None and sys.stdout.isatty())
+def _progress(request: Request, names: object) -> Progress:
+    """On stderr, unless the rows are shown on the same terminal."""
+    rows_shown = request.out is None and not request.json and sys.stdout.isatty()
     total = len(names) if isinstance(names, list) else None
-    return tqdm(total=total, unit=" images", desc="predicting", disable=not shown)
+    return Progress(total, 0, "predicting", unit="images", quiet=rows_shown and sys.stderr.isatty(), lines=sys.stderr)

@@ -12,6 +12,7 @@ from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
@@ -57,7 +58,8 @@ def run(request: Request) -> int:
                 summary = trainer.fit()
         except Interrupted:
             resume = resume_command(start.out)
-            print(f"stopped and saved; resume it with:\n  {resume}", flush=True)
+            with aloud():
+                print(f"stopped and saved; resume it with:\n  {resume}", flush=True)
             _report_unfinished(request, trainer, f"Stopped; resume it with {resume}")
             return 128 + trainer.stopping.signum
         except DivergedError as error:
@@ -65,7 +67,9 @@ def run(request: Request) -> int:
             raise
     if ranks.is_first:
         report = report_run(request, config, start.out, val)
-        _print_summary(summary, start.out, report)
+        with aloud():
+            _print_summary(summary, start.out, report)
+        request.results.update(out=start.out, report=report, **summary)
     return 0
 
 
