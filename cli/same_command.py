@@ -28,6 +28,8 @@ FREE_ON_RESUME = {
     "log_every",
     "certify",
     "save_every",
+    "tensorboard",
+    "logger",
     "target",
     "patience",
 }

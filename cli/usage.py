@@ -44,7 +44,9 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("init", "class_weights"), TRAINING),
     **dict.fromkeys(("epochs", "schedule", "pct_start", "peak_epoch", "div_factor", "final_div_factor"), TRAINING),
     **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
-    **dict.fromkeys(("eval_every", "patience", "target", "log_every", "certify", "save_every"), TRAINING),
+    **dict.fromkeys(
+        ("eval_every", "patience", "target", "log_every", "tensorboard", "logger", "certify", "save_every"), TRAINING
+    ),
 }
 # Modes that use a trained network take few of the flags.
 TTA = ("tta", "tta_views")

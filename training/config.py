@@ -7,7 +7,7 @@ and `label-smoothing` in TOML. A flag overrides the recipe, the recipe overrides
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -161,6 +161,10 @@ class RunConfig:
     target: float | None = key(None, "val top-1 in percent; the summary says when it was reached")
     seed: int = key(0, "of weights, order, windows and flips")
     log_every: int = key(20, "steps between log lines; training waits for the device only there")
+    tensorboard: bool = key(False, "write scalars and images for TensorBoard to RUN/tensorboard")
+    logger: Sequence[str] = key(
+        (), "loggers of your own or for other services, as module:Class, comma-separated; see docs/reports.md"
+    )
     certify: Literal["stream", "pixels"] = key(
         "stream",
         "what log.jsonl has a hash of for each step, for feedline compare: stream is the images and all that is done "
@@ -178,6 +182,8 @@ class RunConfig:
         require(0 <= self.patience < MOST, "patience", self.patience, f"at least 0 and below {MOST:,}")
         require(0 <= self.norm_images < 2**31, "norm_images", self.norm_images, "at least 0 and below 2^31")
         require(1 <= self.log_every < 2**31, "log_every", self.log_every, "at least 1 and below 2^31")
+        for name in self.logger:
+            require(bool(re.fullmatch(r"[\w.]+:\w+", name)), "logger", name, "module:Class")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
 

@@ -90,7 +90,7 @@ def _spread(count: int) -> list[int]:
 def _changed(snapshot: Snapshot) -> dict[str, object]:
     """What differs from the default recipe, without paths and what only this machine has."""
     default, flat = configure("default", {}).flat(), snapshot.config.flat()
-    machine = ("data", "device", "threads", "torch_threads", "init")
+    machine = ("data", "device", "threads", "torch_threads", "init", "tensorboard", "logger")
     return {
         name.replace("_", "-"): ",".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in flat.items()

@@ -8,6 +8,7 @@ from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.initial import start_from
+from feedline.cli.logging_to import load_loggers, start_loggers
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import report_run
 from feedline.cli.request import Request
@@ -19,6 +20,7 @@ from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
 from feedline.training.ending import of_early_end
+from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
 from feedline.training.resolved import as_older_versions, changes, resolved
@@ -35,7 +37,9 @@ def run(request: Request) -> int:
         start.snapshot.check_dataset(dataset, start.out)
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
+    loggers = Loggers()
     with memory_errors(config, ranks), disk_errors(start.out):
+        ranks.on_first(lambda: load_loggers(loggers, config))
         train = make_loader(config, dataset, "train", device, ranks)
         if start.snapshot is not None and not start.snapshot.resolved:
             config = as_older_versions(config, train.image_size, resume=True)
@@ -46,16 +50,20 @@ def run(request: Request) -> int:
         model = make_model(config, dataset, request.network)
         if start.snapshot is None:
             start_from(config, model, dataset, val)
-        trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks)
+        trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         ranks.on_first(lambda: check_space(trainer.state, start.out))
         notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config)])]
         print_loader(train, config)
         for note in notes:
             print(note, flush=True)
         _prepare_resumed(start, trainer)
+        step = trainer.state.global_step
+        ranks.on_first(lambda: start_loggers(loggers, trainer.config, dataset, start.out, step))
+        stop = stop_on_signal(trainer.stopping, patient=ranks.is_distributed)
         try:
-            with cores_in_use(device, ranks), stop_on_signal(trainer.stopping, patient=ranks.is_distributed):
+            with cores_in_use(device, ranks), stop, loggers.running():
                 summary = trainer.fit()
+                loggers.end(summary)
         except Interrupted:
             resume = resume_command(start.out)
             with aloud():
