@@ -49,16 +49,20 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+def batch_dtype(config: Config, device: torch.device) -> torch.dtype:
+    """Of the images that a run trains on. Under autocast, which rounds further, a GPU gets half the bytes."""
+    return torch.float16 if device.type == "cuda" and config.run.amp else torch.float32
+
+
 def make_loader(config: Config, dataset: Dataset, part: PartName, device: torch.device, ranks: Ranks = ALONE) -> Loader:
     """Builds the loader of one part of the split. The ranks of a machine share its cores."""
-    half = device.type == "cuda" and config.run.amp  # autocast rounds further; until then half the bytes
     options = dataclasses.replace(
         config.loader,
         part=part,
         device=device,
         seed=config.run.seed,
         threads=config.loader.threads or max(available_cores() // ranks.local_size, 1),
-        dtype=torch.float16 if half else torch.float32,
+        dtype=batch_dtype(config, device),
         rank=ranks.rank,
         world_size=ranks.world_size,
     )

@@ -13,7 +13,10 @@ import torch
 
 from feedline.pipeline.loader import Batch, Loader
 from feedline.progress import Progress
+from feedline.training.config import Config
+from feedline.training.counts import Counts
 from feedline.training.meter import StallMeter
+from feedline.training.optim import WeightAverage
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 
@@ -49,6 +52,27 @@ class Measurement:
             "stall": round(statistics.median(self.stall), 4) if self.stall else None,
             "rounds": [round(v, 2) for v in self.images_per_s],
         }
+
+
+class LoopStep:
+    """What the training loop does with a batch that is not mixed: a step, the moving average, and the epoch's sums.
+
+    Args:
+        config: of the run.
+        step: trains on a batch.
+        device: of the batches.
+        ranks: the processes of the run.
+    """
+
+    def __init__(self, config: Config, step: TrainStep, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self._step, self._counts = step, Counts(device, ranks)
+        self._average = WeightAverage(step.model, config.optim.ema) if config.optim.ema else None
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        loss, logits = self._step(images, labels)
+        if self._average is not None and self._step.updated:
+            self._average.update()
+        self._counts.add(loss, logits, labels, 1)
 
 
 Work = Callable[[], int]  # processes one batch and returns its number of images
@@ -101,7 +125,13 @@ def measure_round(
 
 
 def measure(
-    loaders: dict[str, Loader], chosen: str, step: TrainStep, *, rounds: int, seconds: float, ranks: Ranks = ALONE
+    loaders: dict[str, Loader],
+    chosen: str,
+    step: Callable[[torch.Tensor, torch.Tensor], object],
+    *,
+    rounds: int,
+    seconds: float,
+    ranks: Ranks = ALONE,
 ) -> list[Measurement]:
     """Measures every loader alone, the model alone and both together, in interleaved rounds behind one of warm-up.
 

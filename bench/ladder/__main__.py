@@ -1,7 +1,8 @@
 """python -m bench.ladder: measures one machine in several rungs, each in a separate process with a time limit.
 
 Rungs: correct (tests), feed (loader alone), compute (model alone), together (both), accuracy (recipes with a target)
-and assignment-scale (224 pixels). Each rung has a JSON file; every measurement is written to it at once.
+and assignment-scale (224 pixels), in order of worth. Each rung has a JSON file; every measurement is written to it at
+once, and --go-on keeps those that are there. Run it from the repository's root; nothing needs to be installed.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import torch
 
 from bench.ladder.compute import run_compute, run_large, run_together
 from bench.ladder.feed import run as run_feed
-from bench.ladder.runs import run_accuracy, run_correct
+from bench.ladder.runs import ROOT, chosen_recipes, run_accuracy, run_correct
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
 from feedline import Dataset, InputError
@@ -35,7 +36,7 @@ RUNGS: dict[str, Callable[[Settings], None]] = {
 }
 # Shares of the total time. Training takes most.
 SHARES = {"correct": 3, "feed": 5, "compute": 5, "together": 3, "accuracy": 12, "assignment-scale": 2}
-GRACE = 90.0  # a rung that exceeds its time by this many seconds is killed
+GRACE = 30.0  # a rung that exceeds its time by this many seconds is killed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=float, default=30.0, help="time for all rungs (default: 30)")
     p.add_argument("--seconds", type=float, default=2.0, help="minimum length of a measurement (default: 2)")
     p.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    p.add_argument(
+        "--go-on", action="store_true",
+        help="keep what an earlier call with the same --out measured on such a machine, and the tests that passed",
+    )  # fmt: skip
+    p.add_argument("--recipes", default="", help="for accuracy, comma-separated (default: all with a target)")
     p.add_argument("--tiny", action="store_true", help="the smallest sizes, to test the ladder itself")
     p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # used in the process of a rung
     return p
@@ -54,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(words)
+    args.out, args.data = args.out.resolve(), args.data and args.data.resolve()
     try:
         if args.only:
             RUNGS[args.only](_settings(args, args.minutes))
@@ -65,7 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _settings(args: argparse.Namespace, minutes: float) -> Settings:
-    return Settings(args.out.resolve(), args.data.resolve(), minutes, args.device, args.tiny, args.seconds)
+    recipes = tuple(name for name in args.recipes.split(",") if name)
+    return Settings(args.out, args.data, minutes, args.device, args.tiny, args.seconds, args.go_on, recipes)
+
+
+def _end(signum: int, _: object) -> None:
+    """Ends the rung too, which has a session of its own."""
+    raise SystemExit(128 + signum)
 
 
 def climb(args: argparse.Namespace) -> int:
@@ -75,10 +88,11 @@ def climb(args: argparse.Namespace) -> int:
         raise InputError(f"--rungs {unknown[0]}: choose from {', '.join(RUNGS)}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no CUDA GPU here; use --device cpu, or check the driver")
+    chosen_recipes(_settings(args, args.minutes))
     args.out.mkdir(parents=True, exist_ok=True)
     if args.data is None:
         args.data = args.out / "data"
-        if build.main(["--source", "sample", "--out", str(args.data)]):
+        if not args.data.exists() and build.main(["--source", "sample", "--out", str(args.data)]):
             return 1
     missing = {"jpeg", "raw"} - Dataset(args.data).packs.keys()
     if missing:
@@ -92,12 +106,14 @@ def climb(args: argparse.Namespace) -> int:
             failed.append(name)
             continue
         print(f"{name}: up to {minutes:.1f} minutes", flush=True)
-        minutes_used, status = _run_rung(args, name, minutes)
+        try:
+            minutes_used, status = _run_rung(args, name, minutes)
+        finally:
+            write_tables(args.out)
         args.minutes -= minutes_used
         if status:
             failed.append(name)
             print(f"{name}: exit status {status}; results so far: {args.out / name}.json", flush=True)
-        write_tables(args.out)
     print(f"tables: {args.out / 'ladder.md'}")
     return 1 if failed else 0
 
@@ -105,15 +121,17 @@ def climb(args: argparse.Namespace) -> int:
 def _run_rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[float, int]:
     """Runs a rung in a separate process. Returns the minutes used and the exit status."""
     options = ["--only", name, "--minutes", str(minutes), "--out", str(args.out), "--data", str(args.data)]
-    options += ["--device", args.device, "--seconds", str(args.seconds), *["--tiny"] * args.tiny]
-    started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *options], start_new_session=True)
+    options += ["--device", args.device, "--seconds", str(args.seconds), "--recipes", args.recipes]
+    options += [*["--tiny"] * args.tiny, *["--go-on"] * args.go_on]
+    started, before = time.monotonic(), signal.signal(signal.SIGTERM, _end)
+    process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *options], start_new_session=True, cwd=ROOT)
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(60 * minutes + GRACE)
     finally:  # also kills its child processes
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        signal.signal(signal.SIGTERM, before)
     status = process.wait()
     return (time.monotonic() - started) / 60, status
 

@@ -11,10 +11,11 @@ from bench.ladder.feed import loader_speed
 from bench.ladder.measure import FORWARD_GFLOP, matmul_tflops, memory_gb_per_s, seconds_per_call
 from bench.ladder.settings import Settings
 from feedline import Dataset
-from feedline.cli.build import make_loader
+from feedline.cli.build import batch_dtype, make_loader
 from feedline.model import resnet18
 from feedline.pipeline.engines.choose import choose_engine
 from feedline.pipeline.stores import stores_on
+from feedline.training.bench import LoopStep
 from feedline.training.bench import measure as measure_rounds
 from feedline.training.config import Config
 from feedline.training.step import TrainStep
@@ -33,15 +34,16 @@ COMPILED: dict[str, dict[str, object]] = {
 
 
 def _model_alone(config: Config, device: torch.device, classes: int, size: int, seconds: float) -> dict[str, Any]:
-    """Speed of training steps on one batch that is already on the device."""
+    """Speed of the training loop's steps on one batch that is already on the device."""
     torch.manual_seed(0)
     batch = config.loader.batch_size
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
-    images = torch.randn(batch, 3, size, size, device=device).to(memory_format=layout)
+    images = torch.randn(batch, 3, size, size, device=device, dtype=batch_dtype(config, device))
+    images = images.to(memory_format=layout)
     labels = torch.randint(classes, (batch,), device=device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    step = TrainStep(config, resnet18(classes), device, 0.01)
+    step = LoopStep(config, TrainStep(config, resnet18(classes), device, 0.01), device)
     step_seconds = seconds_per_call(lambda: step(images, labels), device, seconds=seconds)
     tflops = 3 * FORWARD_GFLOP * (size / 64) ** 2 * batch / step_seconds / 1e3
     row = {"images_per_s": batch / step_seconds, "tflops": tflops}
@@ -82,8 +84,10 @@ def run_compute(settings: Settings) -> None:
     """Images/s of every combination, the best one, and its share of the device's peak matrix product."""
     report, device, dataset = settings.report("compute"), settings.on, Dataset(settings.data)
     size = settings.config().loader.last_size or (dataset.image_size or (224,))[0]
-    for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32)):
+    products = [
         report.row(partial(_matmul, device, dtype, settings.seconds), ceiling=f"matmul, {name}")
+        for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32))
+    ]
     report.row(lambda: {"GB_per_s": memory_gb_per_s(device, settings.seconds)}, ceiling="memory, copy")
     rows = []
     for combination in combinations(settings):
@@ -97,8 +101,8 @@ def run_compute(settings: Settings) -> None:
             rows.append(measured)
             report.content["best"] = max(rows, key=lambda row: row["images_per_s"])
             report.write()
-    ceiling = report.content["rows"][0].get("tflops")
-    shares = {"share_of_matmul": report.content["best"]["tflops"] / ceiling} if rows and ceiling else {}
+    ceiling = products[0]
+    shares = {"share_of_matmul": report.content["best"]["tflops"] / ceiling["tflops"]} if rows and ceiling else {}
     report.close(**shares)
 
 
@@ -112,7 +116,7 @@ def run_together(settings: Settings) -> None:
 
         def measure(config: Config = config, name: str = f"{store} {engine}") -> dict[str, Any]:
             loaders = {name: make_loader(config, dataset, "train", device)}
-            step = TrainStep(config, resnet18(len(dataset.classes)), device, 0.01)
+            step = LoopStep(config, TrainStep(config, resnet18(len(dataset.classes)), device, 0.01), device)
             rounds = 2 if settings.tiny else 5
             results = measure_rounds(loaders, name, step, rounds=rounds, seconds=settings.seconds)
             alone, model, both = results

@@ -43,8 +43,8 @@ def run(settings: Settings) -> None:
             config = settings.config(**what, amp=device.type == "cuda")
             report.row(partial(loader_speed, config, dataset, settings), **what)
     _augmentation(report, settings, dataset)
-    for name, loader in _others(settings, dataset):
-        report.row(partial(_alone, loader, settings), loader=name)
+    for name, loader, ahead in _others(settings, dataset):
+        report.row(partial(_alone, loader, settings, ahead), loader=name)
     report.close()
 
 
@@ -52,24 +52,26 @@ def _to_device(device: torch.device, seconds: float) -> dict[str, Any]:
     return {"GB_per_s": host_to_device_gb_per_s(device, seconds)}
 
 
-def _alone(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
+def _alone(batches: Iterator[Batch], settings: Settings, ahead: int) -> dict[str, Any]:
     """Images/s of a loader with worker processes. Their CPU time is not known here."""
-    return {"images_per_s": _rate(batches, settings)["images_per_s"]}
+    return {"images_per_s": _rate(batches, settings, ahead)["images_per_s"]}
 
 
 def loader_speed(config: Config, dataset: Dataset, settings: Settings) -> dict[str, Any]:
     """Images/s and CPU microseconds per image of the train loader of a configuration."""
     loader = make_loader(config, dataset, "train", settings.on)
     try:
-        return _rate(endless(loader), settings)
+        return _rate(endless(loader), settings, loader.ahead)
     finally:
         loader.close()
 
 
-def _rate(batches: Iterator[Batch], settings: Settings) -> dict[str, Any]:
-    """Images/s, and CPU microseconds of this process per image, after eight batches of warm-up."""
-    device = settings.on
-    speed, cpu_us, _ = measure_round(lambda: len(next(batches)[1]), device, settings.seconds, 8, StallMeter(device))
+def _rate(batches: Iterator[Batch], settings: Settings, ahead: int) -> dict[str, Any]:
+    """Images/s, and CPU microseconds of this process per image, behind the batches that were made `ahead`."""
+    device, warm_up = settings.on, ahead + 2
+    speed, cpu_us, _ = measure_round(
+        lambda: len(next(batches)[1]), device, settings.seconds, warm_up, StallMeter(device)
+    )
     return {"images_per_s": speed, "cpu_us_per_image": cpu_us}
 
 
@@ -90,8 +92,11 @@ def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
     report.row(measure, what=f"{store}: crop, mirror, normalise on {device.type}, one batch at a time")
 
 
-def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch]]]:
-    """torchvision's DataLoader with up to 16 workers and, if installed, timm's prefetching loader."""
+def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterator[Batch], int]]:
+    """torchvision's DataLoader with up to 16 workers and, if installed, timm's prefetching loader.
+
+    Each with its name and the number of batches that it makes ahead.
+    """
     device, size = settings.on, settings.config().loader.last_size or (dataset.image_size or (224, 224))[0]
     batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
     steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
@@ -107,7 +112,8 @@ def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterato
             for images, labels in DataLoader(folder, **options):
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
-    yield f"torchvision DataLoader, {workers} workers", torchvision()
+    ahead = workers * options["prefetch_factor"]
+    yield f"torchvision DataLoader, {workers} workers", torchvision(), ahead
     try:
         from timm.data import create_loader
     except ImportError:
@@ -124,7 +130,7 @@ def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterato
         while True:
             yield from loader
 
-    yield f"timm prefetching loader, {workers} workers, flip only", timm()
+    yield f"timm prefetching loader, {workers} workers, flip only", timm(), 2 * workers
 
 
 def _rgb(path: str) -> Image.Image:

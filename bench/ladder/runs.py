@@ -1,59 +1,77 @@
 """Rungs 1 and 5: the tests, and training of the recipes that have a target."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.ladder.outcomes import outcomes
 from bench.ladder.settings import Settings
 from feedline.cli.recipes import RECIPES, read_recipe
+from feedline.pipeline.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+SAVING = 25.0  # seconds for train.py to save when its time is up
 
 
 def run_correct(settings: Settings) -> None:
-    """Runs the tests marked `gpu` if there is a GPU, else those that compare engines and stores."""
+    """Runs the tests for a GPU if there is one, else those that compare engines and stores.
+
+    Each outcome is in correct.jsonl at once. Going on leaves out the tests that passed.
+    """
     report, gpu = settings.report("correct"), settings.on.type == "cuda"
-    files = [str(p) for p in sorted((ROOT / "tests").rglob("test_*.py")) if "pytest.mark.gpu" in p.read_text()]
+    files = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").rglob("test_*.py")) if _for_gpu(p)]
     chosen = ["-m", "gpu"] if gpu else ["-k", "agree" if settings.tiny else "agree or resum or same"]
-    result, work = settings.out / "correct.xml", settings.out / "correct-work"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += [f"--basetemp={work}", f"--junitxml={result}"]
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(settings.out / "pycache")}
+    result, before = settings.out / "correct.jsonl", settings.out / "correct-before.jsonl"
+    before.write_text(result.read_text() if settings.go_on and result.exists() else "")
+    result.write_text(before.read_text())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "bench.ladder.outcomes"]
+    command += ["--continue-on-collection-errors", f"--basetemp={settings.out / 'correct-work'}", *_plugins(gpu)]
+    environment = {
+        **os.environ,
+        "PYTHONPYCACHEPREFIX": str(settings.out / "pycache"),
+        "LADDER_OUTCOMES": str(result),
+        "LADDER_BEFORE": str(before),
+    }
 
     def measure() -> dict[str, Any]:
-        with (settings.out / "correct.log").open("w") as log:
-            subprocess.run(
+        status = None
+        with (settings.out / "correct.log").open("w") as log, contextlib.suppress(subprocess.TimeoutExpired):
+            status = subprocess.run(
                 [*command, *chosen, *files], cwd=ROOT, env=environment, stdout=log, stderr=log,
                 timeout=report.time_left(), check=False,
-            )  # fmt: skip
-        return outcomes(result)
+            ).returncode  # fmt: skip
+        return {**counted(result), "finished": status in (0, 1)}  # not if pytest itself came to an end
 
-    try:
-        report.row(measure, tests=" ".join(chosen))
-    except subprocess.TimeoutExpired:
-        report.content["rows"].append({"problem": "the tests did not finish in time; see correct.log"})
+    report.row(measure, tests=" ".join(chosen))
     report.close()
 
 
-def outcomes(junit: Path) -> dict[str, Any]:
-    """Counts results in a JUnit file and lists the failures."""
-    cases = ET.parse(junit).getroot().iter("testcase")
-    counts: dict[str, Any] = {"passed": 0, "failed": 0, "skipped": 0, "failures": []}
-    for case in cases:
-        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
-        if bad is not None:
-            counts["failed"] += 1
-            reason = (bad.get("message") or "").splitlines() or [""]
-            counts["failures"].append(f"{case.get('classname')}::{case.get('name')}: {reason[0][:200]}")
-        else:
-            counts["skipped" if case.find("skipped") is not None else "passed"] += 1
-    return counts
+def _for_gpu(test: Path) -> bool:
+    """Whether a file has tests for a GPU; `DEVICES` is a parameter of some."""
+    text = test.read_text(encoding="utf-8")
+    return "pytest.mark.gpu" in text or "DEVICES" in text
+
+
+def _plugins(gpu: bool) -> list[str]:
+    """On a GPU a test that crashes or hangs must not end the others, where pytest's plugins for that are installed."""
+    flags = {"xdist": ["-n", "3", "--dist", "loadfile"], "pytest_timeout": ["--timeout", "150"]}
+    return [flag for name, some in flags.items() if gpu and find_spec(name) for flag in some]
+
+
+def counted(path: Path) -> dict[str, Any]:
+    """Counts the outcomes in a file that the plugin wrote, and lists the failures."""
+    lines = outcomes(path).values()
+    counts = {kind: sum(line["outcome"] == kind for line in lines) for kind in ("passed", "failed", "skipped")}
+    failures = [f"{line['test']}: {line['reason']}" for line in lines if line["outcome"] == "failed"]
+    return {**counts, "failures": failures}
 
 
 def targets() -> dict[str, float]:
@@ -62,17 +80,27 @@ def targets() -> dict[str, float]:
     return {name: target for name, target in values.items() if target is not None}
 
 
+def chosen_recipes(settings: Settings) -> dict[str, float]:
+    """The recipes to train and their targets: those asked for, else all, on a GPU those for CPUs last."""
+    known = targets()
+    if unknown := [name for name in settings.recipes if name not in known]:
+        raise InputError(f"--recipes {unknown[0]}: choose from {', '.join(known)}")
+    last = settings.on.type == "cuda"
+    names = settings.recipes or sorted(known, key=lambda name: last and name.startswith("cpu"))
+    return {name: known[name] for name in names}
+
+
 def run_accuracy(settings: Settings) -> None:
-    """Trains every recipe that has a target, with train.py, each for an equal share of the time."""
-    report, recipes = settings.report("accuracy"), targets()
-    for number, (recipe, target) in enumerate(recipes.items()):
-        limit = report.time_left() / (len(recipes) - number)
-        report.row(partial(_train, settings, recipe, limit), recipe=recipe, target=target)
+    """Trains recipes that have a target, with train.py, one after the other: each may take the time that is left."""
+    report = settings.report("accuracy")
+    for recipe, target in chosen_recipes(settings).items():
+        report.row(partial(_train, settings, recipe, report.time_left()), recipe=recipe, target=target)
     report.close()
 
 
 def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
     out = settings.out / f"accuracy-{recipe}"
+    shutil.rmtree(out, ignore_errors=True)  # of an earlier call, which did not end
     command = [sys.executable, str(ROOT / "train.py"), "--mode", "train", "--recipe", recipe, "--amp"]
     command += ["--data", str(settings.data), "--device", settings.device, "--out", str(out)]
     if settings.tiny:
@@ -83,7 +111,7 @@ def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
             process.wait(limit)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)  # saves a checkpoint
-            process.wait(60)
+            process.wait(SAVING)
     log_lines = (out / "log.jsonl").read_text().splitlines() if (out / "log.jsonl").exists() else []
     rows = [row for line in log_lines if "val_top1" in (row := json.loads(line))]
     result = progress(rows, read_recipe(recipe)["target"])

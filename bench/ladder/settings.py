@@ -24,6 +24,8 @@ class Settings:
         device: as in --device.
         tiny: use the smallest sizes, to test the ladder itself.
         seconds: minimum length of a measurement.
+        go_on: keep what an earlier call with the same `out` measured.
+        recipes: to train for accuracy; none for all that have a target.
     """
 
     out: Path
@@ -32,11 +34,14 @@ class Settings:
     device: str
     tiny: bool
     seconds: float
+    go_on: bool = False
+    recipes: tuple[str, ...] = ()
 
     def report(self, rung: str) -> Report:
         dataset = Dataset(self.data)
         about = {"name": dataset.name, "fingerprint": dataset.fingerprint, "images": dataset.count}
-        return Report(self.out / f"{rung}.json", self.on, self.minutes, rung=rung, tiny=self.tiny, dataset=about)
+        path = self.out / f"{rung}.json"
+        return Report(path, self.on, self.minutes, go_on=self.go_on, rung=rung, tiny=self.tiny, dataset=about)
 
     @property
     def on(self) -> torch.device:

@@ -45,7 +45,8 @@ def run(request: Request) -> int:
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
     with cores_in_use(device, ranks), memory_errors(config, ranks):
         step = TrainStep(config, make_model(config, dataset, request.network), device, lr, ranks)
-        results = bench.measure(loaders, chosen, step, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
+        loop = bench.LoopStep(config, step, device, ranks)
+        results = bench.measure(loaders, chosen, loop, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
     if not ranks.is_first:
         return 0
     sentences = [bench.verdict(results, chosen, device, config.loader.batch_size)]

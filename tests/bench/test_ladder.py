@@ -1,11 +1,15 @@
 """The ladder, run on the CPU with the smallest sizes."""
 
+import dataclasses
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -101,13 +105,80 @@ def test_the_mode_that_may_take_all_the_time_comes_last(settings: Settings, monk
     assert len(modes[:first]) == 3 * len(modes[first:])
 
 
-def test_results_of_tests_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "x.xml").write_text(
-        '<testsuites><testsuite><testcase classname="t" name="a"/>'
-        '<testcase classname="t" name="b"><skipped/></testcase>'
-        '<testcase classname="t" name="c"><failure message="1 != 2&#10;more"/></testcase></testsuite></testsuites>'
-    )
-    assert runs.outcomes(tmp_path / "x.xml") == {"passed": 1, "failed": 1, "skipped": 1, "failures": ["t::c: 1 != 2"]}
+TESTS = """
+import os, pytest
+def test_agree_a(): pass
+def test_agree_b(): raise ValueError("1 != 2")
+@pytest.mark.skip
+def test_agree_c(): pass
+def test_agree_d(missing): pass
+def test_agree_e():
+    if {crashes}: os._exit(9)
+"""
+
+
+def run_tests(settings: Settings, patch: pytest.MonkeyPatch, crashes: bool) -> dict[str, Any]:
+    """Runs the first rung on five tests, in place of ours; `pytest.mark.gpu` stands in the file."""
+    root = settings.out / "repository"
+    (root / "tests").mkdir(parents=True, exist_ok=True)
+    (root / "tests/test_x.py").write_text("# pytest.mark.gpu\n" + TESTS.format(crashes=crashes))
+    (root / "tests/test_y.py").write_text("# pytest.mark.gpu\nimport no_such_module\n")
+    patch.setenv("PYTHONPATH", str(runs.ROOT))
+    patch.setattr(runs, "ROOT", root)
+    runs.run_correct(settings)
+    (row,) = read_result(settings, "correct")["rows"]
+    return dict(row)
+
+
+def test_outcomes_of_tests_are_kept_as_they_come(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last test ends the process, and one file cannot be imported. Going on runs what did not pass."""
+    with monkeypatch.context() as patch:
+        row = run_tests(settings, patch, crashes=True)
+    assert (row["passed"], row["failed"], row["skipped"], row["finished"]) == (1, 3, 1, False)
+    reasons = " ".join(row["failures"])
+    for part in ("test_agree_b: ValueError: 1 != 2", "fixture 'missing' not found", "no_such_module"):
+        assert part in reasons
+    with monkeypatch.context() as patch:
+        row = run_tests(dataclasses.replace(settings, go_on=True), patch, crashes=False)
+    assert (row["passed"], row["failed"], row["skipped"], row["finished"]) == (2, 3, 1, True)
+    assert "1 deselected" in (settings.out / "correct.log").read_text()
+
+
+def test_going_on_keeps_what_was_measured_to_the_end(tmp_path: Path) -> None:
+    """On such a machine, with the same software and dataset."""
+
+    def climb(go_on: bool, dataset: str = "a") -> list[str]:
+        report = Report(
+            tmp_path / "x.json", torch.device("cpu"), minutes=1, go_on=go_on, rung="x", tiny=False, dataset=dataset
+        )
+        measured: list[str] = []
+
+        def measure(name: str) -> dict[str, Any]:
+            measured.append(name)
+            if name == "broken" and len(measured) == 2:
+                raise KeyError("no such thing")
+            return {"v": 1.5, "finished": name != "cut"}
+
+        for name in ("whole", "broken", "cut"):
+            row = report.row(lambda name=name: measure(name), what=name)  # type: ignore[misc]
+            assert row is None or row["what"] == name
+        report.close()
+        return measured
+
+    assert climb(go_on=False) == ["whole", "broken", "cut"]
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert [row.get("problem") for row in rows] == [None, "'no such thing'", None]
+    assert climb(go_on=True) == ["broken", "cut"]
+    assert climb(go_on=True, dataset="b") == ["whole", "broken", "cut"]
+
+
+def test_recipes_for_cpus_come_last_on_a_gpu(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(runs.chosen_recipes(settings)) == list(runs.targets())
+    chosen = dataclasses.replace(settings, recipes=("fast", "cpu"))
+    assert list(runs.chosen_recipes(chosen)) == ["fast", "cpu"]
+    monkeypatch.setattr(Settings, "on", torch.device("cuda"))
+    assert next(iter(runs.chosen_recipes(settings))) == "assignment"
+    assert set(list(runs.chosen_recipes(settings))[-2:]) == {"cpu", "cpu-best"}
 
 
 def test_progress_to_the_target_of_a_recipe() -> None:
@@ -168,7 +239,8 @@ def test_the_command_runs_a_rung_in_a_process(
     ("argv", "message"),
     [
         (["--rungs", "feed,roof"], "--rungs roof: choose from correct, feed"),
-        (["--data", "nowhere"], "no dataset at nowhere"),
+        (["--data", "nowhere"], "no dataset at "),
+        (["--recipes", "slow"], "--recipes slow: choose from assignment, best"),
     ],
 )
 def test_wrong_input_is_one_clear_line(
@@ -191,6 +263,22 @@ def test_a_rung_that_hangs_is_killed(
     out = capsys.readouterr().out
     assert "compute: exit status -9" in out
     assert "feed: no time left" in out
+
+
+def test_a_ladder_that_is_stopped_ends_its_rung(dataset: Dataset, tmp_path: Path) -> None:
+    """The rung has a session of its own, so that a shell would not end it."""
+    argv = ["--out", str(tmp_path), "--data", str(dataset.root), "--device", "cpu", "--rungs", "compute"]
+    process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *argv], cwd=runs.ROOT)
+    rung = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (tmp_path / "compute.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    (child,) = map(int, rung.read_text().split())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    assert "## compute (not complete)" in (tmp_path / "ladder.md").read_text()
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from feedline.training import bench
-from feedline.training.bench import Measurement, measure, verdict
+from feedline.training.bench import LoopStep, Measurement, measure, verdict
+from feedline.training.counts import Counts
+from feedline.training.optim import WeightAverage
+from feedline.training.step import TrainStep
+from tests.training.conftest import Make, small_model
 
 CPU = torch.device("cpu")
 
@@ -48,6 +52,24 @@ def test_only_what_is_measured_runs_and_the_first_round_does_not_count(monkeypat
     assert results["together"].images_per_s == [8, 12]
     assert results["together"].stall == [0.5, 0.5]
     assert not results["model"].stall
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_model_s_share_is_all_that_the_loop_does(config: Make, monkeypatch: pytest.MonkeyPatch, ema: float) -> None:
+    """The step, the average of the weights, and the sums that the log shows."""
+    done: list[str] = []
+    for kind, name in ((TrainStep, "__call__"), (WeightAverage, "update"), (Counts, "add")):
+        inner = getattr(kind, name)
+
+        def spied(*args: Any, inner: Any = inner, kind: Any = kind) -> Any:
+            done.append(kind.__name__)
+            return inner(*args)
+
+        monkeypatch.setattr(kind, name, spied)
+    c = config(ema=ema)
+    loop = LoopStep(c, TrainStep(c, small_model(), CPU, 0.01), CPU)
+    loop(torch.randn(16, 3, 16, 16), torch.arange(16) % 4)
+    assert done == ["TrainStep", *["WeightAverage"] * (ema > 0), "Counts"]
 
 
 @pytest.mark.parametrize(
