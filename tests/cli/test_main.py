@@ -16,6 +16,18 @@ from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import small_model
 
 
+@pytest.mark.gpu
+def test_what_does_not_fit_on_the_gpu_is_left_out_of_the_benchmark(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (1000, 2**33))
+    assert run("bench", dataset, "--device", "cuda", "--rounds", "1", "--seconds", "0.05", "--out", "runs/bench") == 0
+    assert "store resident: left out, because its " in capsys.readouterr().out
+    names = [r["name"] for r in json.loads(Path("runs/bench/bench.json").read_text())["results"]]
+    assert "loader raw dali" in names
+    assert not any("resident" in name for name in names)
+
+
 def test_find_train_evaluate_and_measure(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     """All steps; each command is the one that the step before suggests."""
     assert run("lrfind", dataset, "--batch-size", "16") == 0

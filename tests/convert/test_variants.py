@@ -69,6 +69,33 @@ def test_every_engine_and_store_gives_pillows_pixels(built: Any, engine: Any, st
     assert {name: levels for name, levels in wrong.items() if levels} == {}
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("store", ["files", "jpeg"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_size": 40}, {"image_size": 30, "crop_fraction": 0.5}, {"image_size": 20, "crop_fraction": 0.5}],
+    ids=["whole images", "windows resized", "windows"],
+)
+@pytest.mark.parametrize("decode", ["mixed", "cpu"])
+def test_a_gpu_decodes_every_kind_of_file(built: Any, store: Any, changes: dict[str, Any], decode: Any) -> None:
+    """To other roundings than the CPU, but upright and in the right colours. Windows alone, where they are resized."""
+    dataset, ids = built
+    options: dict[str, Any] = {"split": "official", "part": "val", "dtype": torch.uint8, "batch_size": 64, "threads": 2}
+    options |= changes
+    on_gpu = Loader(dataset, store=store, engine="dali", device="cuda", decode=decode, **options)
+    wanted = torch.cat([images for images, _ in Loader(dataset, store="raw", engine="torch", **options)])
+    images = torch.cat([images.cpu() for images, _ in on_gpu])
+    order = np.concatenate([on_gpu.plan.batch(0, k).ids for k in range(len(on_gpu))]).tolist()
+    levels = (images.int() - wanted.int()).abs().flatten(1).float()
+    names = {image: name for name, image in ids.items()}
+    wrong = {
+        names[image]: (round(mean, 2), int(most))
+        for image, mean, most in zip(order, levels.mean(1).tolist(), levels.amax(1).tolist(), strict=True)
+        if mean > 2 or most > 24
+    }
+    assert wrong == {}
+
+
 def difference(a: Any, b: Any) -> int:
     return int(np.abs(a.astype(int) - b).max())
 

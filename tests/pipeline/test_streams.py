@@ -101,6 +101,37 @@ def test_batches_are_right_while_the_gpu_is_busy(dataset: Dataset, engine: Any, 
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+@pytest.mark.parametrize("engine", ["dali", "torch"])
+@pytest.mark.parametrize("store", ["jpeg", "raw", "resident"])
+def test_a_loader_for_another_gpu_than_the_current_one(dataset: Dataset, engine: Any, store: Any) -> None:
+    wanted = [images for images, _ in make_loader(dataset, engine="torch", store="raw")]
+    before = torch.cuda.memory_allocated(0)
+    with make_loader(dataset, engine=engine, store=store, device="cuda:1") as loader:
+        for (images, labels), on_cpu in zip(loader, wanted, strict=True):
+            assert images.device == labels.device == torch.device("cuda", 1)
+            assert (images.cpu() - on_cpu).abs().mean() < 0.02
+    assert torch.cuda.memory_allocated(0) == before
+
+
+@pytest.mark.gpu
+def test_what_is_made_ahead_does_not_use_a_batch_s_memory_again(dataset: Dataset) -> None:
+    """A caller may drop a batch while its work on it is still queued."""
+    wanted = [images.sum(0) for images, _ in make_loader(dataset, engine="torch", store="raw")]
+    for engine in ("dali", "torch"):
+        with make_loader(dataset, engine=engine, store="resident", device="cuda") as loader:
+            for _ in range(3):
+                loader.set_epoch(0)
+                sums = []
+                for images, _ in loader:
+                    torch.cuda._sleep(20_000_000)
+                    sums.append(images.sum(0))
+                    del images
+                for a, b in zip(sums, wanted, strict=True):
+                    assert (a.cpu() - b).abs().mean() < 0.1
+
+
+@pytest.mark.gpu
 def test_two_loaders_at_once_on_the_gpu(dataset: Dataset) -> None:
     wanted = [images for images, _ in make_loader(dataset, engine="torch", store="raw")]
     a, b = (make_loader(dataset, engine=engine, store="resident", device="cuda") for engine in ("dali", "torch"))

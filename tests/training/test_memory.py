@@ -4,10 +4,15 @@ The messages are put together from the sources of torch 2.14, DALI 2.4, cuDNN 9,
 from a GPU was captured: no GPU has run this yet.
 """
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
-from feedline.training.memory import place
+from feedline.pipeline.errors import OutOfMemoryError
+from feedline.training.memory import memory_errors, place
+from tests.training.conftest import Build, Make
 
 
 @pytest.mark.parametrize(
@@ -36,3 +41,19 @@ from feedline.training.memory import place
 )
 def test_a_lack_of_memory_is_recognised(error: BaseException, where: str | None) -> None:
     assert place(error) == where
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["dali", "torch"])
+def test_out_of_memory_and_on_again(config: Make, trainer: Build, engine: Any) -> None:
+    """One line says what to try; the next run of the process trains."""
+    c = config(device="cuda", engine=engine, image_size=64, batch_size=32)
+    torch.cuda.empty_cache()
+    run = trainer(c, "full")
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(OutOfMemoryError, match=r"^batch_size=32: the GPU \(.*try batch_size=16"), memory_errors(c):
+            run.fit()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert math.isfinite(trainer(c, "next").fit()["last"]["train_loss"])
