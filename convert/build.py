@@ -14,6 +14,7 @@ if not __package__:  # run as a script: feedline is in the checkout, not in this
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # until `main` handles it: imports take a second
         signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"build.py: interrupted\n"), os._exit(130)))
 
+from feedline.console import aloud, print_result, speaking
 from feedline.convert import gate, signals
 from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
@@ -23,6 +24,7 @@ from feedline.convert.sources import default_name
 from feedline.convert.table import print_table
 from feedline.output import counted, one_line, safe_output
 from feedline.pipeline.cores import available_cores
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.program import Parser, command_line, short_name
 
@@ -89,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
         help="text with one class a line, perhaps with a tab and words: the classes and their order (default: sorted)",
     )
     p.add_argument("--force", action="store_true", help="build again if the dataset exists already")
+    p.add_argument("--quiet", action="store_true", help="print the result, warnings and errors only")
+    p.add_argument(
+        "--json", action="store_true", help="print dataset.json's content as one JSON object; all else goes to stderr"
+    )
     return p
 
 
@@ -107,7 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
             options = _options(args)
-            return _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
+            before = _number(options.out)
+            with speaking(quiet=args.quiet, json=args.json):
+                status = _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
+            if args.json and status < 2:
+                built = _number(options.out) != before
+                print_result({"out": options.out, "built": built, **Dataset(options.out).meta})
+            return status
         except FeedlineError as error:
             return _fail(as_flags(error), 2)
         except KeyboardInterrupt as error:
@@ -149,16 +161,18 @@ def _run(options: Options, *, again: str, force: bool) -> int:
             unknown = check_source(dataset, options.source, again)
             if options.near_duplicates == "on":
                 gate.require_near(options.out)
-            print(
-                f"{options.out}: complete already ({counted(dataset.count, 'image')}); nothing to do. --force "
-                "builds it again"
-            )
-            if unknown:
-                print(unknown)
+            with aloud():
+                print(
+                    f"{options.out}: complete already ({counted(dataset.count, 'image')}); nothing to do. --force "
+                    "builds it again"
+                )
+                if unknown:
+                    print(unknown)
             return 0
         started = time.perf_counter()
         dataset = build(options, print)
-        print_table(dataset, time.perf_counter() - started)
+        with aloud():
+            print_table(dataset, time.perf_counter() - started)
     except OSError as error:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
     except KeyboardInterrupt as error:

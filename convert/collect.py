@@ -1,6 +1,5 @@
 """Collects what workers return for the images of a source, and writes the packs."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from feedline.convert.images import ImageResult, JobResult
 from feedline.convert.layouts import Item
@@ -16,6 +14,7 @@ from feedline.convert.mean_std import VALUES
 from feedline.convert.options import Options
 from feedline.pipeline.dataset import PackWriter, PartName, Record
 from feedline.pipeline.errors import InputError
+from feedline.progress import Progress
 
 
 @dataclass
@@ -92,9 +91,9 @@ def collect(
     return converted
 
 
-def progress_bar(count: int, *, show: bool = True) -> Any:
-    """A progress bar of `count` images, on a terminal only."""
-    return tqdm(total=count, unit=" images", desc="converting", disable=not (show and sys.stderr.isatty()))
+def progress_bar(count: int, *, show: bool = True) -> Progress:
+    """The progress of `count` images."""
+    return Progress(count, 0, "converting", unit="images", quiet=not show)
 
 
 def _leave_out(name: str, error: str, left_out: list[tuple[str, str]], strict: bool) -> None:

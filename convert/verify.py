@@ -5,8 +5,7 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
-from tqdm import tqdm
-
+from feedline.console import print_result, speaking
 from feedline.convert import pool
 from feedline.convert.integrity import Finding, Job, check_images, check_listed, check_names
 from feedline.output import counted, one_line, safe_output
@@ -16,6 +15,7 @@ from feedline.pipeline.dataset.checksums import LISTING
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
 from feedline.program import Parser, short_name
+from feedline.progress import Progress
 
 IMAGES_PER_JOB = 512
 SHOWN = 20  # findings that are named
@@ -34,6 +34,8 @@ def parser() -> Parser:
     cores = available_cores()
     p.add_argument("--workers", type=int, default=cores, help=f"processes (default: one per core, here {cores})")
     p.add_argument("--all", action="store_true", help=f"name all that is found, not only the first {SHOWN}")
+    p.add_argument("--quiet", action="store_true", help="show no progress")
+    p.add_argument("--json", action="store_true", help="print one JSON object with all findings")
     return p
 
 
@@ -49,14 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.workers < 1:
                 raise InputError(f"`workers={args.workers}`: must be at least 1")
             dataset = Dataset(args.folder)
-            findings = list(verify(dataset, args.workers))
+            with speaking(quiet=args.quiet, json=args.json):
+                findings = list(verify(dataset, args.workers))
         except FeedlineError as error:
             print(f"{short_name('verify')}: {one_line(as_flags(error))}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             print(f"{short_name('verify')}: interrupted", file=sys.stderr)
             return 130
-        _report(dataset, findings, len(findings) if args.all else SHOWN)
+        if args.json:
+            found = [{"what": what, "wrong": wrong} for what, wrong in findings]
+            print_result({"folder": dataset.root, "images": dataset.count, "whole": not found, "findings": found})
+        else:
+            _report(dataset, findings, len(findings) if args.all else SHOWN)
         return 1 if findings else 0
 
 
@@ -76,7 +83,7 @@ def verify(dataset: Dataset, workers: int) -> Iterator[Finding]:
         starts = range(0, dataset.count, IMAGES_PER_JOB)
         run = next(_RUNS)
         jobs = [Job(str(dataset.root), run, start, min(start + IMAGES_PER_JOB, dataset.count)) for start in starts]
-        bar = tqdm(total=dataset.count, unit=" images", desc="reading", disable=not sys.stderr.isatty())
+        bar = Progress(dataset.count, 0, "reading", unit="images", lines=sys.stderr)
         running = pool.run_in_order(check_images, jobs, min(workers, len(jobs)))
         with contextlib.closing(running) as results, bar:
             for job, found in zip(jobs, results, strict=True):

@@ -40,8 +40,8 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
     names, number = in_order({row.label for row in labelled.values()})
     if len(names) < 2:
         raise InputError(
-            f"{readings[0].table.name}: {counted(len(labelled), 'image')} with 1 label, {names[0]!r}; training needs two "
-            "classes"
+            f"{readings[0].table.name}: {counted(len(labelled), 'image')} with 1 label, {names[0]!r}; training needs "
+            "two classes"
         )
     infos = class_infos(names)
     sizes = found.tree.contents.files
