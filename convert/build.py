@@ -20,7 +20,7 @@ from feedline.convert.atomic_folder import remove_leftovers
 from feedline.convert.builder import build, check_replaceable, find_complete
 from feedline.convert.identity import check_source
 from feedline.convert.options import Options, pack_kinds
-from feedline.convert.sources import default_name
+from feedline.convert.sources import check_apart, default_name
 from feedline.convert.table import print_table
 from feedline.output import counted, one_line, safe_output
 from feedline.pipeline.cores import available_cores
@@ -169,6 +169,7 @@ def _run(options: Options, *, again: str, force: bool) -> int:
                 if unknown:
                     print(unknown)
             return 0
+        check_apart(options.source, options.out)
         started = time.perf_counter()
         dataset = build(options, print)
         with aloud():

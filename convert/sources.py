@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from feedline.convert.atomic_folder import resolve
 from feedline.convert.download import Remote, checksum, download
 from feedline.convert.given import near_path
 from feedline.convert.layouts import Listing, Wanted
@@ -77,6 +78,22 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             yield Opening(name, {"folder": path.resolve().name}, scratch, wanted, source).folder(path)
         else:
             raise _missing(source)
+
+
+def check_apart(source: str, out: Path) -> None:
+    """Checks that the dataset would not replace the source that it is made of.
+
+    Raises:
+        InputError: if the source lies in `out`.
+    """
+    try:
+        paths = [Path(source)] if not is_pattern(source) else expand(source)
+    except InputError:  # said when the source is opened
+        return
+    place = resolve(out)
+    for path in map(Path, map(os.path.realpath, paths)):
+        if path != place and path.is_relative_to(place):
+            raise InputError(f"`source={source}`: lies in {out}, which the dataset would replace; choose another `out`")
 
 
 def path_files(source: str, tree: Tree | None = None) -> dict[str, tuple[int, int]]:

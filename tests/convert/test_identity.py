@@ -83,13 +83,6 @@ def test_a_folder_that_was_moved_is_the_same_source(tmp_path: Path, capsys: pyte
     assert len(again(moved, tmp_path / "out", capsys).splitlines()) == 1
 
 
-def test_a_dataset_inside_its_source_is_no_part_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = images(tmp_path / "images")
-    convert(source, source / "dataset")
-    again(source, source / "dataset", capsys)
-    assert [c.folder for c in convert(source, source / "dataset", "--force").classes] == ["a", "b"]
-
-
 def test_an_archive_is_known_by_its_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = zipped(images(tmp_path / "images"), tmp_path / "x.zip")
     convert(archive, tmp_path / "out")
@@ -156,3 +149,28 @@ def test_a_damaged_table_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     source = images(tmp_path / "images")
     (convert(source, tmp_path / "out").root / "source.npy").write_bytes(damage)
     assert "source.npy is missing or damaged" in again(source, tmp_path / "out", capsys)
+
+
+def test_a_dataset_inside_its_source_is_no_part_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = images(tmp_path / "s")
+    first = convert(source, source / "out", "--strict")
+    again(source, source / "out", capsys)
+    second = convert(source, source / "out", "--strict", "--force")
+    assert "out/ is a dataset that was built, and is not read" in capsys.readouterr().out
+    assert (first.count, second.count) == (8, 8)
+    report = json.loads((source / "out/doctor.json").read_text())
+    assert report["left_out"] == []
+    assert [entry["reason"] for entry in report["ignored"]] == ["a dataset that was built"]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_source_inside_the_dataset_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], link: bool
+) -> None:
+    dataset = convert(images(tmp_path / "s"), tmp_path / "out")
+    place = tmp_path / "link" if link else tmp_path / "out"
+    if link:
+        place.symlink_to(tmp_path / "out")
+    line = refusal(capsys, tmp_path / "out/train", place, "--force")
+    assert f"lies in {place}, which the dataset would replace; choose another --out" in line
+    assert Dataset(tmp_path / "out").count == dataset.count == 8
