@@ -89,6 +89,7 @@ def read(
     classes = None if file is None else _class_names(file, records)
     infos, items, unknown = number(_with_common_columns(records), classes or _names(names, records))
     notes = [] if file is None else [f"classes: named by {file.name}, which lies beside the shards"]
+    notes = [*contents.notes, *notes]
     read = frozenset() if file is None else frozenset((file.name,))
     return Listing(name, tree, origin, infos, items, sorted([*left_out, *unknown]), sorted(ignored), notes, read)
 

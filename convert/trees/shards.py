@@ -26,11 +26,14 @@ class ShardTree:
         """See `Tree.contents`."""
         files: dict[str, int] = {}
         left_out: list[tuple[str, str]] = []
+        notes: list[str] = []
         for shard in self.names:
             contents = _tar(self.folder / shard).contents
             files |= {f"{shard}/{name}": size for name, size in contents.files.items()}
             left_out += [(f"{shard}/{name}", reason) for name, reason in contents.left_out]
-        return Contents(files, [], left_out)
+            notes += contents.notes
+        more = [f"and {len(notes) - 1:,} more shards that end so"] if len(notes) > 1 else []
+        return Contents(files, [], left_out, notes[:1] + more)
 
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""

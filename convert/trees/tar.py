@@ -13,6 +13,7 @@ from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
 BLOCK = 1 << 20
+MAX_ZEROS = 16 << 20  # bytes behind the end that are looked at
 HEADER = 512  # bytes; a tar consists of blocks of this size
 REPLACED = "replaced by a later entry of the same name"
 
@@ -42,9 +43,10 @@ class TarTree:
         Raises:
             InputError: if the tar cannot be read, is cut off, or has unsafe names.
         """
-        places, folders, left_out = self._index
+        places, folders, left_out, odd_end = self._index
         files = {name: size for name, (_, size) in sorted(places.items())}
-        return Contents(files, sorted(folders), list(left_out))
+        notes = [f"{self._shown.name}: {odd_end}"] if odd_end else []
+        return Contents(files, sorted(folders), list(left_out), notes)
 
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""
@@ -81,8 +83,8 @@ class TarTree:
         return {"path": self.path, "name": self.name, "_opened_as": self._opened_as}
 
 
-# {name: (first byte, bytes)} of all files, folders, and (name, reason) of the rest
-_Index = tuple[dict[str, tuple[int, int]], set[str], list[tuple[str, str]]]
+# {name: (first byte, bytes)} of all files, folders, (name, reason) of the rest, and what is odd with the end
+_Index = tuple[dict[str, tuple[int, int]], set[str], list[tuple[str, str]], str]
 
 
 @lru_cache(maxsize=4096)  # shards are many, and workers that are forked have their lists already
@@ -92,7 +94,8 @@ def _read_index(path: Path, opened_as: tuple[int, int], shown: Path) -> _Index:
     places: dict[str, tuple[int, int]] = {}
     folders: set[str] = set()
     left_out: list[tuple[str, str]] = []
-    for entry in _entries(path, shown):
+    odd_ends: list[str] = []
+    for entry in _entries(path, shown, odd_ends):
         name = plain_name(shown, entry.name)
         if entry.isdir():
             folders |= {name} - {""}
@@ -103,25 +106,35 @@ def _read_index(path: Path, opened_as: tuple[int, int], shown: Path) -> _Index:
         else:
             link = entry.issym() or entry.islnk()
             left_out.append((name, "a link" if link else "a sparse file" if entry.isreg() else "not a file"))
-    return places, folders, left_out
+    return places, folders, left_out, "".join(odd_ends)
 
 
-def _entries(path: Path, shown: Path) -> Iterator[tarfile.TarInfo]:
+def _entries(path: Path, shown: Path, odd_ends: list[str]) -> Iterator[tarfile.TarInfo]:
+    """Yields the entries of a tar, and adds what is odd with its end."""
     try:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
                 yield entry
                 archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
-            _check_end(path, archive.offset)  # tarfile takes a damaged header for the end
+            odd_ends.append(_odd_end(path, archive.offset))
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise InputError(f"{shown}: not a readable tar ({error}); download it again") from error
 
 
-def _check_end(path: Path, end: int) -> None:
+def _odd_end(path: Path, end: int) -> str:
+    """What is odd behind the last entry of a tar; empty if there are zeros only.
+
+    Raises:
+        ReadError: if there is a damaged header, which tarfile takes for the end.
+    """
     with path.open("rb") as file:
         file.seek(end)
-        if file.read(HEADER).strip(b"\0"):
+        if not (mark := file.read(HEADER)):
+            return "ends without the mark of a tar's end, so it may be cut off; compare its size with the original's"
+        if mark.strip(b"\0"):
             raise tarfile.ReadError(f"damaged at byte {end:,}")
+        zeros = not file.read(MAX_ZEROS).strip(b"\0")
+    return "" if zeros else "more follows the mark of the tar's end, and is not read; unpack tars that were joined"
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from feedline import Dataset
+from feedline.convert.sources import open_source
 from feedline.convert.trees import compressed
 from feedline.convert.trees.tar import TarTree
 from tests.conftest import convert
@@ -113,3 +114,34 @@ def test_a_bomb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="this is a bomb"):
         compressed.unpack(tmp_path / "x.tar.gz", tmp_path / "x.tar", always_allowed=1 << 20)
     assert (tmp_path / "x.tar").stat().st_size < 1 << 23
+
+
+def ends(path: Path) -> list[int]:
+    """Where the entries of a tar begin."""
+    with tarfile.open(path) as archive:
+        return [entry.offset for entry in archive]
+
+
+@pytest.mark.parametrize("entries", [1, 3, 0])
+def test_a_tar_that_is_cut_between_two_entries_is_said(source: Path, tmp_path: Path, entries: int) -> None:
+    """Some programs write no mark at the end: it may be whole, and is read."""
+    path = tarred(source, tmp_path / "x.tar")
+    begins = [start for start in ends(path) if start]
+    with path.open("r+b") as file:
+        file.truncate(begins[-entries] if entries else begins[-1] + 512 + 512 * -(-len(jpeg(7)) // 512))
+    with open_source(str(path), tmp_path) as listing:
+        assert len(listing.items) == 8 - entries
+        assert listing.notes[0] == (
+            "x.tar: ends without the mark of a tar's end, so it may be cut off; compare its size with the original's"
+        )
+
+
+def test_tars_that_were_joined_are_said(source: Path, tmp_path: Path) -> None:
+    path = tarred(source, tmp_path / "x.tar")
+    with open_source(str(path), tmp_path) as listing:
+        assert listing.notes == []
+    path.write_bytes(2 * path.read_bytes())
+    with open_source(str(path), tmp_path) as listing:
+        assert listing.notes == [
+            "x.tar: more follows the mark of the tar's end, and is not read; unpack tars that were joined"
+        ]

@@ -196,3 +196,17 @@ def test_a_shard_more_is_another_source(tmp_path: Path, capsys: pytest.CaptureFi
     assert "complete already" in capsys.readouterr().out
     shard(tmp_path / "x-2.tar", samples(8, 20))
     assert "1 file more, 0 fewer, 0 changed" in refusal(capsys, f"{tmp_path}/x-*.tar", tmp_path / "out")
+
+
+def test_shards_that_are_cut_between_two_samples_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        path = shard(tmp_path / f"s-{number}.tar", samples(6, 10 * number))
+        with tarfile.open(path) as archive:
+            end = archive.getmembers()[8].offset
+        with path.open("r+b") as file:
+            file.truncate(end)
+    dataset = convert(f"{tmp_path}/s-*.tar", tmp_path / "out", "--packs", "none")
+    assert dataset.count == 12
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("s-0.tar: ends without the mark of a tar's end, so it may be cut off")
+    assert lines[1] == "and 2 more shards that end so"
