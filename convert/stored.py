@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from feedline.convert.layouts.long_names import fit
 from feedline.pipeline.dataset.decode import decode
 from feedline.pipeline.dataset.inspection import Inspected
 from feedline.pipeline.dataset.pillow import gray_or_rgb
@@ -92,9 +93,8 @@ def path_of(path: str, image: StoredImage, stem: str | None) -> str:
     before, suffix = _split(path)
     if suffix.lower() in (image.suffixes or FOLDER_SUFFIXES):
         return path
-    return (before if stem is None else stem) + (
-        image.suffixes[0] if image.suffixes else suffix_of(image.data) or suffix
-    )
+    suffix = image.suffixes[0] if image.suffixes else suffix_of(image.data) or suffix
+    return fit((before if stem is None else stem) + suffix)
 
 
 def spare_stems(paths: Iterable[str]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Finds the layout of a tree and lists its images."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from feedline.convert.layouts import LABEL_FILE, Labels, Listing, Wanted, classes_file
 from feedline.convert.layouts.decide import read_labels
+from feedline.convert.layouts.long_names import TOO_DEEP, fit, is_deep, notes_on_shorter
 from feedline.convert.layouts.survey import HIDDEN, Survey, divide_left_out, survey
 from feedline.convert.layouts.taken import remedies
 from feedline.convert.trees import Tree
@@ -32,13 +34,23 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = 
     labels = read_labels(found, wanted)
     if wanted.classes_file:
         labels = classes_file.apply(wanted.classes_file, labels)
-    items = sorted(labels.items, key=lambda item: (PARTS.index(item.part), item.path))
+    classes = [replace(info, folder=fit(info.folder)) for info in labels.classes]
+    deep = {item.name for item in labels.items if is_deep(item.path)}
+    shorter = {
+        item.name: path for item in labels.items if (path := fit(item.path)) != item.path and item.name not in deep
+    }
+    items = [
+        replace(item, path=shorter[item.name]) if item.name in shorter else item
+        for item in labels.items
+        if item.name not in deep
+    ]
+    items.sort(key=lambda item: (PARTS.index(item.part), item.path))
     _check_paths([item.path for item in items])
     images, others = divide_left_out(tree.contents.left_out)
-    left_out = sorted([*labels.left_out, *images])
+    left_out = sorted([*labels.left_out, *images, *((name, TOO_DEEP) for name in deep)])
     ignored = sorted([*_ignored(found, labels), *((name.removeprefix(found.top), reason) for name, reason in others)])
-    notes = [*tree.contents.notes, *labels.notes, *remedies(found.others)]
-    return Listing(name, tree, origin, labels.classes, items, left_out, ignored, notes)
+    notes = [*tree.contents.notes, *labels.notes, *notes_on_shorter(shorter), *remedies(found.others)]
+    return Listing(name, tree, origin, classes, items, left_out, ignored, notes)
 
 
 def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:
