@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from feedline.cli.names import short_name
-from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
@@ -19,11 +19,13 @@ from feedline.training.config import Config
 IMAGES = 16
 
 
-def pixel_loader(config: Config, dataset: Dataset) -> Loader:
-    """The loader of a run's train part, for pixels that are not normalised."""
+def pixel_loader(config: Config, dataset: Dataset, part: PartName = "train") -> Loader:
+    """The loader of a part of a run, for pixels that are not normalised. Those of val come one by one."""
     options = dataclasses.replace(
-        config.loader, part="train", device="cpu", engine="torch", seed=config.run.seed, dtype=torch.uint8, store="auto"
+        config.loader, part=part, device="cpu", engine="torch", seed=config.run.seed, dtype=torch.uint8, store="auto"
     )
+    if part == "val":
+        options = dataclasses.replace(options, batch_size=1)
     return Loader(dataset, **vars(options))
 
 
@@ -56,6 +58,20 @@ def seen(loader: Loader, epoch: int, position: int, images: int) -> Iterator[See
             done=_done(batch, i),
             path=path,
         )
+
+
+def seen_of_val(loader: Loader, images: int) -> Iterator[tuple[int, Seen]]:
+    """Images of val with their ids. Its lists are often in the order of the classes: the images are spread over all.
+
+    Args:
+        loader: gives uint8, one by one.
+        images: how many at most.
+
+    Raises:
+        InputError: if an image can no longer be read.
+    """
+    for position in dict.fromkeys(np.linspace(0, len(loader) - 1, images).round().astype(int).tolist()):
+        yield int(loader.dataset.ids[position]), next(seen(loader, 0, position, 1))
 
 
 def _original(dataset: Dataset, path: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":

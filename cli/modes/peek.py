@@ -12,7 +12,8 @@ from feedline.console import aloud
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.report.page import Page, Section
-from feedline.report.peek import picture_of, save_grid
+from feedline.report.peek import picture_of
+from feedline.report.sheet import save_sheet
 from feedline.training import checkpoint
 from feedline.training.config import Config
 
@@ -27,15 +28,15 @@ def run(request: Request) -> int:
         raise InputError(f"`step={step}`: the run has the steps 1 to {total:,}, {steps:,} an epoch")
     out = request.folder()
     epoch, position = divmod(step - 1, steps)
-    batch = list(seen(loader, epoch, position, IMAGES))
+    pictures = list(map(picture_of, seen(loader, epoch, position, IMAGES)))
     title = f"{dataset.name} {loader.split}, step {step:,} (epoch {epoch + 1}, step {position + 1} of {steps:,})"
     note = f"{shown(loader.output(epoch))}, augment {','.join(config.loader.augment) or 'none'}, seed {config.run.seed}"
     out.mkdir(parents=True, exist_ok=True)
-    save_grid(out / "peek.png", batch, f"{title}: {note}")
+    save_sheet(out / "peek.png", pictures, f"{title}: {note}")
     text = "Left the original with its window, right what the network gets, before normalising."
     if config.mix.mixup or config.mix.cutmix:
         text += " Pairs of these are mixed in the step, which is not shown."
-    images = Section("Images", text, pictures=list(map(picture_of, batch)), pairs=True)
+    images = Section("Images", text, pictures=pictures, pairs=True)
     page = Page(title, note, sections=[images])
     page.write(out / "peek.html")
     with aloud():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from feedline import Dataset
 from feedline.training.step import TrainStep
@@ -31,6 +32,9 @@ def test_the_report_shows_training_images_and_what_the_build_found(dataset: Data
     assert page.count('<img src="data:image/png;base64,') == 8, "a batch has eight images"
     assert "groups of identical images" in page
     assert "Where the learning rate is from" not in page
+    for name, images in (("train_batch.png", 8), ("val_batch.png", 16)):
+        rows = Image.open(Path("runs/a") / name).height // 200
+        assert rows == images / 4, "four images in a row"
 
 
 def test_a_rate_from_a_range_test_comes_with_its_curve(dataset: Dataset) -> None:
