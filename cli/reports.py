@@ -14,6 +14,7 @@ from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
+from feedline.report.confusion import save_confusions
 from feedline.report.evaluation import evaluation_page, sections_of
 from feedline.report.findings import findings_section
 from feedline.report.page import Section
@@ -86,6 +87,7 @@ def report_evaluation(out: Path, content: Mapping[str, Any], loader: Loader, pre
         predictions: for its images.
     """
     names = _names(loader)
+    save_confusions(out, predictions.confusion(len(names)), names)
     evaluation_page(content, sections_of(predictions, loader.folder, names)).write(out / REPORT)
     return out / REPORT
 

@@ -37,6 +37,13 @@ def test_the_report_shows_training_images_and_what_the_build_found(dataset: Data
         assert rows == images / 4, "four images in a row"
 
 
+def test_an_evaluation_leaves_matrices(dataset: Dataset) -> None:
+    assert run("train", dataset, "--out", "runs/a") == 0
+    assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", "--out", "e") == 0
+    for name in ("confusion_matrix.png", "confusion_matrix_normalized.png"):
+        assert Image.open(Path("e") / name).width > 400
+
+
 def test_a_rate_from_a_range_test_comes_with_its_curve(dataset: Dataset) -> None:
     assert run("lrfind", dataset, "--out", "runs/test") == 0
     result = json.loads(Path("runs/test/lr_range.json").read_text())
