@@ -47,7 +47,7 @@ def gif() -> bytes:
         ("x.zip", b"\n<!DOCTYPE html>\n<html>", "a web page or a server's message, not the file; open the address"),
         ("x.zip", b"<?xml version='1.0'?><Error><Code>AccessDenied", "a web page or a server's message"),
         ("x.zip", b"abc", "not a zip, whatever its name says; download it again"),
-        ("x.tar.gz", gzip.compress(b"no tar"), "not a readable tar; download it again"),
+        ("x.tar.gz", gzip.compress(b"no tar", mtime=0), "not a readable tar; download it again"),
         ("x.zip.part", b"abc", "an incomplete download; finish it"),
         ("x.z01", b"abc", "one piece of an archive; join the pieces"),
         ("x.bin", b"abc", "no kind of file that is read; give a folder of images, a zip"),
