@@ -92,7 +92,7 @@ def apply(path: Path, labels: Labels) -> Labels:
 def _are_names_of_numbers(lines: list[Line], classes: Sequence[ClassInfo]) -> bool:
     numbers = [info.words for info in classes]
     return (
-        all(number.isdecimal() and int(number) < len(lines) for number in numbers)
+        all(number.isdecimal() and len(number) < 10 and int(number) < len(lines) for number in numbers)
         and not any(line.name.isdecimal() for line in lines)
         and not any(line.words for line in lines)
     )

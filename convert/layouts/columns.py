@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feedline.convert.layouts.finder import Finder
+from feedline.convert.layouts.label_text import is_container
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.tables import Table
 from feedline.pipeline.errors import InputError, did_you_mean
@@ -65,7 +66,7 @@ def label_columns(table: Table, taken: Sequence[str]) -> LabelColumns | None:
     if named := next((by_name[name] for name in LABEL_NAMES[:2] if name in by_name), None):
         return LabelColumns((named,))
     if len(rest) == 1:
-        return LabelColumns((rest[0],))
+        return None if is_of_one_each(table.column(rest[0])) else LabelColumns((rest[0],))
     if one_hot := _one_hot(table, rest):
         return LabelColumns(one_hot, one_hot=True)
     named_ones = [by_name[name] for name in LABEL_NAMES if name in by_name]
@@ -77,15 +78,20 @@ def can_be_label(fields: Sequence[str]) -> bool:
     """Whether texts can be classes: at least two, which come again and again."""
     filled = [field for field in fields if field]
     distinct = len(set(filled))
-    return (
-        2 <= distinct <= len(filled) // 2 and 2 * len(filled) >= len(fields) and not any(f[:1] in "[{" for f in filled)
-    )
+    return 2 <= distinct <= len(filled) // 2 and 2 * len(filled) >= len(fields) and not any(map(is_container, filled))
+
+
+def is_of_one_each(fields: Sequence[str]) -> bool:
+    """Whether each of at least three rows would be a class of its own, as captions and boxes are."""
+    filled = [field for field in fields if field]
+    return 2 < len(filled) == len(set(filled)) or (len(filled) > 0 and all(map(is_container, filled)))
 
 
 def part_column(table: Table) -> str | None:
-    """The column that says train, val or test for each row; None if there is none."""
+    """The column that says train, val or test; None if there is none. Not every row has to say so."""
     for column in table.columns:
-        if column.lower().strip() in _PARTS and all(spelled(field) for field in set(table.column(column))):
+        parts = {spelled(field) for field in set(table.column(column))} if column.lower().strip() in _PARTS else set()
+        if "train" in parts or (parts and None not in parts):
             return column
     return None
 
@@ -133,6 +139,11 @@ def ambiguous_label(table: Table, taken: Sequence[str]) -> InputError:
     if not rest:
         return InputError(
             f"{table.name}: has the column {_listed(table.columns)} only, and no labels; add a column of labels"
+        )
+    if len(rest) == 1:
+        return InputError(
+            f"{table.name}: each image would be a class of its own in {rest[0]!r}, the only column that could hold "
+            "labels; add a column of labels, or name this one with `label_column`"
         )
     likely = [column for column in rest if can_be_label(table.column(column))] or rest
     return InputError(f"{table.name}: the label could be in {_listed(likely)}; choose with `label_column`")

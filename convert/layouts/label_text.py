@@ -8,7 +8,7 @@ from collections.abc import Iterable
 # What pandas and others write where there is no value; in any case.
 _NO_LABEL = {"", "nan", "-nan", "<na>", "#n/a", "n/a", "nat", "null"}
 _DOUBTFUL = {"none", "na"}  # no value, or a class: "none" of several diseases, Namibia
-_WHOLE = re.compile(r"-?\d+(\.0*)?")  # 1.0: what pandas makes of whole numbers
+_WHOLE = re.compile(r"-?\d{1,18}(\.0*)?", re.ASCII)  # 1.0: what pandas makes of whole numbers
 
 
 def label_of(field: str) -> str:
@@ -24,6 +24,11 @@ def is_whole(label: str) -> bool:
 def plain(label: str) -> str:
     """A label; whole numbers without a point: `3` for `3.0`."""
     return str(int(label.partition(".")[0])) if is_whole(label) else label
+
+
+def is_container(label: str) -> bool:
+    """Whether a field holds a list or an object, as JSON or Python writes them, and no single label."""
+    return (label[:1], label[-1:]) in (("[", "]"), ("{", "}"))
 
 
 def notes_on_labels(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from feedline.convert.layouts.class_names import class_infos, in_order
 from feedline.convert.layouts.classes import notes_on_missing
 from feedline.convert.layouts.columns import ambiguous_label, names_no_image
 from feedline.convert.layouts.finder import Finder, is_spelled
-from feedline.convert.layouts.label_text import label_of, notes_on_labels
+from feedline.convert.layouts.label_text import is_container, label_of, notes_on_labels
 from feedline.convert.layouts.matched import Matched, Row
 from feedline.convert.layouts.parts import SPELLINGS, spelled
 from feedline.convert.layouts.reading import Reading
@@ -17,6 +17,8 @@ from feedline.convert.layouts.survey import Survey
 from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.errors import InputError
+
+_SHOWN = 30  # characters of a label in an error
 
 
 def read(found: Survey, readings: Sequence[Reading]) -> Labels:
@@ -38,6 +40,11 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
     if not labelled:
         raise _no_label(found, finder, readings[0], left_out)
     names, number = in_order({row.label for row in labelled.values()})
+    if lists := [name for name in names if is_container(name)]:
+        raise InputError(
+            f"{readings[0].table.name}: the label {lists[0][:_SHOWN]!r} is a list or an object, but an image has one "
+            "class; name another column with `label_column`"
+        )
     if len(names) < 2:
         raise InputError(
             f"{readings[0].table.name}: {counted(len(labelled), 'image')} with 1 label, {names[0]!r}; training needs "
@@ -89,8 +96,9 @@ def _match(found: Survey, finder: Finder, readings: Sequence[Reading]) -> Matche
     matched = Matched()
     for reading in readings:
         where = reading.table.name
-        for text, written, part, columns in reading.rows():
-            names = _choose(finder.find(text, reading.table.folder), part or reading.table.part, found.top)
+        for text, written, said, columns in reading.rows():
+            part = spelled(said) or reading.table.part
+            names = _choose(finder.find(text, reading.table.folder), part, found.top)
             if len(names) != 1:
                 what = "but there is no such file" if not names else f"{len(names)} files have this name"
                 matched.left_out.append((text or "(no name)", f"in {where}, {what}"))
@@ -98,13 +106,21 @@ def _match(found: Survey, finder: Finder, readings: Sequence[Reading]) -> Matche
             name = names[0]
             if not is_spelled(text, name):
                 matched.respelled.setdefault(text, name)
-            if label := label_of(written):
-                part = part or reading.table.part or _part_of(name, found.top) or "train"
-                matched.add(name, Row(label, part, {**empty, **columns}))
+            if not (label := label_of(written)):
+                matched.unlabelled[name] = f"no label in {where}{_in_brackets(written)}"
+            elif reading.part and not spelled(said):
+                matched.unlabelled[name] = (
+                    f"no part in the column {reading.part!r} of {where}{f' ({said})' if said else ''}"
+                )
             else:
-                matched.unlabelled[name] = f"no label in {where}{f' ({written})' if written else ''}"
+                part = part or _part_of(name, found.top) or "train"
+                matched.add(name, Row(label, part, {**empty, **columns}))
     matched.close()
     return matched
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
 
 
 def _choose(names: list[str], part: PartName | None, top: str) -> list[str]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from feedline.convert.layouts import Wanted
 from feedline.convert.layouts.columns import LabelColumns, check_column, image_column, label_columns, part_column
 from feedline.convert.layouts.finder import Finder
-from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.tables import Table
-from feedline.pipeline.dataset import PartName
+from feedline.pipeline.errors import InputError
 
 METADATA_IMAGE = "file_name"  # the column of Hugging Face's metadata.csv that names the image
 
@@ -44,8 +43,8 @@ class Reading:
         positions = [self.table.columns.index(column) for column in self.label.names]
         return [next((self.table.columns[i] for i in positions if row[i][:1] == "1"), "") for row in self.table.rows]
 
-    def rows(self) -> "list[tuple[str, str, PartName | None, dict[str, str]]]":
-        """(file name, label, part, {column: text}) of each row."""
+    def rows(self) -> "list[tuple[str, str, str, dict[str, str]]]":
+        """(file name, label, part as the table has it or empty, {column: text}) of each row."""
         image = self.table.columns.index(self.image)
         part = self.table.columns.index(self.part) if self.part else None
         others = [(column, self.table.columns.index(column)) for column in self.others]
@@ -53,7 +52,7 @@ class Reading:
             (
                 row[image],
                 label,
-                None if part is None else spelled(row[part]),
+                "" if part is None else row[part],
                 {column: row[position] for column, position in others},
             )
             for row, label in zip(self.table.rows, self.labels, strict=True)
@@ -83,6 +82,8 @@ def inspect(table: Table, finder: Finder, wanted: Wanted, *, image: str | None =
     part = part_column(table)
     taken = [column for column in (image, part) if column]
     if wanted.label_column:
+        if wanted.label_column == image:
+            raise InputError(f"`label_column={image}`: names the images in {table.name}; name the column of the labels")
         label: LabelColumns | None = LabelColumns((check_column(table, wanted.label_column, "label_column"),))
     else:
         label = label_columns(table, taken)

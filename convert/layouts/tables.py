@@ -11,8 +11,15 @@ from feedline.convert.layouts.taken import suffix_of
 from feedline.pipeline.dataset import PartName
 from feedline.pipeline.errors import InputError, first_line
 
-SUFFIXES = {".csv", ".tsv", ".jsonl"}
+JSON_LINES = (".jsonl", ".ndjson")
+SUFFIXES = {".csv", ".tsv", *JSON_LINES}
 _DELIMITERS = ",;\t|"
+_NO_TABLES = {
+    b"PK": "a spreadsheet or an archive; save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet; save it as CSV",
+    b"\x1f\x8b": "compressed; unpack it",
+    b"PAR1": "a Parquet file; save the table as CSV",
+}
 _PROBED = 20  # rows that show the delimiter
 _MAX_FIELD = 1 << 24  # characters
 
@@ -48,15 +55,22 @@ def read_table(name: str, folder: str, data: bytes) -> Table:
     """Reads a table.
 
     Args:
-        name: with its suffix: `.jsonl`, or text with one row a line and `,`, `;`, `|` or a tab between fields.
+        name: with its suffix: `.jsonl` or `.ndjson`, or text with one row a line and `,`, `;`, `|` or a tab between
+            fields.
         folder: see `Table`.
         data: the file: UTF-8, UTF-16 with a mark, or Windows' Latin-1.
 
     Raises:
         InputError: if it cannot be read as a table.
     """
+    for magic, what in _NO_TABLES.items():
+        if data.startswith(magic):
+            raise InputError(f"{name}: {what}")
     text = _decode(data)
-    columns, rows = _read_json(name, text) if suffix_of(name) == ".jsonl" else _read_csv(name, text)
+    json_lines = suffix_of(name) in JSON_LINES
+    if not json_lines and text.lstrip()[:1] in ("[", "{"):
+        raise InputError(f"{name}: JSON, but no table; write one object a line, as .jsonl, or a CSV")
+    columns, rows = _read_json(name, text) if json_lines else _read_csv(name, text)
     if len(set(columns)) < len(columns):
         twice = next(column for column in columns if columns.count(column) > 1)
         raise InputError(f"{name}: has two columns {twice!r}; rename one")
@@ -74,18 +88,22 @@ def _decode(data: bytes) -> str:
 
 def _read_csv(name: str, text: str) -> tuple[list[str], list[list[str]]]:
     text = text.replace("\0", "")
-    delimiter = "\t" if suffix_of(name) == ".tsv" else _delimiter(text)
+    delimiter = "\t" if suffix_of(name) == ".tsv" else _delimiter(text, spaces=suffix_of(name) == ".txt")
     if text[:4].lower() == "sep=":  # Excel's mark of the delimiter
         first, _, text = text.partition("\n")
         delimiter = first.strip()[4:5] or delimiter
     csv.field_size_limit(_MAX_FIELD)
     try:
-        lines = [[field.strip() for field in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
+        lines = [
+            [field.strip() for field in row] for row in csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
+        ]
     except csv.Error as error:
         raise InputError(f"{name}: not a table ({first_line(error)}); save it as CSV again") from error
     filled = [(number, row) for number, row in enumerate(lines, 1) if any(row)]
     if not filled:
         raise InputError(f"{name}: has no rows; give a table with a line of column names")
+    if text.count('"') % 2 and "\n" in "".join(filled[-1][1]):
+        raise InputError(f"{name}: a quotation mark before row {filled[-1][0] + 1} is never closed; correct it")
     header = filled[0][1]
     while len(header) > 1 and not header[-1]:
         header = header[:-1]
@@ -101,18 +119,22 @@ def _read_csv(name: str, text: str) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that gives the same number of fields, and the most of them, in the first rows."""
+def _delimiter(text: str, *, spaces: bool) -> str:
+    """The delimiter that gives the same number of fields, and the most of them, in the first rows.
+
+    Spaces are one if there is no other: in lists of files, `images/1.jpg cat`.
+    """
 
     def fields(delimiter: str) -> int:
-        head = csv.reader(io.StringIO(text[: 1 << 16]), delimiter=delimiter)
+        head = csv.reader(io.StringIO(text[: 1 << 16], newline=None), delimiter=delimiter)
         try:
             counts = {len(row) for row, _ in zip(head, range(_PROBED), strict=False) if any(row)}
         except csv.Error:
             return 0
         return min(counts) if counts else 0
 
-    return max(_DELIMITERS, key=fields)
+    best = max(_DELIMITERS, key=fields)
+    return " " if spaces and fields(best) < 2 and fields(" ") > 1 else best
 
 
 def _read_json(name: str, text: str) -> tuple[list[str], list[list[str]]]:

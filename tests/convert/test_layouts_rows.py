@@ -1,10 +1,13 @@
 """Tables whose rows and files do not fit one to one: rows that repeat, other spellings, no labels, no images."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from feedline.convert.layouts import Wanted
+from feedline.convert.sources import open_source
 from tests.convert.helpers import refusal
 from tests.convert.test_layouts_tables import EXPECTED, ROWS, csv, folder
 from tests.convert.trees import counts, listed, refused
@@ -138,3 +141,62 @@ def test_a_pipe_that_never_ends_is_not_read(tmp_path: Path, capsys: pytest.Captu
     for flag in ("--labels", "--classes-file"):
         line = refusal(capsys, root, tmp_path / "out", flag, str(tmp_path / "pipe"))
         assert line.startswith(f"build.py: {flag} {tmp_path / 'pipe'}: a pipe or a device, not a file; give ")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("l.json", b'[{"id": "0.jpg", "breed": "cat"}]', "l.json: JSON, but no table; write one object a line"),
+        ("l.json", b'{"0.jpg": "cat"}', "l.json: JSON, but no table; write one object a line"),
+        ("l.xlsx", b"PK\x03\x04" + bytes(99), "l.xlsx: a spreadsheet or an archive; save the table as CSV"),
+        ("l.csv.gz", b"\x1f\x8b" + bytes(99), "l.csv.gz: compressed; unpack it"),
+        ("l.csv", b'id,breed\n0.jpg,"cat\n1.jpg,dog\n', "l.csv: a quotation mark before row 3 is never closed"),
+        ("l.csv", b'id,label\n0.jpg,"[1, 2]"\n1.jpg,[1]\n', "l.csv: the label '[1, 2]' is a list or an object"),
+    ],
+)
+def test_what_is_no_table_is_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, data: bytes, message: str
+) -> None:
+    root = folder(tmp_path / "s", name, data)
+    assert message in refusal(capsys, root, tmp_path / "out", "--labels", name)
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.txt", "l.ndjson"])
+def test_more_ways_to_write_a_table(tmp_path: Path, name: str) -> None:
+    texts = {
+        "l.csv": "id,breed\r" + "\r".join(f"{n},{label}" for n, label in ROWS),  # as old Macs end lines
+        "l.txt": "\n".join(f"images/{n} {label}" for n, label in ROWS),  # a list of files
+        "l.ndjson": "\n".join(json.dumps({"id": n, "breed": label}) for n, label in ROWS),
+    }
+    root = folder(tmp_path / "s", name, texts[name])
+    with open_source(str(root), tmp_path, wanted=Wanted(labels=name)) as listing:
+        assert counts(listing) == EXPECTED
+
+
+def test_captions_and_boxes_are_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for column, texts in {"text": [f"picture {i}" for i in range(6)], "objects": ['{"a": 1}'] * 6}.items():
+        text = csv(
+            [(n, f'"{t}"'.replace('{"a"', '{""a""')) for (n, _), t in zip(ROWS, texts, strict=True)],
+            "file_name",
+            column,
+        )
+        line = refused(folder(tmp_path / column, "metadata.csv", text))
+        assert f"each image would be a class of its own in {column!r}, the only column that could hold labels" in line
+    line = refusal(capsys, labels(tmp_path / "s"), tmp_path / "out", "--label-column", "id")
+    assert "--label-column id: names the images in labels.csv; name the column of the labels" in line
+
+
+def test_a_row_without_a_part_is_left_out(tmp_path: Path) -> None:
+    rows = [(*row, ("train", "train", "val", "train", "", "extra")[i]) for i, row in enumerate(ROWS)]
+    listing = listed(folder(tmp_path / "s", "labels.csv", csv(rows, "id", "breed", "split")))
+    assert counts(listing) == {"train": {"cat": 1, "dog": 2}, "val": {"cat": 1}}
+    assert dict(listing.left_out) == {
+        "images/4.jpg": "no part in the column 'split' of labels.csv",
+        "images/5.jpg": "no part in the column 'split' of labels.csv (extra)",
+    }
+
+
+def test_a_number_of_endless_digits_is_a_label(tmp_path: Path) -> None:
+    rows = [(name, "9" * 5000 if label == "cat" else "1") for name, label in ROWS]
+    listing = listed(folder(tmp_path / "s", "labels.csv", csv(rows, "id", "breed")))
+    assert [len(info.words) for info in listing.classes] == [1, 5000]
