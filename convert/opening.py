@@ -136,12 +136,18 @@ class Opening:
         several.check_one(self.shown, found, several.rivals(found, files))
         for kind in (cifar, idx) if found else ():
             if kind.sets(files):
+                self._refuse_columns()
                 listing = kind.read(self.name, tree, self._named, self.scratch)
                 taken = {file for one in found for file in one.files}
                 taken |= {file for file, _ in listing.ignored}
                 ignored = sorted([*listing.ignored, *several.not_taken(tree.contents, taken, listing.read)])
                 return self._finished(replace(listing, ignored=ignored))
         return replace(read_layout(self.name, tree, self._named, self.wanted), origin=self.origin)
+
+    def _refuse_columns(self) -> None:
+        for argument in ("image_column", "label_column"):
+            if column := getattr(self.wanted, argument):
+                raise InputError(f"`{argument}={column}`: this source has no columns; leave it out")
 
     def _is(self, kind: str) -> "Opening":
         return replace(self, origin={key or kind: value for key, value in self.origin.items()})

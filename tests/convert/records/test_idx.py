@@ -111,3 +111,9 @@ def test_test_images_without_labels_are_counted(
         path.unlink()
     assert convert(tmp_path / "x", tmp_path / "out").count == 40
     assert "20 images without labels beside them" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--image-column", "--label-column"])
+def test_it_has_no_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    line = refusal(capsys, save(tmp_path / "raw", packed=False), tmp_path / "out", flag, "label")
+    assert line == f"build.py: {flag} label: this source has no columns; leave it out"
