@@ -69,12 +69,14 @@ class Chunk(NamedTuple):
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG, up to its end or to one that is cut off."""
+    """The chunks of a PNG, up to its end or to one that is cut off; of pixels, what there is of that one too."""
     at = len(PNG)
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
         stop = at + 8 + length
         if stop + 4 > len(data):
+            if data[at + 4 : at + 8] == b"IDAT":
+                yield Chunk(b"IDAT", data[at + 8 : stop], right=False)
             return
         right = zlib.crc32(data[at + 4 : stop]).to_bytes(4, "big") == data[stop : stop + 4]
         yield Chunk(data[at + 4 : at + 8], data[at + 8 : stop], right)
@@ -106,8 +108,9 @@ def check(found: list[Chunk], *, all_data: bool) -> str:
         raise DecodeError(f"a PNG with a damaged chunk {wrong.decode()}: its checksum is wrong")
     if header[9] == _PALETTE and b"PLTE" not in names[: names.index(b"IDAT") if b"IDAT" in names else None]:
         raise DecodeError("a PNG of palette colours without its palette")
-    if all_data or header[12]:
-        _check_length(found, header)
+    damaged = any(chunk.name == b"IDAT" and not chunk.right for chunk in found)
+    if all_data or header[12] or damaged or names[-1] != b"IEND":
+        _check_data(found, header)
     if names[-1] != b"IEND":
         return "a PNG without its end"
     wrong = next((chunk.name for chunk in found if not chunk.right), None)
@@ -138,8 +141,8 @@ def is_plain(data: bytes, found: list[Chunk], colours: int) -> bool:
     )
 
 
-def _check_length(found: list[Chunk], header: bytes) -> None:
-    """Checks that there is a byte of data for each sample, and a filter for each row."""
+def _check_data(found: list[Chunk], header: bytes) -> None:
+    """Checks that there is a byte of data for each sample and a filter for each row, and the checksum behind them."""
     width, height = struct.unpack(">II", header[:8])
     bits = header[8] * _CHANNELS[header[9]]
     wanted = 0

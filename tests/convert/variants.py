@@ -52,7 +52,9 @@ def with_chunk(png: bytes, name: bytes, content: bytes, *, before: bytes = b"IDA
     return png[:at] + chunk + png[at:]
 
 
-def png_of(rows: NDArray[Any], depth: int, color: int, *, interlaced: bool = False, extra: bytes = b"") -> bytes:
+def png_of(
+    rows: NDArray[Any], depth: int, color: int, *, interlaced: bool = False, extra: bytes = b"", level: int = 6
+) -> bytes:
     """A PNG made by hand: what Pillow does not write.
 
     Args:
@@ -61,6 +63,7 @@ def png_of(rows: NDArray[Any], depth: int, color: int, *, interlaced: bool = Fal
         color: PNG's colour type.
         interlaced: in the seven passes of Adam7.
         extra: chunks before the data.
+        level: of compression; at 0 a sample is a byte of the file.
     """
     passes = [(0, 0, 1, 1)]
     if interlaced:
@@ -75,7 +78,7 @@ def png_of(rows: NDArray[Any], depth: int, color: int, *, interlaced: bool = Fal
                 data += b"\0" + np.packbits(bits.reshape(-1)).tobytes()
     png = b"\x89PNG\r\n\x1a\n"
     header = struct.pack(">IIBBBBB", rows.shape[1], rows.shape[0], depth, color, 0, 0, interlaced)
-    for name, content in ((b"IHDR", header), (b"", extra), (b"IDAT", zlib.compress(data)), (b"IEND", b"")):
+    for name, content in ((b"IHDR", header), (b"", extra), (b"IDAT", zlib.compress(data, level)), (b"IEND", b"")):
         if name:
             png += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         else:
@@ -249,8 +252,15 @@ def _damaged_pngs() -> dict[str, bytes]:
     flipped[len(png) // 4] ^= 0x55
     header = struct.pack(">II", WIDTH, HEIGHT)
     taller = struct.pack(">II", WIDTH, HEIGHT + 1)
+    longer = with_checksums(png_of(np.vstack([rgb, rgb[:1]]), 8, 2, level=0).replace(taller, header))
+    odd = bytearray(longer)
+    odd[len(odd) // 2] ^= 0x55
+    at = longer.index(b"IDAT") - 4
     return {
         "flipped.png": bytes(flipped),
+        "flipped-in-longer-data.png": bytes(odd),
+        "flipped-without-end.png": bytes(odd[:-12]),
+        "flipped-and-cut.png": bytes(odd[:at]) + b"\0\1\0\0" + bytes(odd[at + 4 :]),
         "no-palette.png": png_of(gray, 8, 3),
         "iphone.png": with_chunk(png, b"CgBI", b"\x50\0\x20\2", before=b"IHDR"),
         "unknown-chunk.png": with_chunk(png, b"ABCD", b"hello"),
@@ -273,6 +283,7 @@ def _odd_pngs() -> dict[str, bytes]:
     data[png.index(b"IEND") - 5] ^= 1
     return {
         "no-end.png": png[:-12],
+        "longer-data.png": png[: png.index(b"IDAT") - 4] + b"\0\1\0\0" + png[png.index(b"IDAT") :],
         "wrong-checksum.png": bytes(data),
         "wrong-checksum-of-text.png": with_chunk(png, b"tEXt", b"Comment\0hello", before=b"IEND").replace(
             b"hello", b"hallo"
