@@ -9,7 +9,7 @@ from feedline.cli.flags import ALIASES, add_flags, flag
 from feedline.cli.modes import MODES
 from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, uses
 from feedline.pipeline.errors import InputError
-from feedline.program import command_line, unknown_flag
+from feedline.program import command_line, unknown_word, with_choice_meant
 from feedline.use.rows import FORMATS
 
 WHAT = {
@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = f"; --mode is one of {', '.join(MODES)}" if "required: --mode" in message else ""
-        raise InputError(message.removeprefix("argument ") + known)
+        raise InputError(with_choice_meant(message.removeprefix("argument ")) + known)
 
 
 def parser(mode: str | None = None) -> argparse.ArgumentParser:
@@ -135,12 +135,12 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     mode = given.pop("mode")
     flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
     if rest and (flags or mode not in INPUTS):
-        raise InputError(unknown_flag(flags or rest, parser()._option_string_actions))
+        raise InputError(unknown_word(flags or rest, parser()._option_string_actions))
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     if inputs := tuple(word for word in rest if word != "--"):
         options["inputs"] = inputs
-    for name, value in {**options, "data": given.get("data")}.items():
-        if value == "":
+    for name, value in {**options, **given}.items():
+        if value == "" and name != "augment":  # which may be none
             raise InputError(f"`{name}`: its value is empty")
     return mode, options, given
 

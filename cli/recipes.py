@@ -1,6 +1,5 @@
 """Recipes: TOML files with a value for some of the keys."""
 
-import difflib
 import re
 import sys
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import InputError, as_keys
+from feedline.pipeline.errors import InputError, as_keys, did_you_mean
 from feedline.program import command_line
 from feedline.training.config import Config
 from feedline.training.keys import convert, convert_known, key_types
@@ -38,8 +37,10 @@ def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
     try:
         content = read_toml(path)
     except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise InputError(f"`recipe={name}`: no such recipe; there are {known}, or give a .toml file") from error
+        known = sorted(p.stem for p in RECIPES.glob("*.toml"))
+        meant = did_you_mean(name, _near(path) if name.endswith(".toml") else known)
+        there = f"there are {', '.join(known)}, or give a .toml file"
+        raise InputError(f"`recipe={name}`: no such recipe{meant or f'; {there}'}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`recipe={name}`: {path} cannot be read ({error})") from error
     made_for = content.pop(MADE_FOR, None)
@@ -53,6 +54,11 @@ def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
     if dataset is None or made_for is None or _is(dataset, made_for):
         return values
     return {key: value for key, value in values.items() if key not in OF_ITS_SET}
+
+
+def _near(path: Path) -> list[str]:
+    """The recipes in the folder of a file."""
+    return list(map(str, path.parent.glob("*.toml")))
 
 
 def _is(dataset: Dataset, name: str) -> bool:
@@ -80,22 +86,17 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         InputError: if a key is unknown or a value is of another type.
     """
-    hints, values = key_types(), {}
+    hints, values, see = key_types(), {}, f"; see {command_line('train')} --help"
     for key, value in content.items():
         field = key.replace("-", "_")
         if field not in hints or "_" in key:
-            raise InputError(f"{where}: unknown key {key!r}{_hint(field, hints)}")
+            meant = did_you_mean(key, (name.replace("_", "-") for name in hints))
+            raise InputError(f"{where}: unknown key {key!r}{meant or see}")
         try:
             values[field] = convert(field, hints[field], value)
         except InputError as error:
             raise InputError(f"{where}: {as_keys(error)}") from error
     return values
-
-
-def _hint(field: str, known: Mapping[str, Any]) -> str:
-    """The end of the message about an unknown key."""
-    near = difflib.get_close_matches(field, known, n=1)
-    return f"; did you mean {near[0].replace('_', '-')}?" if near else f"; see {command_line('train')} --help"
 
 
 def configure(recipe: str, flags: Mapping[str, Any], dataset: Dataset | None = None) -> Config:

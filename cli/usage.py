@@ -1,10 +1,12 @@
 """Which flags a mode uses."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from feedline.cli.flags import given_values
+from feedline.pipeline.augment.augmentations import AutoCrop, parse
 from feedline.pipeline.augment.old_keys import OLD_KEYS
+from feedline.pipeline.augment.pad_crop import PadCrop
 from feedline.pipeline.errors import InputError
 from feedline.training.config import Config
 from feedline.training.keys import keys
@@ -40,7 +42,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data", "classes", "image_size"), ALL),
     **dict.fromkeys(("eval_size", "crop_fraction", "tta", "tta_views", "norm_images"), EVALUATION),
     **dict.fromkeys(("compile", "compile_mode", "sync_bn", *("zero_init", "dirac_init", "norm_momentum")), STEPS),
-    "drop_path": STEPS,
+    **dict.fromkeys(("drop_path", "augment", *OLD_KEYS, "shuffle", "shuffle_block", "shuffle_group"), STEPS),
     **dict.fromkeys(("init", "class_weights"), TRAINING),
     **dict.fromkeys(("epochs", "schedule", "pct_start", "peak_epoch", "div_factor", "final_div_factor"), TRAINING),
     **dict.fromkeys(("cooldown", "anneal", "cycle_momentum", "ema"), TRAINING),
@@ -85,6 +87,11 @@ def check_mode(mode: str, given: Iterable[str]) -> None:
         raise InputError(f"`{name}`: --mode {mode} does not use it; it is for --mode {modes}{also}")
 
 
+def _pads(augment: Sequence[str]) -> bool:
+    """Whether a list of augmentations has a crop that pads."""
+    return any(isinstance(augmentation, AutoCrop | PadCrop) for augmentation in parse(augment))
+
+
 # Flags that have an effect only beside others: when, and what to say if not.
 _NEEDS: dict[str, Any] = {
     "tta_views": (lambda c: c.run.tta, "`tta`"),
@@ -101,6 +108,8 @@ _NEEDS: dict[str, Any] = {
         (lambda c: c.optim.schedule == "onecycle", "`schedule=onecycle`"),
     ),
     **dict.fromkeys(("mix_prob", "mix_until"), (lambda c: c.mix.mixup or c.mix.cutmix, "`mixup` or `cutmix`")),
+    "padding": (lambda c: _pads(c.loader.augment), "`crop=pad` or `crop=auto`"),
+    "decode": (lambda c: c.loader.engine != "torch" and c.run.device != "cpu", "`engine=dali` on a GPU"),
     **dict.fromkeys(("shuffle_block", "shuffle_group"), (lambda c: c.loader.shuffle == "blocks", "`shuffle=blocks`")),
 }
 

@@ -1,8 +1,9 @@
 """What the commands are called here: in a checkout some are scripts."""
 
 import argparse
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +39,24 @@ def _started_as() -> str:
     return "" if in_checkout and path.stem != "feedline" else "feedline"
 
 
+def unknown_word(words: Iterable[str], flags: Iterable[str]) -> str:
+    """What is wrong with words that are no part of a command line: the first, and the flag that it may have meant."""
+    name = next(iter(words)).partition("=")[0]
+    if not name.startswith("-"):
+        return f"{name}: is not the value of a flag"
+    meant = did_you_mean(name, [flag for flag in flags if flag.startswith("--")])
+    return f"{name}: there is no such flag{meant or '; see --help'}"
+
+
+def with_choice_meant(message: str) -> str:
+    """An error of argparse; if it is about a value that is none of the choices, with the one that was meant."""
+    found = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+    if not found:
+        return message
+    choices = [word.strip("'") for word in found[2].split(", ")]
+    return f"{message}{did_you_mean(found[1], choices)}"
+
+
 class Parser(argparse.ArgumentParser):
     """The flags of a command. What is wrong with them is said in one line, as all errors are.
 
@@ -51,24 +70,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=command_line(command), description=description, **options)
         self._command = command
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse does, but an unknown flag is named with the one that it may have meant."""
-        parsed, words = self.parse_known_args(args, namespace)
-        if words:
-            self._refuse(unknown_flag(words, self._option_string_actions))
-        return parsed
-
     def error(self, message: str) -> NoReturn:
-        self._refuse(f"{message.removeprefix('argument ')}; --help lists the flags")
+        text = with_choice_meant(message.removeprefix("argument "))
+        more = "" if "did you mean" in text or "see --help" in text else "; --help lists the flags"
+        self.exit(2, f"{short_name(self._command)}: {one_line(text)}{more}\n")
 
-    def _refuse(self, line: str) -> NoReturn:
-        self.exit(2, f"{short_name(self._command)}: {one_line(line)}\n")
-
-
-def unknown_flag(words: Sequence[str], known: Iterable[str]) -> str:
-    """What is wrong with words of which no flag is made: the first, and the flag that it may have meant."""
-    name, _, _ = words[0].partition("=")
-    if not name.startswith("-"):
-        return f"{words[0]}: is not the value of a flag"
-    flags = [flag for flag in known if flag.startswith("--")]
-    return f"{name}: there is no such flag{did_you_mean(name, flags) or '; see --help'}"
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; unknown flags are named with those that may have been meant."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self.error(unknown_word(rest, self._option_string_actions))
+        return parsed

@@ -68,15 +68,15 @@ def first_line(error: BaseException, limit: int = 120) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[object]) -> str:
     """The end of a line about an unknown word: `; did you mean breed?`. Empty if no known word is near.
 
     Case does not count, nor do `-`, `_` and spaces.
     """
-    known = list(known)
-    plain = {_plain(other): other for other in known}
-    near = difflib.get_close_matches(word.replace("_", "-").lower(), [other.lower() for other in known], n=1)
-    meant = plain.get(_plain(word)) or next((other for other in known if [other.lower()] == near), None)
+    word, names = "cuda" if word == "gpu" else word, [str(name) for name in known]  # gpu is nearer to cpu
+    plain = {_plain(other): other for other in names}
+    near = difflib.get_close_matches(word.replace("_", "-").lower(), [other.lower() for other in names], n=1)
+    meant = plain.get(_plain(word)) or next((other for other in names if [other.lower()] == near), None)
     return f"; did you mean {meant}?" if meant else ""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
 _NAMES: dict[Any, str] = {
     bool: "True or False",
@@ -76,11 +76,12 @@ def matched(name: str, hint: Any, value: Any, as_kind: Callable[[Any, Any], Any]
             continue
     if name == "image_size" and isinstance(value, (list, tuple)):
         raise InputError(f"`{name}={','.join(map(str, value))}`: images are square: one side, as image_size=64")
-    if kinds == [Sequence[str]] and (isinstance(value, str) or value is None):
+    if kinds == [Sequence[str]] and value is None:
         raise InputError(f"`{name}={value}`: must be a list of names, as {name}=['flip']")
     wanted = [*words, *(_NAMES[kind] for kind in kinds if kind is not type(None))]
     shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-    raise InputError(f"`{name}={shown}`: must be {' or '.join(wanted)}")
+    meant = did_you_mean(value, words) if isinstance(value, str) else ""
+    raise InputError(f"`{name}={shown}`: must be {' or '.join(wanted)}{meant}")
 
 
 def _as_kind(kind: Any, value: Any) -> Any:
@@ -95,6 +96,8 @@ def _as_kind(kind: Any, value: Any) -> Any:
             return tuple(_as_kind(typing.get_args(kind)[0], item) for item in items)
     if kind is bool and isinstance(value, np.bool_):
         return bool(value)
+    if kind == Sequence[str] and isinstance(value, str):  # as on the command line
+        return tuple(filter(None, value.split(",")))
     if kind in (bool, str, torch.dtype, torch.device, type(None)) and isinstance(value, kind):
         return value
     raise TypeError

@@ -1,7 +1,6 @@
 """The options of a loader: their names, defaults, help and checks. Flags and recipe keys are generated from them."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import typing
@@ -17,7 +16,7 @@ from feedline.pipeline.augment import canonical
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.engines.types import EngineName
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 from feedline.pipeline.image_sizes import LARGEST, SMALLEST, ImageSizes
 from feedline.pipeline.kinds import checked
 from feedline.pipeline.stores import StoreName
@@ -281,5 +280,4 @@ def _refuse_unknown(names: Any) -> None:
         if name in OF_DATALOADER:
             raise InputError(f"{name}: {OF_DATALOADER[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"{name}: no such option" + (f"; did you mean {near[0]}?" if near else ""))
+            raise InputError(f"{name}: no such option{did_you_mean(name, known)}")

@@ -20,7 +20,7 @@ from feedline.pipeline.augment.rand_augment import RandAugment
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
 from feedline.pipeline.augment.trivial_augment import TrivialAugment
 from feedline.pipeline.augment.types import Crop, Editor, Size, same_shape
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 from feedline.pipeline.plan.draw import Draw
 from feedline.pipeline.plan.edits import Edit, Part
 
@@ -178,7 +178,10 @@ def resolve_training(items: Sequence[str], image: Size | None, output: Size) -> 
 def _parse_item(item: str) -> Augmentation:
     name, *words = item.split(":")
     if name not in AUGMENTATIONS:
-        raise InputError(f"`augment={item}`: there is no {name!r}; choose from {', '.join(AUGMENTATIONS)}")
+        raise InputError(
+            f"`augment={item}`: there is no {name!r}; choose from "
+            f"{', '.join(AUGMENTATIONS)}{did_you_mean(name, AUGMENTATIONS)}"
+        )
     kind = AUGMENTATIONS[name]
     fields = [field.name for field in dataclasses.fields(kind)]
     values: dict[str, Any] = {}

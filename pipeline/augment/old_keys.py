@@ -8,7 +8,7 @@ from feedline.pipeline.augment.center import Center
 from feedline.pipeline.augment.flip import Flip
 from feedline.pipeline.augment.pad_crop import PadCrop
 from feedline.pipeline.augment.random_resized_crop import RandomResizedCrop
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
 OLD_KEYS: dict[str, Any] = {"crop": Literal["auto", "pad", "random-resized", "center"], "padding": int, "flip": bool}
 CROPS = {"auto": AutoCrop.name, "pad": PadCrop.name, "random-resized": RandomResizedCrop.name, "center": Center.name}
@@ -39,7 +39,7 @@ def translate_old_keys(values: Mapping[str, Any], before: Sequence[str]) -> dict
 def _crop(old: Mapping[str, Any], before: Sequence[str]) -> Sequence[str]:
     """The crop of the new list; none, or one item."""
     if "crop" in old and old["crop"] not in list(CROPS):  # a list: what a checkpoint holds may not be hashable
-        raise InputError(f"`crop={old['crop']}`: choose from {', '.join(CROPS)}")
+        raise InputError(f"`crop={old['crop']}`: choose from {', '.join(CROPS)}{did_you_mean(str(old['crop']), CROPS)}")
     name = CROPS[old["crop"]] if "crop" in old else before[0].split(":")[0] if before else Center.name
     if name in (AutoCrop.name, PadCrop.name):
         kept = [a.padding for a in parse(before) if isinstance(a, (AutoCrop, PadCrop))]

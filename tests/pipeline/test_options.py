@@ -52,7 +52,7 @@ def test_a_loader_keeps_its_options(dataset: Dataset) -> None:
         ({"std": (0.5, 0.5, 0.0)}, "`std=0.5,0.5,0.0`: must be three positive numbers"),
         ({"std": (0.5, 0.5, math.inf)}, "`std=0.5,0.5,inf`: must be three positive numbers"),
         ({"dtype": torch.float64}, "`dtype=torch.float64`: must be torch.float32, torch.float16 or torch.uint8"),
-        ({"augment": "pad-crop,flip"}, "`augment=pad-crop,flip`: must be a list of names"),
+        ({"augment": None}, "`augment=None`: must be a list of names"),
         ({"augment": ("blur",)}, "`augment=blur`: there is no 'blur'"),
         ({"augment": ("pad-crop", "center")}, "one crop at most"),
     ],
@@ -152,3 +152,10 @@ def test_the_default_split_is_the_sources_own_or_else_the_first(dataset: Dataset
     Loader(dataset, split="official", batch_size=16).load_state_dict(state)
     with pytest.raises(InputError, match="split=70-30"):
         Loader(dataset, split="70-30", batch_size=16).load_state_dict(state)
+
+
+def test_augment_may_be_text_as_on_the_command_line() -> None:
+    names = LoaderOptions(augment=["flip", "erasing:p=0.5"])
+    assert LoaderOptions(augment="flip,erasing:p=0.5") == names
+    with pytest.raises(InputError, match=r"augment=flop: .*; did you mean flip\?"):
+        LoaderOptions(augment="flop,erasing")
