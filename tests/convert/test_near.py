@@ -67,7 +67,7 @@ def test_copies_across_a_split_are_found_and_fail_the_build(tmp_path: Path, caps
     assert "look alike     2 groups of images, 1 with different labels, 2 across official\n" in out
     argv = ["--source", str(source), "--out", str(dataset.root), "--val-fraction", "0", "--fail-on", "leaks"]
     assert build.main(argv) == 1
-    assert "2 leaks" in capsys.readouterr().err
+    assert "leaks: 2 (groups" in capsys.readouterr().err
 
 
 def test_auto_hashes_images_whose_decoding_costs_more(tmp_path: Path) -> None:
