@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import logging
 import struct
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from feedline.pipeline.dataset import libtiff
-from feedline.pipeline.dataset.decoded import Decoded, DecodeError, check_size
+from feedline.pipeline.dataset.decoded import MAX_PIXELS, Decoded, DecodeError, check_size
+
+# Pillow logs some errors that it raises as well; Python prints them to stderr if no handler takes them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 ORIENTATION = 0x112  # EXIF's tag
 
@@ -44,7 +48,20 @@ _KINDS = {
     b"\0\0\0\x0cjxl ": "JPEG XL; convert it to PNG",
     b"\x89hdf": "HDF5",
     b"simple  =": "FITS",
+    b"\x76\x2f\x31\x01": "OpenEXR, whose values have no range; save it as PNG",
+    b"#?radiance": "Radiance HDR, whose values have no range; save it as PNG",
+    b"\x1f\x8b": "compressed by gzip",
 }
+# How files begin that Pillow reads, unless something about them is wrong or unusual.
+_READ = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"8BPS": "PSD",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+}
+_READ |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
 
 
 def decode_with_pillow(data: bytes) -> Decoded:
@@ -69,6 +86,8 @@ def open_image(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=["HEIF"] if heic else FORMATS)
     except UnidentifiedImageError as error:
         raise DecodeError(_not_an_image(data)) from error
+    except Image.DecompressionBombError as error:
+        raise DecodeError(f"more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow raises whatever the bytes lead to
         raise DecodeError(str(error) or type(error).__name__) from error
     check_size(image.height, image.width)
@@ -137,7 +156,9 @@ def _bits(image: Image.Image) -> int:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16
     if image.mode in ("I", "F"):
-        raise DecodeError(f"pixels of 32 bits (mode {image.mode}), whose range is not known; convert to 8 or 16 bits")
+        raise DecodeError(
+            f"pixels of 32 bits or signed (mode {image.mode}), whose range is not known; save as 8 or 16 bits"
+        )
     return 8
 
 
@@ -154,9 +175,19 @@ def _know_heic() -> None:
 
 
 def _not_an_image(data: bytes) -> str:
-    """What is known of bytes that are no image."""
+    """What is known of bytes that Pillow takes for no image."""
     if not data:
         return "not an image: the file is empty"
+    if kind := next((kind for mark, kind in _READ.items() if data.startswith(mark)), _kind_in_container(data)):
+        return f"a damaged {kind}, or one of a kind that Pillow does not read; save it as PNG"
     head = data[:64].lstrip(b"\xef\xbb\xbf \r\n").lower()
-    kind = next((kind for mark, kind in _KINDS.items() if head.startswith(mark.lower())), None)
-    return "not an image" if kind is None else f"not an image: {kind}"
+    other = next((kind for mark, kind in _KINDS.items() if head.startswith(mark.lower())), None)
+    other = "a video" if other is None and data[4:8] == b"ftyp" else other
+    return "not an image" if other is None else f"not an image: {other}"
+
+
+def _kind_in_container(data: bytes) -> str:
+    """Of what begins as other kinds of files do; empty if it is none that Pillow reads."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    return "AVIF" if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis") else ""

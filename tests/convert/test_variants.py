@@ -124,7 +124,7 @@ def test_damaged_files_are_left_out_with_a_reason(built: Any, name: str) -> None
     left_out = json.loads((dataset.root / "doctor.json").read_text())["left_out"]
     (reason,) = (entry["reason"] for entry in left_out if entry["path"].endswith(called(f"damaged-{name}")))
     assert reason.startswith("does not decode: ")
-    assert {"wide.png": "more than 65,536 on a side", "32-bit.tif": "convert to 8 or 16 bits"}.get(name, "") in reason
+    assert {"wide.png": "more than 65,536 on a side", "32-bit.tif": "save as 8 or 16 bits"}.get(name, "") in reason
 
 
 @pytest.mark.parametrize("name", DAMAGED)

@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,24 @@ def test_a_side_is_as_long_as_a_dataset_takes_or_refused(kind: str) -> None:
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC; install pillow-heif, or convert it to JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "not an image: a video"),
+        (b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR, whose values have no range; save it as PNG"),
+        (b"\x1f\x8b\x08\0", "compressed by gzip"),
+        *(
+            (start, f"a damaged {kind}, or one of a kind that Pillow does not read; save it as PNG")
+            for start, kind in {
+                b"II*\0\x08\0\0\0": "TIFF",
+                b"MM\0+\0\x08\0\0": "TIFF",
+                b"\x89PNG\r\n\x1a\n": "PNG",
+                b"\xff\xd8" + bytes(99): "JPEG",
+                b"GIF89a\x08\0\x08\0\0\0\0;": "GIF",
+                b"RIFF\x10\0\0\0WEBPVP9 " + bytes(30): "WebP",
+                b"\0\0\0\x1cftypavif\0\0\0\0": "AVIF",
+            }.items()
+        ),
     ],
 )
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_what_is_known_of_a_file_that_is_no_image_is_said(data: bytes, kind: str) -> None:
     with pytest.raises(DecodeError, match=kind):
         decode(data)
@@ -133,6 +150,21 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(exif: bytes
     assert data[size : size + 4] == bytes([0, 40, 0, 56])
     with pytest.raises(DecodeError, match=r"pixels"):
         decode(data[:size] + b"\xfd\xe8\xfd\xe8" + data[size + 4 :])
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000, 0x7FFFFFFF])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_header_of_too_many_pixels_is_refused_in_our_words(kind: str, side: int) -> None:
+    data, order = encoded(Image.new("L", (7, 7)), kind), {"PNG": ">II", "BMP": "<II", "GIF": "<HH"}[kind]
+    if kind == "GIF":
+        side = min(side, 0xFFFF)
+    png = data.replace(struct.pack(order, 7, 7), struct.pack(order, side, side))
+    assert png != data
+    if kind == "PNG":
+        png = png[:29] + struct.pack(">I", zlib.crc32(png[12:29])) + png[33:]
+    with pytest.raises(DecodeError, match="more than 89,478,485"):
+        decode(png)
 
 
 @pytest.mark.parametrize(("shape", "message"), [((60, 60, 3), "56x40 pixels, not 60x60"), ((30, 20, 3), "too small")])
