@@ -78,9 +78,9 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
         }
     )
     few = len(names) <= 30
-    chart = blank(title, "predicted", "class", height=560)
+    ends = (-0.5, len(names) - 0.5)  # classes that nothing is taken for have their column too
+    chart = blank(title, "predicted", "class", height=560, x_range=ends, y_range=ends[::-1])
     chart.max_width = 640
-    chart.y_range.flipped = True
     mapper = LinearColorMapper(palette=_palette(), low=0, high=100)
     cells = chart.rect(
         "x", "y", 1, 1, source=source, fill_color={"field": "share", "transform": mapper}, line_color=None

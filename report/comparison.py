@@ -1,8 +1,8 @@
 """The page of several training runs side by side."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 from feedline.report.comparison_curves import COLOURS, curves_section
@@ -45,16 +45,19 @@ def short_names(names: Sequence[str]) -> list[str]:
     """What runs are called: the ends of their paths that tell them apart; a run that is there twice gets a number."""
     paths = [Path(name).resolve().parts for name in names]
     paths = [parts[:-1] if parts[-1] == "log.jsonl" else parts for parts in paths]
-    length = 1
-    while length < max(map(len, paths)) and len({parts[-length:] for parts in paths}) < len(set(paths)):
-        length += 1
-    ends = ["/".join(parts[-length:]) for parts in paths]
+    ends = [_end(parts, set(paths) - {parts}) for parts in paths]
     seen: Counter[str] = Counter()
     numbered = []
     for end in ends:
         seen[end] += 1
         numbered.append(f"{end} ({seen[end]})" if seen[end] > 1 else end)
     return numbered
+
+
+def _end(path: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> str:
+    """The shortest end of a path that no other path has."""
+    lengths = (n for n in range(1, len(path)) if all(other[-n:] != path[-n:] for other in others))
+    return PurePath(*path[-next(lengths, len(path)) :]).as_posix()
 
 
 def _evaluated(runs: Sequence[RecordedRun]) -> list[str]:
@@ -109,9 +112,9 @@ def _results(runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[M
                 _percent(last, "val_top1"),
                 NONE if last.get("images_per_s") is None else f"{last['images_per_s']:,.0f}",
                 NONE if last.get("stall") is None else f"{100 * last['stall']:.1f} %",
-                NONE if seconds is None else duration(seconds),
+                NONE if seconds is None else _unbroken(duration(seconds)),
                 len(run.epochs),
-                _state(run),
+                _unbroken(_state(run)),
             )
         )
     return Table(header, rows)
@@ -125,7 +128,12 @@ def _state(run: RecordedRun) -> str:
     """Whether a run is finished."""
     if run.results or not run.about:
         return "" if run.results else "settings not known"
-    return f"at step {run.steps:,} of {run.about.get('steps', 0):,}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"at step {run.steps:,} of {run.about.get('steps', 0):,}"
+
+
+def _unbroken(text: str) -> str:
+    """Text that stays on a line; a table is scrolled to its end."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _fed(names: Sequence[str], streams: Sequence[Sequence[str]]) -> Section:

@@ -52,7 +52,7 @@ def cells(page: str, name: str) -> list[str]:
 def test_results_of_runs_of_other_lengths(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", epochs=5), write_run(tmp_path / "c", done=False)]
     page = html(runs)
-    assert cells(page, "a") == ["30.00 %", "3", "33.00 %", "30.00 %", "80", "10.0 %", "5 min 0 s", "3", ""]
+    assert cells(page, "a") == ["30.00 %", "3", "33.00 %", "30.00 %", "80", "10.0 %", "5\xa0min\xa00\xa0s", "3", ""]
     assert cells(page, "b")[:2] == ["50.00 %", "5"]
     assert cells(page, "c")[-1].split() == ["at", "step", "30", "of", "300"]
     assert "best val top-1: b, epoch 5" in page
@@ -73,7 +73,7 @@ def test_a_run_before_its_first_evaluation_and_a_log_alone(tmp_path: Path) -> No
     page = html([whole, read_run(begun.name), read_run(f"{alone.name}/log.jsonl")])
     assert cells(page, "b")[:4] == ["-", "-", "-", "-"]
     assert cells(page, "c")[0] == "30.00 %"
-    assert cells(page, "c")[-1] == "settings not known"
+    assert cells(page, "c")[-1].split() == ["settings", "not", "known"]
     assert "Not known of c" in page
 
 
@@ -101,10 +101,10 @@ def test_ten_long_runs_make_a_file_that_needs_nothing_else(tmp_path: Path) -> No
     ("names", "short"),
     [
         (["/r/a", "/r/b"], ["a", "b"]),
-        (["/x/a", "/y/a", "/y/b"], ["x/a", "y/a", "y/b"]),
+        (["/x/a", "/y/a", "/y/b"], ["x/a", "y/a", "b"]),
         (["/x/a/log.jsonl", "/x/b/"], ["a", "b"]),
         (["/x/a", "/x/a", "/x/b"], ["a", "a (2)", "b"]),
-        (["/a", "/x/a"], ["//a", "x/a"]),
+        (["/a", "/x/a"], ["/a", "x/a"]),
     ],
 )
 def test_runs_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
