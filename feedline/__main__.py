@@ -13,6 +13,7 @@ COMMANDS = {
     "verify": "say whether a dataset folder is as it was built",
     "verify-export": "say whether an exported network answers as it did",
     "compare": "say whether two runs saw the same images at every step",
+    "completion": "print completion for bash, zsh or tcsh",
 }
 
 
@@ -55,6 +56,10 @@ def _run(words: list[str]) -> int:
         from feedline.cli.compare import main as compare
 
         return compare(words[1:])
+    if command == "completion":
+        from feedline.completion import main as completion
+
+        return completion(words[1:])
     from feedline.cli.main import main as train
 
     return train(words[1:])

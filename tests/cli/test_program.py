@@ -63,6 +63,7 @@ def test_version_and_help_need_no_torch() -> None:
         "verify",
         "verify-export",
         "compare",
+        "completion",
     ]
 
 
