@@ -86,7 +86,7 @@ class DaliEngine:
         return BufferPool((self.spec.batch_size, *self.store.size, 3), torch.uint8, self.spec.prefetch + 2)
 
     def _read(self, batch: PlanBatch) -> Images:
-        """The images of a batch: one array where they have one size, because each array that is fed takes 16 us."""
+        """The images of a batch: one array where they have one size, because each array that is fed takes 5 us."""
         if not isinstance(self.store, HostStore) or self.store.encoded or self.store.size is None:
             return self.store.read(batch.ids)
         if self._buffers is not None:
@@ -131,10 +131,11 @@ class DaliEngine:
         return views[0] if len(views) == 1 else torch.cat(views)
 
     def _copied(self) -> torch.Tensor:
-        """On a GPU the batch is copied into torch's memory in the current stream, 10 us at 2 TB/s.
+        """On a GPU the batch is copied into torch's memory in the current stream.
 
-        The stream waits for DALI's, and DALI reuses its buffer behind the copy. A tensor that shares the buffer would
-        have the whole device wait when it is freed: that is what DALI's DLPack capsules do.
+        At 2 TB/s that takes 6 us for 256 images of 64x64. The stream waits for DALI's, and DALI reuses its buffer
+        behind the copy. A tensor that shares the buffer would have the whole device wait when it is freed: that is what
+        DALI's DLPack capsules do.
         """
         stream = torch.cuda.current_stream(self.spec.device)
         outputs = self._pipe.share_outputs(cuda_stream=stream)
