@@ -1,6 +1,8 @@
 """What the DALI engine asks DALI for on a GPU, seen with a pipeline that is not there."""
 
 import ctypes
+import dataclasses
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +114,29 @@ def test_after_memory_ran_out_the_next_loop_has_a_new_pipeline(
                 list(loader)
         assert len(list(loader)) == len(loader)
     assert len(pipes) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize(
+    ("augment", "size"),
+    [
+        (("pad-crop", "flip"), None),
+        (("random-resized-crop", "flip"), 40),
+        (("random-resized-crop", "trivial-augment", "color-jitter", "erasing"), 40),
+        (("pad-crop", "rand-augment:n=2:m=20"), None),
+    ],
+)
+def test_dali_accepts_every_graph_for_a_gpu(
+    dataset: Dataset, dtype: torch.dtype, views: int, augment: tuple[str, ...], size: int | None
+) -> None:
+    """It checks arguments and where inputs are when the graph is made, which needs no GPU."""
+    spec = make_loader(dataset, engine="dali", augment=augment, image_size=size, views=views).spec
+    for encoded, decode, on_device in product((True, False), ("mixed", "cpu"), (True, False)):
+        changed: Any = {"device": torch.device("cuda", 0), "dtype": dtype, "decode": decode}
+        if not (encoded and on_device):
+            there = dataclasses.replace(spec, **changed)
+            graph(there, encoded=encoded, on_device=on_device, batch_size=4, num_threads=1, device_id=0)
 
 
 @pytest.mark.parametrize(("on_device", "copies"), [(True, True), (False, False)])
