@@ -8,12 +8,14 @@ from typing import Any
 
 from feedline.pipeline.errors import InputError
 from feedline.use.deployed import metadata
+from feedline.use.forms import FILES
 from feedline.use.loading import Loaded
-from feedline.use.probes import Probes, check
+from feedline.use.probes import FILE, Probes, check
 from feedline.use.reading import open_exported
-from feedline.use.timm_form import write_timm
+from feedline.use.timm_form import CONFIG, write_timm
 from feedline.use.write import write_onnx, write_torch
 
+OURS = {*FILES.values(), FILE, CONFIG, "README.md"}  # what an export consists of
 Write = Callable[[Path, Loaded, Mapping[str, Any]], Path]
 WRITE: dict[str, Write] = {"onnx": write_onnx, "torch": write_torch, "timm": write_timm}
 
@@ -30,7 +32,7 @@ def export(
     """Writes a network in some forms, with the probes and a model card beside them.
 
     Args:
-        out: the folder; files of an earlier export are replaced.
+        out: the folder, which passed `check_folder`; an earlier export is replaced, with the forms that it had.
         loaded: the network.
         forms: which.
         probes: on which each form must answer as the network did.
@@ -59,7 +61,22 @@ def export(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_folder(out: Path) -> None:
+    """Raises InputError if a folder holds anything but an earlier export: its README.md may be a person's own."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"`out={out}`: is a file; name a folder")
+    others = sorted(path.name for path in out.iterdir() if path.name not in OURS) if out.exists() else []
+    if others or ((out / "README.md").exists() and not (out / FILE).exists()):
+        raise InputError(
+            f"`out={out}`: holds other files ({', '.join((others or ['README.md'])[:3])}); name a new folder, or that "
+            "of an earlier export"
+        )
+
+
 def _put_in_place(folder: Path, out: Path) -> None:
     out.mkdir(exist_ok=True)
-    for path in sorted(folder.iterdir()):
-        path.replace(out / path.name)
+    new = {path.name for path in folder.iterdir()}
+    for name in sorted(OURS - new):
+        (out / name).unlink(missing_ok=True)
+    for name in sorted(new):
+        (folder / name).replace(out / name)

@@ -22,7 +22,7 @@ from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
 from feedline.training.snapshot import Snapshot
 from feedline.use.card import Card
-from feedline.use.exporting import export
+from feedline.use.exporting import check_folder, export
 from feedline.use.forms import chosen_forms
 from feedline.use.inputs import image_files
 from feedline.use.loading import Loaded, dataset_of
@@ -36,10 +36,9 @@ def run(request: Request) -> int:
     forms = chosen_forms(request.to)
     path, snapshot = find_checkpoint(request)
     config, loaded = used(request, path, snapshot)
-    probes = _probes(request, path, snapshot, config, loaded)
     out = Path(request.out) if request.out else request.runs() / f"export-{time.strftime('%Y%m%d-%H%M%S')}"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"`out={out}`: is a file; name a folder")
+    check_folder(out)
+    probes = _probes(request, path, snapshot, config, loaded)
     about = {
         "feedline": feedline.__version__,
         "dataset": snapshot.dataset.get("name", ""),

@@ -148,6 +148,23 @@ def test_the_card_tells_data_recipe_accuracy_and_limits(trained: Path, dataset: 
     assert str(dataset.root) not in card
 
 
+def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
+    """No form of another network stays beside new probes."""
+    assert export(trained, "torch") == 0
+    Path("x/model.onnx").write_bytes(b"of another network")
+    assert export(trained, "torch") == 0
+    assert sorted(path.name for path in Path("x").iterdir()) == ["README.md", "model.pt2", "probes.npz"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "notes.txt"])
+def test_a_folder_of_other_files_is_left_alone(trained: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    Path("x").mkdir()
+    Path("x", name).write_text("mine")
+    line = refused(capsys, "--mode", "export", "--checkpoint", str(trained), "--to", "torch", "--out", "x")
+    assert f"--out x: holds other files ({name}); name a new folder, or that of an earlier export" in line
+    assert [path.read_text() for path in Path("x").iterdir()] == ["mine"]
+
+
 def test_probes_may_be_any_images(trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(trained, "torch", "--probes", str(photos / "dogs")) == 0
     assert "12 real images" in capsys.readouterr().out
