@@ -2,7 +2,7 @@
 
 Rungs: correct (tests), feed (loader alone), compute (model alone), together (both), accuracy (recipes with a target)
 and assignment-scale (224 pixels), in order of worth. Each rung has a JSON file; every measurement is written to it at
-once, and --go-on keeps those that are there. Run it from the repository's root; nothing needs to be installed.
+once, and --go-on keeps those that are there. Run it from the repository's root: it need not be installed.
 """
 
 import argparse
