@@ -18,7 +18,7 @@ def test_the_current_gpu_of_the_caller_is_named(fake_gpu: FakeGpu) -> None:
     assert resolve_device("cuda") == torch.device("cuda", 2)
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
     assert resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(InputError, match=r"^device=cuda:4: this machine has 4 GPU\(s\), counted from 0$"):
+    with pytest.raises(InputError, match=r"^device=cuda:4: this machine has 4 GPUs, numbered from 0$"):
         resolve_device("cuda:4")
 
 
