@@ -131,8 +131,8 @@ class RunConfig:
     data: str = key("data/tiny-imagenet", "the dataset folder that convert/build.py wrote")
     init: str | None = key(
         None,
-        "train, lrfind: start from the weights of a checkpoint of this program, or of a torchvision or timm resnet18 "
-        "(.pt, .pth); with other classes all but the last layer",
+        "train, lrfind: start from the weights of a run (its folder, or a checkpoint), or of a torchvision or timm "
+        "resnet18 (.pt, .pth); with other classes all but the last layer",
     )
     device: Literal["auto", "cpu", "cuda"] = key("auto", "auto: cuda if there is a GPU")
     amp: bool = key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.errors import InputError, did_you_mean, first_line
+from feedline.training.checkpoint import BEST, LAST
 from feedline.training.snapshot import FORMAT, Snapshot
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # where other programs keep the weights, averages first
 PREFIXES = ("module.", "_orig_mod.")  # that DistributedDataParallel and torch.compile put before names
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 COUNTER = "num_batches_tracked"
 
 
@@ -35,15 +37,19 @@ class Initial:
     def read(cls, path: Path) -> "Initial":
         """Reads a file onto the CPU: of a checkpoint the average, if it has one. Runs no code that the file may hold.
 
+        Args:
+            path: of the file, or of the folder of a run, of which it takes the best weights, or the last ones.
+
         Raises:
             InputError: if there is no such file, or it holds no weights.
         """
+        path = _in_run(path) if path.is_dir() else path
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError as error:
-            raise InputError(f"`init={path}`: no such file; runs save theirs as runs/<run>/best.pt") from error
+            raise _no_file(path) from error
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            raise InputError(f"`init={path}`: not a file of weights that can be read ({first_line(error)})") from error
+            raise InputError(f"`init={path}`: holds no weights that can be read ({_why(error)})") from error
         if isinstance(content, dict) and content.get("format") == FORMAT:
             try:
                 snapshot = Snapshot.from_dict(content)
@@ -106,6 +112,32 @@ class Initial:
 
     def _misfit(self, what: str) -> InputError:
         return InputError(f"`init={self.path}`: the weights are those of another network: {what}")
+
+
+def _in_run(folder: Path) -> Path:
+    """The best checkpoint in a folder, or the last one."""
+    for name in (BEST, LAST):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"`init={folder}`: a folder without {BEST} or {LAST}; name a run that has saved one, or a file")
+
+
+def _no_file(path: Path) -> InputError:
+    """The error that there is no such file; somebody who names a network wants weights that others trained."""
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        near = did_you_mean(str(path), path.parent.glob("*"))
+        return InputError(f"`init={path}`: no such file{near or '; runs save theirs as runs/<run>/best.pt'}")
+    return InputError(
+        f"`init={path}`: no such file; name a checkpoint, the folder of a run, or a file of weights: torchvision's are "
+        "written by torch.save(torchvision.models.resnet18(weights='DEFAULT').state_dict(), 'resnet18.pt')"
+    )
+
+
+def _why(error: Exception) -> str:
+    """Why torch read nothing, in a few words: its own are about trusting the file, or a number."""
+    if isinstance(error, PermissionError):
+        return first_line(error)
+    return "not a state_dict() as torch.save writes it, or damaged"
 
 
 def _weights_in(content: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """--init: a run that starts from weights."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from torch import nn
 
 from feedline import Dataset
@@ -15,7 +17,7 @@ from feedline.cli.initial import start_from
 from feedline.model import resnet18
 from feedline.training import checkpoint
 from feedline.training.config import Config
-from tests.cli.commands import refused, run, train
+from tests.cli.commands import QUICK, refused, run, train
 from tests.cli.folders import dataset_of
 from tests.training.conftest import small_model
 
@@ -92,7 +94,7 @@ def test_resnet18_of_torchvision_and_timm(
     ("content", "message"),
     [
         (None, "no such file; runs save theirs"),
-        (b"no weights", "not a file of weights that can be read"),
+        (b"no weights", "holds no weights that can be read (not a state_dict() as torch.save writes it, or damaged)"),
         ({}, "holds no weights by name; save a network's state_dict()"),
         ({"epoch": 3}, "holds no weights by name"),
         ([torch.zeros(3)], "holds no weights by name"),
@@ -133,3 +135,38 @@ def test_val_images_that_the_weights_were_trained_on(dataset: Dataset, capsys: p
     assert 0 < int(known[1]) < 32
     assert run("train", dataset, "--split", "70-30", *more, "r/c") == 0
     assert "was trained on" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("resnet18", "no such file; name a checkpoint, the folder of a run, or a file of weights: torchvision's are"),
+        ("picture.png", "holds no weights that can be read"),
+        ("cut.pt", "holds no weights that can be read"),
+        ("r/empty", "a folder without best.pt or last.pt"),
+        ("r/a/bst.pt", "no such file; did you mean r/a/best.pt?"),
+        ("r/aa", "no such file; did you mean r/a?"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_said(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], init: str, message: str
+) -> None:
+    Path("r/empty").mkdir(parents=True)
+    Path("r/a").mkdir()
+    checkpoint_like = io.BytesIO()
+    torch.save(small_model().state_dict(), checkpoint_like)
+    Path("r/a/best.pt").write_bytes(checkpoint_like.getvalue())
+    Path("cut.pt").write_bytes(checkpoint_like.getvalue()[:2000])
+    Image.new("RGB", (8, 8)).save("picture.png")
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--init", init, "--out", "r/new")
+    assert f"--init {init}: {message}" in line
+    assert not Path("r/new").exists()
+
+
+def test_a_run_s_folder_stands_for_its_weights(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "r/a") == 0
+    assert run("train", dataset, "--epochs", "1", "--init", "r/a", "--out", "r/b") == 0
+    assert "started from r/a/best.pt: all weights\n" in capsys.readouterr().out
+    Path("r/a/best.pt").unlink()
+    assert run("train", dataset, "--epochs", "1", "--init", "r/a", "--out", "r/c") == 0
+    assert "started from r/a/last.pt: all weights\n" in capsys.readouterr().out
