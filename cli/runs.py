@@ -69,12 +69,15 @@ OF_RATE = (
     *("split", "classes", "fraction", "batch_size", "image_size", "augment", "mixup", "cutmix", "mix_prob"),
 )
 
+OF_MUON = ("muon_sgd_ratio", "muon_momentum", "muon_steps", "muon_renorm")
+
 
 def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
     """What the result of an LR range test holds for."""
     values = config.flat()
+    names = OF_RATE + (OF_MUON if config.optim.optimizer == "muon" else ())
     return {"dataset": dataset.fingerprint, "recipe": config.recipe} | {
-        name: list(value) if isinstance(value := values[name], tuple) else value for name in OF_RATE
+        name: list(value) if isinstance(value := values[name], tuple) else value for name in names
     }
 
 

@@ -49,6 +49,22 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
     return None
 
 
+def none_below(lrs: Sequence[float], smoothed: Sequence[float], usual_end: float) -> str | None:
+    """Why the rates of a test that did not blow up were too low for a recommendation; None if they were not.
+
+    Args:
+        lrs: of the steps.
+        smoothed: the smoothed loss at each.
+        usual_end: the last rate of most tests.
+    """
+    last = int(np.argmin(smoothed)) == len(smoothed) - 1
+    if last and lrs[-1] < usual_end / 1.1:
+        return "the loss still falls at the last rate; raise `end_lr`"
+    if SCALE * suggest(lrs, smoothed)["valley"] > lrs[-1]:
+        return "the rate to recommend would be above the last one; raise `end_lr`, and lower `start_lr`"
+    return None
+
+
 def _error(losses: Sequence[float], before: int, steps: int) -> float:
     """The standard error of the mean of so many losses minus a smoothed one.
 

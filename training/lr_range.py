@@ -21,7 +21,7 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.progress import Progress
 from feedline.training.config import Config
-from feedline.training.lr_curve import RECOMMENDED, no_recommendation, smoothed_over, suggest
+from feedline.training.lr_curve import RECOMMENDED, no_recommendation, none_below, smoothed_over, suggest
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 
@@ -109,7 +109,7 @@ class Sweep:
         """
         if not 0 < start < end:
             raise InputError(f"`start_lr={start:g}`: must be above 0 and below `end_lr={end:g}`")
-        needed = math.ceil(math.log(end / start) / math.log(GAMMA)) + 1
+        needed = math.floor(math.log(end / start) / math.log(GAMMA) + 1e-9) + 1  # no rate is above the end
         steps = max(batches, fewest)
         if steps >= needed:
             return cls(start, GAMMA, needed)
@@ -124,6 +124,7 @@ def lr_range_test(
     sweep: Sweep,
     ranks: Ranks = ALONE,
     class_weights: torch.Tensor | None = None,
+    usual_end: float = 0.0,
 ) -> LRRange:
     """Runs the test. The model is unchanged afterwards.
 
@@ -135,6 +136,7 @@ def lr_range_test(
         sweep: the learning rates.
         ranks: the processes that take part; all get the same losses.
         class_weights: of the classes in the loss, as in training.
+        usual_end: the last rate of a test with this optimizer; one that ends below it may have been cut short.
 
     Raises:
         InputError: if the loss is not finite from the first step on.
@@ -164,6 +166,8 @@ def lr_range_test(
         raise InputError(f"LR range test: {stopped} at the first step; lower `start_lr`, or check the images")
     smoothed = smoothed_over(losses, sweep.steps)
     reason = no_recommendation(losses, smoothed, sweep.steps, stopped)
+    if reason is None and BLEW_UP not in stopped:
+        reason = none_below(lrs, smoothed, usual_end)
     if reason is not None:
         return LRRange(lrs, losses, smoothed, {}, None, stopped, reason)
     return LRRange(lrs, losses, smoothed, suggest(lrs, smoothed, blew_up=BLEW_UP in stopped), RECOMMENDED, stopped)

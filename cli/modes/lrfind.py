@@ -1,5 +1,6 @@
 """--mode lrfind: the LR range test."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
 from feedline.console import aloud
 from feedline.output import counted
+from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, as_flags
 from feedline.pipeline.files import write_json
+from feedline.pipeline.part import choose_ids
 from feedline.program import command_line
 from feedline.report.lr_range import range_page
 from feedline.training import plots
 from feedline.training.bench import endless
+from feedline.training.config import Config
 from feedline.training.loss import weights_of_classes
 from feedline.training.lr_range import LRRange, Sweep, lr_range_test
 from feedline.training.memory import memory_errors
@@ -27,6 +31,7 @@ from feedline.training.meter import hardware, versions
 from feedline.training.precision import Precision
 
 END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
+FEWEST_IMAGES = 32
 MEANING = {
     "scaled": "50 times the valley; led to the best accuracy (docs/lr-range.md)",
     "minimum": "lowest loss (the rule of the assignment)",
@@ -38,6 +43,7 @@ MEANING = {
 def run(request: Request) -> int:
     """Runs the LR range test; writes lr_range.json, lr_range.png and report.html."""
     ranks, (config, dataset) = request.ranks, request.opened()
+    _check_images(config, dataset)
     config = fitted(request, config, dataset)
     device, out = choose_device(config.run.device, ranks), ranks.on_first(request.folder)
     set_up_host(config.run, device)
@@ -51,7 +57,9 @@ def run(request: Request) -> int:
             model = make_model(config, dataset, request.network)
             start_from(config, model, dataset)
             weights = weights_of_classes(config.optim, loader)
-            test = lr_range_test(config, model, endless(loader), device, sweep, ranks, weights)
+            test = lr_range_test(
+                config, model, endless(loader), device, sweep, ranks, weights, END_LR[config.optim.optimizer]
+            )
     finally:
         loader.close()
     if not ranks.is_first:
@@ -76,6 +84,16 @@ def run(request: Request) -> int:
     max_lr = None if test.recommended is None else test.suggestions[test.recommended]
     request.results.update(out=out, max_lr=max_lr, **result)
     return 0
+
+
+def _check_images(config: Config, dataset: Dataset) -> None:
+    """Raises InputError if there are too few images: a hundred steps learn a handful by heart, at any rate."""
+    images = len(choose_ids(dataset, dataclasses.replace(config.loader, part="train")))
+    if images < FEWEST_IMAGES:
+        raise InputError(
+            f"{dataset.root}: {counted(images, 'image')} to train on, too few for an LR range test, which takes "
+            f"{FEWEST_IMAGES}; train with the recipe's rate, or name one with `max_lr`"
+        )
 
 
 def _write(out: Path, result: dict[str, Any], title: str) -> None:

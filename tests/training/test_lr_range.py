@@ -14,7 +14,7 @@ from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
 from feedline.training.bench import endless
 from feedline.training.config import Config
-from feedline.training.lr_curve import no_recommendation, smooth, smoothed_over, suggest
+from feedline.training.lr_curve import no_recommendation, none_below, smooth, smoothed_over, suggest
 from feedline.training.lr_range import GAMMA, Sweep, lr_range_test, unchanged
 from tests.training.conftest import small_model
 
@@ -70,12 +70,12 @@ def test_other_objects_are_restored_too() -> None:
 def test_the_factor_is_1_069_if_an_epoch_has_enough_batches() -> None:
     sweep = Sweep.plan(1000, start=1e-5, end=1.0)
     assert sweep.factor == GAMMA == 1.069
-    assert sweep.steps == math.ceil(math.log(1e5) / math.log(1.069)) + 1
+    assert sweep.steps == math.floor(math.log(1e5) / math.log(1.069)) + 1
     with pytest.raises(InputError, match="start_lr=2"):
         Sweep.plan(100, start=2, end=1)
 
 
-@pytest.mark.parametrize(("batches", "steps"), [(1, 100), (12, 100), (18, 100), (99, 100), (150, 150), (173, 173)])
+@pytest.mark.parametrize(("batches", "steps"), [(1, 100), (12, 100), (18, 100), (99, 100), (150, 150), (172, 172)])
 def test_a_smaller_set_takes_a_hundred_steps_over_several_passes(batches: int, steps: int) -> None:
     sweep = Sweep.plan(batches, start=1e-5, end=1.0)
     assert sweep.steps == steps
@@ -83,7 +83,17 @@ def test_a_smaller_set_takes_a_hundred_steps_over_several_passes(batches: int, s
 
 
 def test_a_short_range_takes_fewer_steps() -> None:
-    assert Sweep.plan(5, start=0.1, end=1.0) == Sweep(0.1, GAMMA, 36)
+    assert Sweep.plan(5, start=0.1, end=1.0) == Sweep(0.1, GAMMA, 35)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(1e-4, 10.0), (0.05, 0.1), (0.999, 1.0), (1e-8, 1e-3), (0.1, 0.1 * GAMMA**20)]
+)
+def test_no_rate_is_above_the_last_one_that_was_asked_for(start: float, end: float) -> None:
+    for batches in (1, 30, 150, 1000):
+        sweep = Sweep.plan(batches, start=start, end=end)
+        last = start * sweep.factor ** (sweep.steps - 1)
+        assert end / GAMMA < last <= end * (1 + 1e-9)
 
 
 def test_the_rates_are_those_of_step_lr(dataset: Dataset, config: Callable[..., Config]) -> None:
@@ -119,6 +129,17 @@ FALL = np.interp(np.arange(100), [0, 30, 70, 99], [2.3, 2.3, 1.5, 4.0])
 def test_a_fall_behind_noise_gives_a_rate(seed: int) -> None:
     for size in (0.0, 0.1, 0.4):
         assert not why_not(FALL + noise(size, seed))
+
+
+def test_a_test_that_ends_too_early_gives_no_rate() -> None:
+    """Its last rate is below the usual one, and the loss still falls; or the rate would be above those tried."""
+    lrs, loss = fall(-4.9, -1.0)
+    still = lrs.index(max(lr for lr in lrs if lr < 10**-1.2))
+    assert none_below(lrs[:still], loss[:still], 10.0) == "the loss still falls at the last rate; raise `end_lr`"
+    assert none_below(lrs[:still], loss[:still], lrs[still - 1]) is None, "as far as tests go"
+    assert none_below(lrs, loss, 10.0) is None
+    lrs, loss = fall(-0.9, 0.5)
+    assert "would be above the last one; raise `end_lr`" in str(none_below(lrs, loss, 10.0))
 
 
 def test_curves_that_give_no_rate() -> None:
