@@ -2,14 +2,12 @@
 
 import importlib.util
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.pages import ROOT, checkout, steps
+
 # In place of the services: they write down what they are told.
 STAND_IN = """
 class Run:
@@ -28,43 +26,23 @@ def Image(pixels): return pixels
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout."""
-    root = tmp_path_factory.mktemp("reports")
-    for name in ("convert", "feedline", "train.py"):
-        (root / name).symlink_to(ROOT / name)
+    """A checkout with stand-ins for the services."""
+    root = checkout(tmp_path_factory.mktemp("reports"))
     for name in ("wandb", "trackio"):
         (root / f"{name}.py").write_text(f"NAME = {name + '.txt'!r}\n{STAND_IN}")
     return root
 
 
-def steps() -> Iterator[tuple[str, str, list[str]]]:
-    """The page's commands and programs, with the lines that they print; `...` stands for others."""
-    page = (ROOT / "docs/reports.md").read_text()
-    for kind, block in re.findall(r"^```(console|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
-        if kind == "python":
-            yield kind, block, []
-            continue
-        for part in block.split("$ ")[1:]:
-            command, *lines = part.splitlines()
-            yield kind, command, [line for line in lines if line != "..."]
-
-
 def test_the_page_in_its_order(folder: Path) -> None:
     done = []
-    for kind, text, lines in steps():
-        if "--tensorboard" in text and importlib.util.find_spec("tensorboard") is None:
+    for step in steps("reports.md"):
+        if "--tensorboard" in step.text and importlib.util.find_spec("tensorboard") is None:
             continue  # tests/training/test_tensorboard.py skips where it is missing, and says so
-        if named := re.match(r"# (\w+\.py)\n", text):
-            (folder / named[1]).write_text(text)
+        if named := re.match(r"# (\w+\.py)\n", step.text):
+            (folder / named[1]).write_text(step.text)
             continue
-        line = re.sub(r"(^|\| )python ", rf"\1{sys.executable} ", text)
-        command = [sys.executable, "-c", text] if kind == "python" else ["bash", "-c", f"set -o pipefail; {line}"]
-        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, f"{text}\n{ran.stderr[-2000:]}"
-        printed = ran.stdout.splitlines()
-        for shown in lines:
-            assert shown in printed, f"{text}\n{ran.stdout}"
-        done.append(text)
+        step.run(folder)
+        done.append(step)
     assert len(done) >= 5
     for service in ("wandb", "trackio"):
         told = (folder / f"{service}.txt").read_text().splitlines()
