@@ -57,7 +57,7 @@ def _early_end(about: Mapping[str, Any]) -> list[Section]:
 
 
 def _figures(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    best = about.get("best") or max((r for r in rows if r.get("val_top1") is not None), key=_top1, default=None)
+    best = about.get("best") or _best(about, rows)
     shown: list[tuple[str, str]] = []
     if best:
         shown.append((f"val top-1, epoch {best['epoch']}", f"{best['val_top1']:.2f} %"))
@@ -71,8 +71,11 @@ def _figures(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> lis
     return shown or [("so far", counted(len(rows), "epoch"))]
 
 
-def _top1(row: Mapping[str, Any]) -> float:
-    return float(row["val_top1"])
+def _best(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row of the best epoch of a run that is not complete."""
+    balanced = about.get("config", {}).get("class_weights") == "balanced"
+    by = "val_balanced" if balanced and any("val_balanced" in row for row in rows) else "val_top1"
+    return max((row for row in rows if row.get(by) is not None), key=lambda row: float(row[by]), default=None)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> Section:

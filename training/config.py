@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from feedline.pipeline.augment import translate_old_keys
 from feedline.pipeline.options import LoaderOptions, key, require
+from feedline.training.best import Measure, measure
 from feedline.training.mixing import MixConfig
 from feedline.training.views import Views
 
@@ -72,7 +73,7 @@ class OptimConfig:
     class_weights: Literal["none", "balanced"] = key(
         "none",
         "balanced: an image counts in the training loss by 1 / the images of its class, so that small classes count as "
-        "much as large ones",
+        "much as large ones, and the best epoch is that of the best balanced accuracy",
     )
     label_smoothing: float = key(0.0, "share of the target that is spread over all classes")
     accumulate: int = key(
@@ -117,6 +118,11 @@ class OptimConfig:
             wanted = f"at least 0 and at most 1 - {self.warmup:g}, the share of the rise"
             require(0 <= self.cooldown <= 1 - self.warmup, "cooldown", self.cooldown, wanted)
             require(not self.cycle_momentum, "cycle_momentum", self.cycle_momentum, "off with a trapezoid")
+
+    @property
+    def best_by(self) -> Measure:
+        """By what the best epoch is chosen."""
+        return measure(self.class_weights)
 
     @property
     def warmup(self) -> float:

@@ -1,7 +1,9 @@
-"""When a run ends: after all its epochs, or before, where its val top-1 no longer gets better."""
+"""When a run ends: after all its epochs, or before, where it no longer gets better."""
 
 from typing import Literal
 
+from feedline.output import counted
+from feedline.training.best import NAMES, of
 from feedline.training.config import Config
 from feedline.training.snapshot import Position
 
@@ -18,19 +20,20 @@ def ended(config: Config, position: Position) -> Ended | None:
     if position.epoch >= config.optim.epochs:
         return "epochs"
     patience = config.run.patience
-    return "patience" if patience and position.step == 0 and position.since_best >= patience else None
+    waited = position.step == 0 and position.since_best(config.optim.best_by) >= patience
+    return "patience" if patience and waited else None
 
 
 def in_words(config: Config, position: Position) -> str:
     """How a run ended, as `after epoch 7 of 50: ...`. It must be at its end."""
     epochs = config.optim.epochs
     if ended(config, position) == "epochs":
-        return f"after all {epochs} epochs"
-    count, best = position.since_best, position.best_epoch
-    evaluations = f"{count} evaluation{'s' * (count > 1)}"
+        return "after its one epoch" if epochs == 1 else f"after all {epochs} epochs"
+    by = config.optim.best_by
+    evaluations, best = counted(position.since_best(by), "evaluation"), position.best_epoch(by)
     return (
-        f"after epoch {position.epoch} of {epochs}: {evaluations} without a val top-1 above that of epoch {best} "
-        f"(patience {config.run.patience})"
+        f"after epoch {position.epoch} of {epochs}: {evaluations} without a {NAMES[of(position.evaluated[-1], by)]} "
+        f"above that of epoch {best} (patience {config.run.patience})"
     )
 
 

@@ -10,6 +10,7 @@ from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
 from feedline.progress import Progress
 from feedline.training import plots
+from feedline.training.best import Measure, of, value
 from feedline.training.counts import EpochCounts
 from feedline.training.ending import ended, in_words
 from feedline.training.meter import hardware, peak_memory, versions
@@ -18,6 +19,7 @@ from feedline.training.records import Log, write_csv
 from feedline.training.state import TrainState
 
 Record = Mapping[str, Any]
+BEST: dict[Measure, str] = {"val_top1": "  best", "val_balanced": "  best by balanced accuracy"}  # in a line
 
 
 class Reporter:
@@ -123,14 +125,14 @@ class Reporter:
         """Prints the epoch that was finished last, and has been saved.
 
         Args:
-            best: its val top-1 is the best so far.
+            best: it is the best so far.
         """
         row: Record = self._state.position.history[-1]
         speeds = f"{self._speed_since(self._began):,.0f} images/s (mean {row['images_per_s']:,.0f})"
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
             f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {speeds}  "
-            f"stall {100 * row['stall']:.1f} %" + ("  best" if best else ""),
+            f"stall {100 * row['stall']:.1f} %" + (BEST[of(row, self._state.config.optim.best_by)] if best else ""),
             flush=True,
         )
 
@@ -164,7 +166,8 @@ class Reporter:
         target, evaluated = state.config.run.target, position.evaluated
         reached = next((row for row in evaluated if target is not None and row["val_top1"] >= target), None)
         summary = {
-            "best": _result(max(evaluated, key=lambda row: row["val_top1"])),
+            "best": _result(max(evaluated, key=lambda row: value(row, state.config.optim.best_by))),
+            "best_by": of(evaluated[-1], state.config.optim.best_by),
             "last": _result(position.history[-1]),
             "ended": {
                 "by": ended(state.config, position),

@@ -11,6 +11,7 @@ import torch
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
+from feedline.training.best import Measure, value
 from feedline.training.config import Config
 from feedline.training.keys import convert_known
 
@@ -92,15 +93,14 @@ class Position:
         """The rows of the epochs after which the model was evaluated."""
         return [row for row in self.history if row["val_top1"] is not None]
 
-    @property
-    def best_epoch(self) -> int:
-        """The first epoch with the best val top-1; 0 before an evaluation."""
-        return int(max(self.evaluated, key=lambda row: float(row["val_top1"]), default={"epoch": 0})["epoch"])
+    def best_epoch(self, by: Measure) -> int:
+        """The first epoch with the best value of a measure; 0 before an evaluation."""
+        return int(max(self.evaluated, key=lambda row: value(row, by), default={"epoch": 0})["epoch"])
 
-    @property
-    def since_best(self) -> int:
+    def since_best(self, by: Measure) -> int:
         """Evaluations since the best one."""
-        return sum(row["epoch"] > self.best_epoch for row in self.evaluated)
+        best = self.best_epoch(by)
+        return sum(row["epoch"] > best for row in self.evaluated)
 
     def add_time(self, seconds: float, stalled: float) -> None:
         """Adds training time, and how much of it was stall."""

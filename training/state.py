@@ -8,6 +8,7 @@ from torch import nn
 
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.loader import Loader
+from feedline.training.best import value
 from feedline.training.certificate import Certificate
 from feedline.training.config import Config
 from feedline.training.counts import Counts, EpochCounts
@@ -112,7 +113,7 @@ class TrainState:
         """Moves on to the next epoch and adds this one's row to the history, without val figures if it has none.
 
         Returns:
-            Whether its val top-1 is the best so far.
+            Whether it is the best so far, by `best_by` of the configuration.
         """
         position = self.position
         position.epoch, position.step = position.epoch + 1, 0
@@ -132,9 +133,10 @@ class TrainState:
         }
         if evaluation is not None and evaluation.uneven:
             row |= {"val_balanced": round(evaluation.balanced, 3), "val_macro_f1": round(evaluation.macro_f1, 3)}
-        earlier = [before["val_top1"] for before in position.evaluated]
+        by = self.config.optim.best_by
+        earlier = [value(before, by) for before in position.evaluated]
         position.history.append(row)
-        return evaluation is not None and all(row["val_top1"] > top1 for top1 in earlier)
+        return evaluation is not None and all(value(row, by) > before for before in earlier)
 
     def snapshot(self, val_top1: float | None = None) -> Snapshot:
         """The state now; tensors are not copied. Every rank must call it.

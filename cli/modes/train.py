@@ -19,6 +19,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
+from feedline.training.best import NAMES, value
 from feedline.training.ending import of_early_end
 from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
@@ -126,10 +127,12 @@ def _print_summary(summary: Mapping[str, Any], out: Path, report: Path) -> None:
             f"evaluated after {len(evaluated)} of {counted(len(evaluated) + len(skipped), 'epoch')}: "
             f"{_listed(evaluated)}"
         )
-    names = {"top-5": "val_top5", "balanced": "val_balanced", "macro F1": "val_macro_f1"}
+    names = {"top-1": "val_top1", "top-5": "val_top5", "balanced": "val_balanced", "macro F1": "val_macro_f1"}
+    by = summary["best_by"]
+    names = {name: key for name, key in names.items() if key != by}
     more = ", ".join(f"{name} {best[key]:.2f} %" for name, key in names.items() if best.get(key) is not None)
     print(
-        f"best val top-1 {best['val_top1']:.2f} %{f' ({more})' if more else ''} in epoch {best['epoch']}; "
+        f"best {NAMES[by]} {value(best, by):.2f} %{f' ({more})' if more else ''} in epoch {best['epoch']}; "
         f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"report: {report}  curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )

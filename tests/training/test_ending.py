@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from feedline.training import checkpoint, evaluate
 from feedline.training.ending import ended
@@ -106,3 +107,35 @@ def test_a_run_that_ended_early_goes_on_as_if_it_had_not(config: Make, trainer: 
     rest = trainer(config(epochs=4), "part", checkpoint.load_last(whole.out.parent / "part"))
     assert rest.fit()["ended"]["by"] == "epochs"
     assert same(weights(rest), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("class_weights", "best", "said"),
+    [("none", 1, "best"), ("balanced", 2, "best by balanced accuracy")],
+)
+def test_class_weights_choose_the_best_by_balanced_accuracy(
+    config: Make,
+    trainer: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    class_weights: str,
+    best: int,
+    said: str,
+) -> None:
+    """8 images of one class and 2 of another: all taken for the large class, then some of either right, then fewer."""
+    run = evaluate.evaluate
+    found = iter([([8, 0], [2, 0]), ([5, 3], [0, 2]), ([4, 4], [1, 1])])
+
+    def evaluated(*args: Any, **options: Any) -> evaluate.Evaluation:
+        confusion = torch.tensor(next(found))
+        top1 = 100 * confusion.diagonal().sum().item() / confusion.sum().item()
+        return dataclasses.replace(run(*args, **options), top1=top1, confusion=confusion)
+
+    monkeypatch.setattr("feedline.training.loop.evaluate", evaluated)
+    summary = trainer(config(epochs=4, class_weights=class_weights, patience=1)).fit()
+    assert (summary["best"]["epoch"], summary["ended"]["epoch"]) == (best, best + 1)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert lines[best - 1].endswith(f" %  {said}")
+    assert not lines[best].rstrip().endswith(said)
+    measure = {"none": "val top-1", "balanced": "val balanced accuracy"}[class_weights]
+    assert f"1 evaluation without a {measure} above that of epoch {best}" in summary["ended"]["text"]
