@@ -6,7 +6,17 @@ from pathlib import Path
 
 from feedline.pipeline.errors import InputError
 
-_HIDDEN_FOLDERS = {"__macosx", "@eadir", "lost+found", "__pycache__", "$recycle.bin", "system volume information"}
+_HIDDEN_FOLDERS = {
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "recycler",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "__pycache__",
+}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 

@@ -81,6 +81,10 @@ def test_heic_names_the_package(tmp_path: Path) -> None:
 HIDDEN = [".ipynb_checkpoints/x.jpg", "@eaDir/x.jpg", ".git/objects/x.jpg", "__MACOSX/a/x.jpg", ".thumbnails/x.jpg"]
 HIDDEN += [
     "lost+found/x.jpg",
+    "#recycle/x.jpg",
+    "@Recycle/x.jpg",
+    "$RECYCLE.BIN/x.jpg",
+    "RECYCLER/S-1-5-21/x.jpg",
     "a/Thumbs.db",
     "a/.DS_Store",
     "a/._x.jpg",
