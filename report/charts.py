@@ -10,6 +10,7 @@ from bokeh.models import (
     BoxZoomTool,
     ColumnDataSource,
     HoverTool,
+    LinearAxis,
     LinearColorMapper,
     ResetTool,
     WheelZoomTool,
@@ -159,7 +160,7 @@ def blank(title: str, xlabel: str, ylabel: str, *, height: int = HEIGHT, **optio
         axis.axis_label_text_color = axis.major_label_text_color = INK
         axis.axis_label_text_font_style = "normal"
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = LINE
-    if "y_axis_type" not in options:
+    if isinstance(chart.yaxis[0], LinearAxis):  # names have no number to format
         chart.yaxis.formatter = BasicTickFormatter(power_limit_low=-6)  # learning rates as 0.004
     chart.grid.grid_line_color, chart.grid.grid_line_alpha = LINE, 0.25
     return chart

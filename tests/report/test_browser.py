@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feedline.report.bench import bench_page
 from feedline.report.comparison import comparison_page
 from feedline.report.findings import WORDS
 from feedline.report.lr_range import range_sections
@@ -81,6 +82,24 @@ def test_the_axis_and_the_lines_of_a_comparison_are_chosen(tmp_path: Path) -> No
     )
     dom = browse("--allow-file-access-from-files", "--dump-dom", f"file://{tmp_path / 'frame.html'}")
     assert f"axes {','.join(['minutes'] * 6)}</p>" in dom
+
+
+def test_bars_of_a_benchmark_are_drawn(tmp_path: Path) -> None:
+    names = ["loader raw torch", "model", "together"]
+    speed = {"images_per_s": 9.0, "lowest": 8.0, "highest": 10.0, "cpu_us_per_image": 1.0, "stall": None}
+    bench_page({
+        "results": [speed | {"name": name} for name in names], "together_with": "raw torch", "dataset": {"name": "d"},
+        "hardware": {}, "config": {"batch_size": 8}, "precision": "bf16", "memory": {}, "verdict": "", "command": "",
+    }).write(tmp_path / "page.html")  # fmt: skip
+    (tmp_path / "frame.html").write_text(
+        '<iframe id="f" style="width:900px;height:900px" src="page.html"></iframe><p id="o"></p><script>'
+        "const w = document.getElementById('f').contentWindow, out = document.getElementById('o');"
+        "const texts = n => [...n.querySelectorAll('*')].flatMap("
+        "e => [...(e.tagName == 'text' ? [e.textContent] : []), ...(e.shadowRoot ? texts(e.shadowRoot) : [])]);"
+        "setInterval(() => { out.textContent = texts(w.document).join(); }, 200);</script>"
+    )
+    dom = browse("--allow-file-access-from-files", "--dump-dom", f"file://{tmp_path / 'frame.html'}")
+    assert all(name in dom for name in names), dom[-500:]
 
 
 def test_it_prints(page: Path) -> None:
