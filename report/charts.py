@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    BasicTicker,
     BasicTickFormatter,
     BoxZoomTool,
     ColumnDataSource,
     HoverTool,
     LinearAxis,
-    LinearColorMapper,
     ResetTool,
     WheelZoomTool,
 )
@@ -50,6 +50,8 @@ def lines(
         chart.add_tools(
             HoverTool(renderers=[dots], tooltips=[("", "@name"), (xlabel, "@x{0.[000]}"), (ylabel, "@y{0.[0000]}")])
         )
+    if all(float(x).is_integer() for points in series.values() for x, _ in points) and "x_axis_type" not in options:
+        chart.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # no epoch 1.5
     if len(series) > 1:
         style_legend(chart, legend)
     return chart
@@ -76,16 +78,14 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
             "predicted": [labels[i] for i in columns],
             "images": shown[rows, columns],
             "share": share,
+            "alpha": 0.15 + 0.85 * share / 100,  # more is further from the page, be that white or near black
         }
     )
     few = len(names) <= 30
     ends = (-0.5, len(names) - 0.5)  # classes that nothing is taken for have their column too
     chart = blank(title, "predicted", "class", height=560, x_range=ends, y_range=ends[::-1])
     chart.max_width = 640
-    mapper = LinearColorMapper(palette=_palette(), low=0, high=100)
-    cells = chart.rect(
-        "x", "y", 1, 1, source=source, fill_color={"field": "share", "transform": mapper}, line_color=None
-    )
+    cells = chart.rect("x", "y", 1, 1, source=source, fill_color=COLOURS[0], fill_alpha="alpha", line_color=None)
     tips = [("class", "@class"), ("predicted", "@predicted"), ("images", "@images (@share{0.0} % of the class)")]
     chart.add_tools(HoverTool(renderers=[cells], tooltips=tips))
     for axis in (chart.xaxis, chart.yaxis):
@@ -178,10 +178,3 @@ def style_legend(chart: Any, location: str) -> None:
     chart.legend.border_line_alpha = 0
     chart.legend.label_text_color = INK
     chart.legend.click_policy = "hide"
-
-
-def _palette() -> list[str]:
-    """From a pale to a dark blue, which stands out on white and on near black."""
-    low, high = np.array([158, 197, 232]), np.array([8, 81, 156])
-    steps = low + (high - low) * np.linspace(0, 1, 64)[:, None] ** 0.7
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in steps.round().astype(int).tolist()]

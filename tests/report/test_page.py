@@ -118,3 +118,18 @@ def test_lines_leave_out_what_is_no_number(tmp_path: Path) -> None:
     chart = charts.lines("t", {"a": [(1, None), (2, float("nan")), (3, 4.0)], "b": [(1, None)]}, "x", "y")
     Page("t", sections=[Section("s", charts=[chart])]).write(tmp_path / "page.html")
     assert re.search(r"<script", (tmp_path / "page.html").read_text())
+
+
+def test_epochs_are_counted_in_whole_numbers() -> None:
+    whole = charts.lines("t", {"a": [(1, 3.0), (2, 4.0)]}, "epoch", "y")
+    assert whole.xaxis[0].ticker.min_interval == 1
+    assert charts.lines("t", {"a": [(0.5, 3.0), (1, 4.0)]}, "epoch", "y").xaxis[0].ticker.min_interval == 0
+
+
+def test_a_larger_share_of_confusions_is_further_from_the_page() -> None:
+    """By opacity: a colour that is pale on white would stand out on near black."""
+    chart = charts.matrix("t", np.array([[9, 1], [3, 7]]), ["a", "b"])
+    cells = chart.renderers[0].data_source.data
+    by_share = np.argsort(cells["share"])
+    assert (np.diff(cells["alpha"][by_share]) > 0).all()
+    assert cells["alpha"].max() <= 1
