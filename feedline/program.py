@@ -2,8 +2,9 @@
 
 import argparse
 import re
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,11 +40,19 @@ def _started_as() -> str:
     return "" if in_checkout and path.stem != "feedline" else "feedline"
 
 
-def unknown_word(words: Iterable[str], flags: Iterable[str]) -> str:
+NOT_THE_NETWORK = ("--model", "--arch")  # flags of other trainers; nearest here is --mode
+
+
+def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
     """What is wrong with words that are no part of a command line: the first, and the flag that it may have meant."""
     name = next(iter(words)).partition("=")[0]
     if not name.startswith("-"):
-        return f"{name}: is not the value of a flag"
+        meant = f"; did you mean --source {shlex.quote(name)}?" if "--source" in flags else ""
+        return f"{name}: is not the value of a flag{meant}"
+    if name in NOT_THE_NETWORK and "--mode" in flags:
+        return (
+            f"{name}: the network is ResNet18; others train in a loop of your own with the Loader, see docs/loader.md"
+        )
     meant = did_you_mean(name, [flag for flag in flags if flag.startswith("--")])
     return f"{name}: there is no such flag{meant or '; see --help'}"
 

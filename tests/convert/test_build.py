@@ -83,7 +83,7 @@ def test_wrong_input_is_one_clear_line(
         (["--Label_Column=x"], "--Label_Column: there is no such flag; did you mean --label-column?"),
         (["-force"], "-force: there is no such flag; did you mean --force?"),
         (["--qqq"], "--qqq: there is no such flag; see --help"),
-        (["photos"], "photos: is not the value of a flag; --help lists the flags"),
+        (["photos"], "photos: is not the value of a flag; did you mean --source photos?"),
         (["--seed", "x"], "--seed: invalid int value: 'x'; --help lists the flags"),
     ],
 )
