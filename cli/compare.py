@@ -67,7 +67,10 @@ def compare(names: Sequence[str], page: Path | None = None) -> int:
             page also if it cannot be said what a run saw.
     """
     if not 2 <= len(names) <= MOST:
-        raise InputError(f"two to {MOST} runs can be compared; {len(names) or 'none'} of them are named")
+        raise InputError(
+            f"two to {MOST} runs can be compared; {len(names) or 'none'} of them are named: "
+            "give their folders, as runs/a runs/b"
+        )
     first, *others = runs = [read_run(name) for name in names]
     verdicts = [_verdict(first, other, page) for other in others]
     for other, verdict in zip(others, verdicts, strict=True):

@@ -282,8 +282,12 @@ def test_several_runs_are_compared_with_the_first(
 @pytest.mark.parametrize("names", [["copy"], ["copy"] * 11])
 def test_one_run_and_eleven(copy: Path, compare: Compare, names: list[str]) -> None:
     assert compare(*names) == (
-        2, [f"feedline compare: two to 10 runs can be compared; {len(names)} of them are named"]
-    )  # fmt: skip
+        2,
+        [
+            f"feedline compare: two to 10 runs can be compared; {len(names)} of them are named: "
+            "give their folders, as runs/a runs/b"
+        ],
+    )
 
 
 def test_a_page_of_runs(first: Path, copy: Path, compare: Compare) -> None:
