@@ -27,9 +27,9 @@ def no_dataset(root: Path) -> InputError:
             f"{_convert(root, out)}, then name {out}"
         )
     near = [folder for folder in {*_datasets(root.parent), *_datasets(Path("data"))} if Path(folder) != root]
-    known = f"; there is {', '.join(sorted(near)[:SHOWN])}" if near else ""
+    known = f"; name one that is there: {', '.join(sorted(near)[:SHOWN])}, or" if near else ";"
     what = "the folder is empty" if root.is_dir() else "there is no such folder"
-    return InputError(f"no dataset at {here} ({what}){known}; {_how_to_build(root)}")
+    return InputError(f"no dataset at {here} ({what}){known} {_how_to_build(root, named=bool(near))}")
 
 
 def _of_file(path: Path) -> str:
@@ -41,11 +41,12 @@ def _of_file(path: Path) -> str:
     return f"no dataset at {path}: it is a file; name the folder that {command_line('convert')} wrote"
 
 
-def _how_to_build(root: Path) -> str:
+def _how_to_build(root: Path, *, named: bool) -> str:
     """The command that would write a dataset here. Only of the built-in sources it is known whole."""
     if root.parent.name == "data" and root.name in BUILT_IN:
         return f"build it with: {command_line('convert')}{BUILT_IN[root.name]} --out {root}"
-    return f"name the folder that {command_line('convert')} wrote, or convert images: {_convert('IMAGES', root)}"
+    name = "" if named else f"name the folder that {command_line('convert')} wrote, or "
+    return f"{name}convert images: {_convert('IMAGES', root)}"
 
 
 def _convert(source: Path | str, out: Path) -> str:

@@ -58,8 +58,9 @@ def test_datasets_that_are_near(dataset: Dataset) -> None:
     for folder in ("data/a", "data/b"):
         Path(folder).parent.mkdir(exist_ok=True)
         Path(folder).symlink_to(dataset.root)
-    assert "there is data/a, data/b; name" in said("data/moved")
-    assert "there is data/a, data/b; name" in said("moved")
+    assert "; name one that is there: data/a, data/b, or convert images: " in said("data/moved")
+    assert "; name one that is there: data/a, data/b, or convert images: " in said("moved")
+    assert "; name one that is there: data/a, data/b, or build it with: " in said("data/tiny-imagenet")
     assert said("data") == "no dataset at data, but there are some in it; name one of them: data/a, data/b"
     assert said(f"{dataset.root}/train").endswith(f"it lies in one, name that: {dataset.root}")
     assert said("data/a/dataset.json").endswith("it is the description of one, name its folder: data/a")
