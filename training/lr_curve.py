@@ -7,6 +7,7 @@ import numpy as np
 
 from feedline.output import counted
 
+BLEW_UP = "the loss blew up"  # why a test ended
 SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
 RECOMMENDED = "scaled"
 SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
@@ -41,6 +42,8 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
     before = losses[: minimum // 2]
     fall = float(np.mean(before)) - loss[minimum]
     if fall < SMALLEST_FALL * np.mean(before):
+        if stopped.startswith(BLEW_UP):  # higher rates would not be reached
+            return "the loss hardly falls before it blows up; check the labels, or use a larger `batch_size`"
         return "the loss hardly falls at any rate; check the labels, or raise `end_lr`"
     if fall < SURE * _error(losses[: minimum + 1], len(before), steps):
         return "the loss falls by no more than its noise; use a larger `batch_size`"

@@ -21,13 +21,12 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.progress import Progress
 from feedline.training.config import Config
-from feedline.training.lr_curve import RECOMMENDED, no_recommendation, none_below, smoothed_over, suggest
+from feedline.training.lr_curve import BLEW_UP, RECOMMENDED, no_recommendation, none_below, smoothed_over, suggest
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.step import TrainStep
 
 GAMMA = 1.069  # the assignment's factor (StepLR with step_size 1)
 STEPS = 100  # of a test, at least: on small sets over several passes
-BLEW_UP = "the loss blew up"
 BLOW_UP_FACTOR = 1.5  # the test ends when the loss exceeds that of the first steps by this factor
 
 

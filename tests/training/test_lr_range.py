@@ -113,9 +113,9 @@ def test_it_stops_when_the_loss_blows_up(dataset: Dataset, config: Callable[...,
     assert all(math.isfinite(loss) for loss in result.loss)
 
 
-def why_not(losses: Floats, steps: int = 100) -> str:
+def why_not(losses: Floats, steps: int = 100, stopped: str = "all steps were done") -> str:
     """Why a curve gives no rate; empty if it gives one."""
-    return no_recommendation(list(losses), smoothed_over(list(losses), steps), steps, "all steps were done") or ""
+    return no_recommendation(list(losses), smoothed_over(list(losses), steps), steps, stopped) or ""
 
 
 def noise(size: float, seed: int, steps: int = 100) -> Floats:
@@ -146,6 +146,8 @@ def test_curves_that_give_no_rate() -> None:
     assert "too few (all steps were done); lower `start_lr`" in why_not(FALL[:11])
     assert "hardly falls" in why_not(np.full(100, 2.3))
     assert "hardly falls" in why_not(np.interp(np.arange(100), [0, 70, 99], [2.3, 2.29, 4.0]))
+    blown = why_not(np.interp(np.arange(40), [0, 30, 39], [2.3, 2.29, 4.0]), stopped="the loss blew up (9 at LR 0.01)")
+    assert blown == "the loss hardly falls before it blows up; check the labels, or use a larger `batch_size`"
     assert "rises from the first rates on" in why_not(np.linspace(2.3, 4, 100))
     assert "fastest at the first rates; lower `start_lr`" in why_not(2 + 0.5 ** np.arange(100) - 1e-4 * np.arange(100))
     bare = [why_not(2.3 + noise(0.3, seed)) for seed in range(200)]
