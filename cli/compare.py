@@ -112,7 +112,8 @@ def _print_results(runs: Sequence[RecordedRun]) -> None:
     """Prints the results side by side, and which runs are not finished."""
     columns = [(run.name, _figures(run.results)) for run in runs if run.results]
     if len(columns) > 1:
-        rows = [(what, *(figures[what] for _, figures in columns)) for what in columns[0][1]]
+        names = list(dict.fromkeys(what for _, figures in columns for what in figures))
+        rows = [(what, *(figures.get(what, "-") for _, figures in columns)) for what in names]
         _print_table(("results", *(name for name, _ in columns)), rows)
     for run in runs:
         if run.about and not run.results:
@@ -121,11 +122,14 @@ def _print_results(runs: Sequence[RecordedRun]) -> None:
 
 def _figures(results: Mapping[str, Any]) -> dict[str, str]:
     best, last = results["best"], results["last"]
-    return {
+    figures = {
         "best val top-1": f"{best['val_top1']:.2f} %, epoch {best['epoch']}",
         "last val top-1": f"{last['val_top1']:.2f} %, epoch {last['epoch']}",
         "images/s": f"{results['images_per_s']:,.0f}",
     }
+    if best.get("val_balanced") is not None:  # classes differ in size: top-1 alone misleads
+        figures["balanced, best epoch"] = f"{best['val_balanced']:.2f} %, epoch {best['epoch']}"
+    return figures
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -98,7 +98,20 @@ def _best(run: RecordedRun) -> Mapping[str, Any]:
 
 
 def _results(runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[Mapping[str, Any]]) -> Table:
-    header = ("run", "best top-1", "in epoch", "its top-5", "last top-1", "images/s", "stall", "time", "epochs", "")
+    uneven = any(row.get("val_balanced") is not None for row in best)  # classes differ in size: top-1 alone misleads
+    balanced = ("its balanced",) if uneven else ()
+    header = (
+        "run",
+        "best top-1",
+        "in epoch",
+        "its top-5",
+        *balanced,
+        "last top-1",
+        "images/s",
+        "stall",
+        "time",
+        "epochs",
+    )
     rows = []
     for run, name, top, colour in zip(runs, names, best, COLOURS, strict=False):
         last = run.epochs[-1] if run.epochs else {}
@@ -109,6 +122,7 @@ def _results(runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[M
                 _percent(top, "val_top1"),
                 top.get("epoch", NONE),
                 _percent(top, "val_top5"),
+                *(_percent(top, "val_balanced") for _ in balanced),
                 _percent(last, "val_top1"),
                 NONE if last.get("images_per_s") is None else f"{last['images_per_s']:,.0f}",
                 NONE if last.get("stall") is None else f"{100 * last['stall']:.1f} %",
@@ -117,7 +131,7 @@ def _results(runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[M
                 _unbroken(_state(run)),
             )
         )
-    return Table(header, rows)
+    return Table((*header, ""), rows)
 
 
 def _percent(row: Mapping[str, Any], key: str) -> str:

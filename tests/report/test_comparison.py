@@ -39,6 +39,15 @@ def write_run(folder: Path, *, epochs: int = 3, batches: int = 10, done: bool = 
     return read_run(str(folder))
 
 
+def with_balanced(run: RecordedRun) -> RecordedRun:
+    """The same run, of a dataset whose classes differ in size."""
+    folder = Path(run.name)
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = [json.dumps(row | ({"val_balanced": 33.33} if "val_top1" in row else {})) for row in records]
+    (folder / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return read_run(run.name)
+
+
 def html(runs: list[RecordedRun]) -> str:
     return comparison_page(runs, [("same stream: in all",)] * (len(runs) - 1), [], [("seed", "0")]).html()
 
@@ -109,3 +118,11 @@ def test_ten_long_runs_make_a_file_that_needs_nothing_else(tmp_path: Path) -> No
 )
 def test_runs_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
     assert short_names(names) == short
+
+
+def test_balanced_accuracy_is_shown_where_classes_differ_in_size(tmp_path: Path) -> None:
+    even, other = write_run(tmp_path / "even"), write_run(tmp_path / "other")
+    assert "its balanced" not in html([even, other])
+    page = html([with_balanced(even), other])
+    assert "its balanced" in page
+    assert ">33.33 %<" in page
