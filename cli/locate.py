@@ -4,7 +4,7 @@ from pathlib import Path
 
 from feedline.cli.recipes import read_recipe
 from feedline.cli.request import Request
-from feedline.cli.runs import newest_of, no_such_run
+from feedline.cli.runs import named_checkpoint, newest_of, no_such_run
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training import checkpoint
@@ -47,8 +47,7 @@ def find_checkpoint(request: Request) -> tuple[Path, Snapshot]:
         InputError: if there is none, or it cannot be read.
     """
     if request.checkpoint is not None:
-        path = Path(request.checkpoint)
-        path = path / checkpoint.BEST if path.is_dir() else path
+        path = named_checkpoint("checkpoint", Path(request.checkpoint), checkpoint.BEST)
         return path, checkpoint.load(path)
     data = named_data(request)
     fingerprint = None if data is None else Dataset(data).fingerprint

@@ -8,7 +8,7 @@ from feedline.cli.fitting import fitted
 from feedline.cli.locate import run_data
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
-from feedline.cli.runs import latest_checkpoint, resolve_max_lr
+from feedline.cli.runs import latest_checkpoint, named_checkpoint, resolve_max_lr
 from feedline.cli.same_command import resumed_config
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -89,9 +89,7 @@ def _taken(out: Path) -> InputError:
 
 def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     """Resumes from the checkpoint that the user named, or from the run's last one."""
-    path = named or out / checkpoint.LAST
-    if not path.exists():
-        checkpoint.load(path)  # raises: nothing is claimed where there is no run
+    path = named_checkpoint("resume", named or out, checkpoint.LAST)  # nothing is claimed where there is no run
     request.claims.take(out, "resume")
     snapshot = checkpoint.load(path) if named else checkpoint.load_last(out)
     if not snapshot.resumable:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, alike
 from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.snapshot import Snapshot
 
 SHOWN = 3  # checkpoints that a message names
+SHOWN_RUNS = 5
 
 
 def latest_checkpoint(runs: Path, name: str) -> Path:
@@ -57,6 +58,30 @@ def no_such_run(runs: Path, name: str, skipped: Sequence[str] = ()) -> InputErro
     more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
     there = f" for this dataset ({'; '.join(skipped[:SHOWN])}{more})" if skipped else ""
     return InputError(f"no run with a {name} in {runs}{there}; train one with --mode train, or name it")
+
+
+def named_checkpoint(flag: str, named: Path, name: str) -> Path:
+    """The checkpoint that a flag names: a file, or one in the folder of a run.
+
+    Args:
+        flag: its key, for the message.
+        named: the file or folder.
+        name: `last.pt` or `best.pt`.
+
+    Raises:
+        InputError: if there is none; the message lists what there is.
+    """
+    path = named if named.suffix == ".pt" and not named.is_dir() else named / name
+    path = named if named.is_file() else path
+    if path.exists():
+        return path
+    files = sorted(named.parent.glob("*.pt")) if named.suffix == ".pt" else []
+    near = files or sorted(
+        {found.parent for folder in (named.parent, Path("runs")) for found in folder.glob(f"*/{name}")}
+    )
+    what = f"a folder without {name}" if named.is_dir() else f"no such {'checkpoint' if path == named else 'run'}"
+    there = f"there {'is' if len(near) == 1 else 'are'} {', '.join(alike(named.name, near)[:SHOWN_RUNS])}"
+    raise InputError(f"`{flag}={named}`: {what}; {there if near else f'runs save theirs as runs/<run>/{name}'}")
 
 
 def _newest_first(runs: Path, name: str) -> Iterator[Path]:

@@ -168,18 +168,24 @@ def _run(options: Options, *, again: str, force: bool) -> int:
                 )
                 if unknown:
                     print(unknown)
+            print(_train_command(options.out))
             return 0
         check_apart(options.source, options.out)
         started = time.perf_counter()
         dataset = build(options, print)
         with aloud():
             print_table(dataset, time.perf_counter() - started)
+        print(_train_command(options.out))
     except OSError as error:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
     except KeyboardInterrupt as error:
         state = "nothing was left behind" if _number(options.out) == before else f"{options.out} is complete"
         return _fail(f"interrupted; {state}", 128 + (error.args[0] if error.args else signal.SIGINT))
     return 0
+
+
+def _train_command(out: Path) -> str:
+    return f"train on it with:\n  {command_line('train')} --mode train --data {shlex.quote(str(out))}"
 
 
 def _number(out: Path) -> int | None:

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import PurePath
 
 # An argument stands alone: what users put into a message, a path say, may hold backticks too.
 _ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))", re.DOTALL)
@@ -82,3 +83,10 @@ def did_you_mean(word: str, known: Iterable[object]) -> str:
 
 def _plain(word: str) -> str:
     return re.sub(r"[-_\s]", "", word).casefold() or word
+
+
+def alike(word: str, names: Iterable[PurePath | str]) -> list[str]:
+    """Names and paths, those first whose last part is most like a word."""
+    texts = list(map(str, names))
+    likeness = {text: difflib.SequenceMatcher(None, word, PurePath(text).name).ratio() for text in texts}
+    return sorted(texts, key=lambda text: -likeness[text])

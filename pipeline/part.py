@@ -87,7 +87,7 @@ def choose_split(folder: Dataset, split: str) -> str:
     if split == "auto":
         split = OFFICIAL if OFFICIAL in folder.splits else next(iter(folder.splits), split)
     if split not in folder.splits:
-        raise InputError(f"`split={split}`: {folder.root} has the splits {', '.join(folder.splits)}")
+        raise folder.no_split(split)
     return split
 
 

@@ -6,7 +6,7 @@ from feedline.cli.build import shown
 from feedline.cli.fitting import fitted
 from feedline.cli.locate import run_data
 from feedline.cli.request import Request
-from feedline.cli.runs import latest_checkpoint
+from feedline.cli.runs import latest_checkpoint, named_checkpoint
 from feedline.cli.seen import IMAGES, pixel_loader, seen
 from feedline.console import aloud
 from feedline.pipeline.dataset import Dataset
@@ -51,7 +51,7 @@ def _settings(request: Request) -> tuple[Config, Dataset]:
         return fitted(request, config, dataset), dataset
     latest = request.resume == "latest" and not Path("latest").exists()
     path = latest_checkpoint(request.runs(), checkpoint.LAST) if latest else Path(request.resume)
-    path = path / checkpoint.LAST if path.is_dir() else path
+    path = named_checkpoint("resume", path, checkpoint.LAST)
     snapshot = checkpoint.load(path)
     config = snapshot.config.replace(data=str(request.flags.get("data") or run_data(snapshot, path)))
     dataset = Dataset(config.run.data)

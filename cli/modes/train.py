@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
+from feedline.cli.copied import commands_after
 from feedline.cli.initial import start_from
 from feedline.cli.logging_to import load_loggers, start_loggers
 from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
+from feedline.cli.unlearned import unlearned
 from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
@@ -55,6 +57,9 @@ def run(request: Request) -> int:
         ranks.on_first(lambda: check_space(trainer.state, start.out))
         notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config)])]
         print_loader(train, config)
+        if ranks.is_first and (warning := unlearned(train, val)):
+            with aloud():
+                print(warning, flush=True)
         for note in notes:
             print(note, flush=True)
         _prepare_resumed(start, trainer)
@@ -78,6 +83,7 @@ def run(request: Request) -> int:
         report = report_run(request, config, start.out, val)
         with aloud():
             _print_summary(summary, start.out, report)
+        print(commands_after(start.out, config.run.data, val))
         request.results.update(out=start.out, report=report, **summary)
     return 0
 

@@ -14,7 +14,7 @@ from feedline.pipeline.dataset.description import MAX_SIDE, PARTS, Description
 from feedline.pipeline.dataset.index import PathIndex, check_range, load_array, load_column
 from feedline.pipeline.dataset.mapping import HeldFiles
 from feedline.pipeline.dataset.pack import Pack
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
 Item = TypeVar("Item")
 
@@ -117,7 +117,7 @@ class Dataset:
             InputError: if there is no such split or part, or there are fewer classes.
         """
         if split not in self.splits:
-            raise InputError(f"`split={split}`: {self.root} has the splits {', '.join(self.splits)}")
+            raise self.no_split(split)
         if part not in PARTS:
             raise InputError(f"`part={part}`: choose {', '.join(PARTS)}")
         if part not in self.splits[split]:
@@ -131,6 +131,13 @@ class Dataset:
         if not 1 <= classes <= len(self.classes):
             raise InputError(f"`classes={classes}`: {self.root} has {counted(len(self.classes), 'class')}")
         return ids[self.labels[ids] < classes]
+
+    def no_split(self, split: str) -> InputError:
+        """The error that there is no split of a name, with those that there are."""
+        there = f"the split{'s' * (len(self.splits) != 1)} {', '.join(self.splits)}"
+        meant = did_you_mean(split, self.splits) if split.isalpha() else ""  # 80-20 is like 70-30, and not meant for it
+        part = f"; {split} is a part, which each split has" if split in PARTS else meant
+        return InputError(f"`split={split}`: {self.root} has {there}{part}")
 
     def while_held(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yields items that are made with the index. Before each, the index is held to its length.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, alike
 from feedline.program import command_line
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
@@ -19,7 +19,9 @@ def no_dataset(root: Path) -> InputError:
     if inside := next((above for above in root.absolute().parents if _is_dataset(above)), None):
         return InputError(f"no dataset at {here}: it lies in one, name that: {inside}")
     if within := _datasets(root):
-        return InputError(f"no dataset at {here}, but there are some in it; name one of them: {', '.join(within)}")
+        return InputError(
+            f"no dataset at {here}, but there are some in it; name one of them: {', '.join(within[:SHOWN])}"
+        )
     if root.is_dir() and any(root.iterdir()):
         out = root.parent / "data" / (root.name or root.absolute().name)
         return InputError(
@@ -27,7 +29,7 @@ def no_dataset(root: Path) -> InputError:
             f"{_convert(root, out)}, then name {out}"
         )
     near = [folder for folder in {*_datasets(root.parent), *_datasets(Path("data"))} if Path(folder) != root]
-    known = f"; name one that is there: {', '.join(sorted(near)[:SHOWN])}, or" if near else ";"
+    known = f"; name one that is there: {', '.join(alike(root.name, sorted(near))[:SHOWN])}, or" if near else ";"
     what = "the folder is empty" if root.is_dir() else "there is no such folder"
     return InputError(f"no dataset at {here} ({what}){known} {_how_to_build(root, named=bool(near))}")
 
@@ -60,6 +62,6 @@ def _is_dataset(folder: Path) -> bool:
 def _datasets(folder: Path) -> list[str]:
     """The dataset folders in a folder."""
     try:
-        return sorted(os.fspath(path) for path in folder.iterdir() if _is_dataset(path))[:SHOWN]
+        return sorted(os.fspath(path) for path in folder.iterdir() if _is_dataset(path))
     except OSError:
         return []

@@ -106,7 +106,7 @@ def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], datase
         (["--classes", "5"], "--classes 5:"),
         (["--max-lr", "auto"], "--max-lr auto: no LR range test for this dataset"),
         (["--batch-size", "4096"], "--batch-size 4096: only 96 images"),
-        (["--resume", "runs/none"], "runs/none/last.pt: no such checkpoint"),
+        (["--resume", "runs/none"], "--resume runs/none: no such run; runs save theirs as runs/<run>/last.pt"),
         (["--resume"], "no run with a last.pt in runs"),
         (["--lr-range"], "--lr-range: there is no such flag; see --help"),
     ],

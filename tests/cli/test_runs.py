@@ -56,3 +56,26 @@ def test_a_checkpoint_knows_its_dataset(
     line = refused(capsys, "--mode", "eval", "--checkpoint", "runs/a/best.pt")
     assert "runs/a/best.pt: its dataset" in line
     assert line.endswith(f"was at {Path('data').absolute()}, where there is none now; name it with --data")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--mode train --resume none", "--resume none: no such run; there are runs/one, runs/two"),
+        ("--mode train --resume two", "--resume two: no such run; there are runs/two, runs/one"),
+        ("--mode peek --resume runs/on", "--resume runs/on: no such run; there are runs/one, runs/two"),
+        ("--mode eval --checkpoint runs/twoo", "--checkpoint runs/twoo: no such run; there is runs/two"),
+        ("--mode predict --checkpoint two x.png", "--checkpoint two: no such run; there is runs/two"),
+        ("--mode train --resume runs", "--resume runs: a folder without last.pt; there are runs/one, runs/two"),
+        (
+            "--mode train --resume runs/two/lst.pt",
+            "--resume runs/two/lst.pt: no such checkpoint; there are runs/two/last.pt, runs/two/best.pt",
+        ),
+    ],
+)
+def test_a_run_that_is_not_there(capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
+    """The line names those that are, first the one that is spelt most like it."""
+    for file in ("one/last.pt", "two/last.pt", "two/best.pt", "three/notes.txt"):
+        (Path("runs") / file).parent.mkdir(parents=True, exist_ok=True)
+        (Path("runs") / file).touch()
+    assert refused(capsys, *words.split()) == f"train.py: {message}"

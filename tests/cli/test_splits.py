@@ -7,6 +7,7 @@ import pytest
 
 from feedline import Dataset
 from tests.cli.commands import refused, run, train
+from tests.cli.folders import draw
 from tests.conftest import convert
 
 QUICK = ["--batch-size", "8", "--image-size", "16", "--epochs", "1", "--device", "cpu", "--amp", "--max-lr", "0.01"]
@@ -47,7 +48,7 @@ def test_the_only_split_there_is(one_split: Dataset, capsys: pytest.CaptureFixtu
     assert train("--mode", "eval", *data, "--checkpoint", "runs/train/best.pt", "--split", "auto") == 0
     assert "on 6 images" in capsys.readouterr().out
     line = refused(capsys, "--mode", "train", *data, *QUICK, "--split", "70-30")
-    assert line == f"train.py: --split 70-30: {one_split.root} has the splits 75-25"
+    assert line == f"train.py: --split 70-30: {one_split.root} has the split 75-25"
 
 
 @pytest.mark.parametrize("name", ["tiny-imagenet", "tiny-imagenet-200"])
@@ -87,3 +88,28 @@ def test_a_run_goes_on_with_the_split_that_auto_was(dataset: Dataset, capsys: py
     assert "--split 70-30: the run was started with official" in refused(
         capsys, "--mode", "train", "--resume", "runs/a", "--split", "70-30"
     )
+
+
+@pytest.mark.parametrize(
+    ("split", "end"),
+    [
+        ("80-20", "has the splits official, 70-30"),
+        ("offical", "has the splits official, 70-30; did you mean official?"),
+        ("train", "has the splits official, 70-30; train is a part, which each split has"),
+    ],
+)
+def test_a_split_that_is_not_there(dataset: Dataset, capsys: pytest.CaptureFixture[str], split: str, end: str) -> None:
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--split", split)
+    assert line == f"train.py: --split {split}: {dataset.root} {end}"
+
+
+def test_a_class_without_train_images_is_named_at_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, counts in (("train", {"a": 20, "b": 20}), ("val", {"a": 3, "b": 3, "eel": 2})):
+        for level, (name, count) in enumerate(counts.items()):
+            draw(tmp_path / "source" / part / name, count, 40 + 70 * level)
+    dataset = convert(tmp_path / "source", tmp_path / "data")
+    line = "warning: 1 class without train images, which cannot be learned: eel; 2 of the 8 val images will be wrong\n"
+    assert run("train", dataset, "--split", "official", "--epochs", "1", "--out", "r/a") == 0
+    assert line in capsys.readouterr().out.split("epoch ")[0]
+    assert run("train", dataset, "--split", "official", "--epochs", "1", "--classes", "2", "--out", "r/b") == 0
+    assert "cannot be learned" not in capsys.readouterr().out

@@ -193,7 +193,7 @@ def test_the_other_modes_run_on_several_ranks(dataset: Dataset, alone: Path, tmp
 
 def test_wrong_input_is_printed_once(tmp_path: Path) -> None:
     _, err = finish(start(2, "--resume", str(tmp_path / "none")), status=1)
-    assert err.count("no such checkpoint") == 1
+    assert err.count("no such run") == 1
 
 
 def test_a_single_process_gets_its_answer_at_once() -> None:

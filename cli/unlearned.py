@@ -1,0 +1,28 @@
+"""Classes that a run evaluates but cannot learn."""
+
+import numpy as np
+
+from feedline.cli.names import short_name
+from feedline.output import counted
+from feedline.pipeline.loader import Loader
+
+NAMED = 5  # classes in a line
+
+
+def unlearned(train: Loader, val: Loader) -> str | None:
+    """The warning about classes with val images and no train images; None if there are none.
+
+    Args:
+        train, val: the loaders of a run.
+    """
+    images = [np.bincount(part.folder.labels[part.plan.ids], minlength=part.classes) for part in (train, val)]
+    labels = np.flatnonzero((images[0] == 0) & (images[1] > 0))
+    if not len(labels):
+        return None
+    names = [short_name(train.folder.classes[label]) for label in labels[:NAMED]]
+    more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+    count = int(images[1][labels].sum())
+    return (
+        f"warning: {counted(len(labels), 'class')} without train images, which cannot be learned: {', '.join(names)}"
+        f"{more}; {count:,} of the {counted(val.images, 'val image', 'val images')} will be wrong"
+    )
