@@ -123,8 +123,8 @@ def _print_results(runs: Sequence[RecordedRun]) -> None:
 def _figures(results: Mapping[str, Any]) -> dict[str, str]:
     best, last = results["best"], results["last"]
     figures = {
-        "best val top-1": f"{best['val_top1']:.2f} %, epoch {best['epoch']}",
-        "last val top-1": f"{last['val_top1']:.2f} %, epoch {last['epoch']}",
+        "val top-1, best epoch": f"{best['val_top1']:.2f} %, epoch {best['epoch']}",
+        "val top-1, last epoch": f"{last['val_top1']:.2f} %, epoch {last['epoch']}",
         "images/s": f"{results['images_per_s']:,.0f}",
     }
     if best.get("val_balanced") is not None:  # classes differ in size: top-1 alone misleads

@@ -55,7 +55,7 @@ class Loader:
 
     Args:
         dataset: a dataset folder, or its path.
-        **options: see `LoaderOptions`, which lists them with their defaults.
+        **options: see `help(feedline.LoaderOptions)`, which describes them all; docs/loader.md has them by task.
 
     Attributes:
         options: as given, with the split that `auto` stands for.

@@ -225,8 +225,8 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
     if factor >= 1:
         advice = "a GPU" if device.type == "cpu" else f"--amp, --compile or a --batch-size above {batch_size}"
         return (
-            f"The model is the limit: the loader ({chosen}) gives {factor:,.1f} times the images that the model takes, "
-            f"and {reached}; for more speed try {advice}."
+            f"The model is the limit: the loader ({chosen}) gives {_times(factor)} times the images that the model "
+            f"takes, and {reached}; for more speed try {advice}."
         )
     best = max((r for r in results if r.name.startswith("loader ")), key=lambda r: r.median)
     store, engine = best.name.split()[1:]
@@ -239,6 +239,10 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
     else:
         advice = "--store resident or more --threads"
     return (
-        f"The loader is the limit: the model takes {1 / factor:,.1f} times the images that the loader ({chosen}) "
+        f"The loader is the limit: the model takes {_times(1 / factor)} times the images that the loader ({chosen}) "
         f"gives, and {reached}; try {advice}."
     )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 100 else f"{factor:.1f}"

@@ -87,8 +87,8 @@ def test_the_same_run_twice(first: Path, copy: Path, compare: Compare) -> None:
     ]
     results = rows(lines, "results")
     summary = json.loads((first / "summary.json").read_text())
-    assert float(results["best val top-1"][0]) == pytest.approx(summary["best"]["val_top1"], abs=0.006)
-    assert results.keys() == {"best val top-1", "last val top-1", "images/s"}
+    assert float(results["val top-1, best epoch"][0]) == pytest.approx(summary["best"]["val_top1"], abs=0.006)
+    assert results.keys() == {"val top-1, best epoch", "val top-1, last epoch", "images/s"}
 
 
 def test_other_stores_engines_and_learning_rates_feed_the_same(
