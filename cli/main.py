@@ -33,10 +33,11 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
             take the options of the model (`drop_path`, ...) as keywords; only those that are set are passed.
 
     Returns:
-        The exit status: 0; 2 after an error that was printed in one line; 128 + the signal for a run that was stopped.
+        The exit status: 0; 1 if the output could not be written; 2 after an error that was printed in one line; 128 +
+        the signal for a run that was stopped.
     """
-    with safe_output():
-        return _run(sys.argv[1:] if argv is None else list(argv), network)
+    with safe_output() as ending:
+        return ending.status(_run(sys.argv[1:] if argv is None else list(argv), network))
 
 
 def _run(argv: list[str], network: Network) -> int:

@@ -105,25 +105,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its arguments; those of the process if None.
 
     Returns:
-        The exit status: 0, 1 if there are findings that `--fail-on` names, 2 if something outside the code went wrong,
-        128 + signal if interrupted.
+        The exit status: 0, 1 if there are findings that `--fail-on` names or the output could not be
+        written, 2 if something outside the code went wrong, 128 + signal if interrupted.
     """
-    with safe_output(), signals.ending(f"{short_name('convert')}: interrupted; nothing was left behind"):
-        args = parser().parse_args(argv)
-        try:
-            fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
-            options = _options(args)
-            before = _number(options.out)
-            with speaking(quiet=args.quiet, json=args.json):
-                status = _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
-            if args.json and status < 2:
-                built = _number(options.out) != before
-                print_result({"out": options.out, "built": built, **Dataset(options.out).meta})
-            return status
-        except FeedlineError as error:
-            return _fail(as_flags(error), 2)
-        except KeyboardInterrupt as error:
-            return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
+    with safe_output() as ending, signals.ending(f"{short_name('convert')}: interrupted; nothing was left behind"):
+        return ending.status(_main(parser().parse_args(argv), argv))
+
+
+def _main(args: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    try:
+        fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
+        options = _options(args)
+        before = _number(options.out)
+        with speaking(quiet=args.quiet, json=args.json):
+            status = _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
+        if args.json and status < 2:
+            built = _number(options.out) != before
+            print_result({"out": options.out, "built": built, **Dataset(options.out).meta})
+        return status
+    except FeedlineError as error:
+        return _fail(as_flags(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -1,5 +1,6 @@
 """feedline verify: reads everything in a dataset folder, and names what is not as it was written."""
 
+import argparse
 import contextlib
 import itertools
 import sys
@@ -43,28 +44,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        0 if nothing wrong was found, 1 if something was, 2 after an error that was printed in one line.
+        0 if nothing wrong was found, 1 if something was or the output could not be written, 2 after an error that
+        was printed in one line.
     """
-    with safe_output():
-        args = parser().parse_args(argv)
-        try:
-            if args.workers < 1:
-                raise InputError(f"`workers={args.workers}`: must be at least 1")
-            dataset = Dataset(args.folder)
-            with speaking(quiet=args.quiet, json=args.json):
-                findings = list(verify(dataset, args.workers))
-        except FeedlineError as error:
-            print(f"{short_name('verify')}: {one_line(as_flags(error))}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print(f"{short_name('verify')}: interrupted", file=sys.stderr)
-            return 130
-        if args.json:
-            found = [{"what": what, "wrong": wrong} for what, wrong in findings]
-            print_result({"folder": dataset.root, "images": dataset.count, "whole": not found, "findings": found})
-        else:
-            _report(dataset, findings, len(findings) if args.all else SHOWN)
-        return 1 if findings else 0
+    with safe_output() as ending:
+        return ending.status(_main(parser().parse_args(argv)))
+
+
+def _main(args: argparse.Namespace) -> int:
+    try:
+        if args.workers < 1:
+            raise InputError(f"`workers={args.workers}`: must be at least 1")
+        dataset = Dataset(args.folder)
+        with speaking(quiet=args.quiet, json=args.json):
+            findings = list(verify(dataset, args.workers))
+    except FeedlineError as error:
+        print(f"{short_name('verify')}: {one_line(as_flags(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{short_name('verify')}: interrupted", file=sys.stderr)
+        return 130
+    if args.json:
+        found = [{"what": what, "wrong": wrong} for what, wrong in findings]
+        print_result({"folder": dataset.root, "images": dataset.count, "whole": not found, "findings": found})
+    else:
+        _report(dataset, findings, len(findings) if args.all else SHOWN)
+    return 1 if findings else 0
 
 
 def verify(dataset: Dataset, workers: int) -> Iterator[Finding]:

@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `feedline COMMAND ...`. Only the command that is run is imported: --version needs no torch."""
     words = sys.argv[1:] if argv is None else list(argv)
-    with safe_output():
-        return _run(words)
+    with safe_output() as ending:
+        return ending.status(_run(words))
 
 
 def _run(words: list[str]) -> int:

@@ -29,15 +29,18 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    with safe_output():
-        shell = parser().parse_args(argv).shell
-        try:
-            import shtab
-        except ImportError:
-            print(f"{short_name(NAME)}: needs the package shtab: pip install 'feedline[completion]'", file=sys.stderr)
-            return 2
-        print(shtab.complete(_whole(shtab.FILE), shell))
-        return 0
+    with safe_output() as ending:
+        return ending.status(_main(parser().parse_args(argv).shell))
+
+
+def _main(shell: str) -> int:
+    try:
+        import shtab
+    except ImportError:
+        print(f"{short_name(NAME)}: needs the package shtab: pip install 'feedline[completion]'", file=sys.stderr)
+        return 2
+    print(shtab.complete(_whole(shtab.FILE), shell))
+    return 0
 
 
 def _whole(file: Any) -> argparse.ArgumentParser:

@@ -30,7 +30,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     """
     if many is None:
         noun, space, rest = one.partition(" ")
-        many = f"{noun}{'es' if noun.endswith(('s', 'ch')) else 's'}{space}{rest}"
+        many = f"{noun}{'es' if noun.endswith(('s', 'tch', 'nch')) else 's'}{space}{rest}"
     return f"{count:,} {one if count == 1 else many}"
 
 
@@ -39,8 +39,8 @@ def _as_code(match: "re.Match[str]") -> str:
 
 
 @contextlib.contextmanager
-def safe_output() -> Iterator[None]:
-    """Until the block ends, printing raises no error and sends no escape sequence.
+def safe_output() -> Iterator["Ending"]:
+    """Until the block ends, printing raises no error and sends no escape sequence. Yields what ends the command.
 
     Output goes nowhere if nobody reads it (`| head -1`) or the stream was closed before the start (`>&-`). What else
     goes wrong with it is said at the end, if stderr still works. Characters that the stream's encoding lacks are
@@ -52,13 +52,28 @@ def safe_output() -> Iterator[None]:
     sys.stdin = before[0] or open(os.devnull)  # noqa: SIM115, PTH123
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
-        yield
+        yield Ending(out)
     finally:
         out.flush()
         if out.problem:
             err.write(f"the output could not be written ({out.problem})\n")
         err.flush()
         sys.stdin, sys.stdout, sys.stderr = before
+
+
+class Ending:
+    """Turns what a command came to into its exit status."""
+
+    def __init__(self, out: "_Output") -> None:
+        self._out = out
+
+    def status(self, status: int) -> int:
+        """The exit status of a command: 1 instead of 0 if not all of its output could be written, as on a full disk.
+
+        Output that nobody wants to read (`| head -1`, `>&-`) changes nothing.
+        """
+        self._out.flush()
+        return status or int(bool(self._out.problem))
 
 
 class _Output:

@@ -60,6 +60,26 @@ def test_the_command_whose_output_nobody_reads(tiny_source: Path, tmp_path: Path
     assert (tmp_path / "out/dataset.json").exists()
 
 
+@pytest.mark.parametrize(("line", "status"), [('"$@" >/dev/full', 1), ('"$@" >&-', 0), ('"$@" | true', 0)])
+def test_a_result_that_a_full_disk_loses_is_no_success(line: str, status: int) -> None:
+    nested = (
+        "import sys\nfrom feedline.output import safe_output\n"
+        "with safe_output() as outer:\n"
+        "    with safe_output() as ending: print('a result'); code = ending.status(0)\n"
+        "    code = outer.status(code)\n"
+        "sys.exit(code)"
+    )
+    assert shell(line, code=nested).returncode == status
+
+
+@pytest.mark.parametrize("command", ["train --mode summary --image-size 32", "completion bash"])
+def test_a_command_whose_result_is_lost_says_so(command: str) -> None:
+    code = "import sys\nfrom feedline.__main__ import main\nsys.exit(main())"
+    done = shell(f'"$@" {command} >/dev/full', code=code)
+    assert done.returncode == 1
+    assert done.stderr.endswith("the output could not be written (No space left on device)\n")
+
+
 def test_characters_that_the_encoding_lacks_are_shown_as_codes() -> None:
     code = "from feedline.output import safe_output\nwith safe_output(): print('na\\xefve \\udc80 \\u4e2d')"
     assert shell('"$@"', code=code, PYTHONIOENCODING="ascii").stdout == "na\\xefve \\udc80 \\u4e2d\n"
@@ -98,6 +118,7 @@ def test_help_ends_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
         (2000, ("step",), "2,000 steps"),
         (3, ("class",), "3 classes"),
         (2, ("batch",), "2 batches"),
+        (2, ("epoch",), "2 epochs"),
         (2, ("group of images",), "2 groups of images"),
         (2, ("train image", "train images"), "2 train images"),
         (1, ("train image", "train images"), "1 train image"),

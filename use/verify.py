@@ -26,18 +26,21 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    with safe_output():
-        args = parser().parse_args(argv)
-        status = 0
-        for name in args.files:
-            try:
-                ok, line = verify(Path(name))
-            except FeedlineError as error:
-                print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
-                return 2
-            print(one_line(line))
-            status = status if ok else 1
-        return status
+    with safe_output() as ending:
+        return ending.status(_main(parser().parse_args(argv).files))
+
+
+def _main(files: Sequence[str]) -> int:
+    status = 0
+    for name in files:
+        try:
+            ok, line = verify(Path(name))
+        except FeedlineError as error:
+            print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
+            return 2
+        print(one_line(line))
+        status = status if ok else 1
+    return status
 
 
 def verify(path: Path) -> tuple[bool, str]:
