@@ -61,11 +61,15 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
     if not busy or threads + max(load, others) <= cores:
         return None
     run = f", {counted(others, 'other run', 'other runs')} of this program" if others else ""
+    advice = (
+        "Threads that wait for each other are slow: on two cores two programs with two threads each get a "
+        "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
+        if threads > 1
+        else "It gets a part of a core: wait until they end"
+    )
     return (
         f"warning: this run has {counted(threads, 'torch thread', 'torch threads')}, and other programs use "
-        f"{load:.1f} of {counted(cores, 'core')}{run}. Threads that wait for each other are slow: on two cores "
-        "two programs with two threads each get a "
-        "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
+        f"{load:.1f} of {counted(cores, 'core')}{run}. {advice}"
     )
 
 
