@@ -119,6 +119,8 @@ def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any], config
         what = f"`{flag}`: makes augment {_text(value)}, the run was started with {began}"
     elif isinstance(value, bool):
         what = f"`{name}={value}`: the run was started with `{name}={began}`"
+    elif began == "None":
+        what = f"`{name}={_text(value)}`: the run was started without `{name}`"
     else:
         what = f"`{name}={_text(value)}`: the run was started with {began}"
     if name == "epochs":

@@ -63,7 +63,7 @@ def test_wrong_sizes_are_refused_in_one_line(dataset: Dataset, capsys: pytest.Ca
     assert refused(capsys, *data, "--eval-size", "4") == "train.py: --eval-size 4: must be at least 8 and at most 8192"
     run("train", dataset, "--out", "runs/a")
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--eval-size", "32")
-    assert "--eval-size 32: the run was started with None" in line
+    assert "--eval-size 32: the run was started without --eval-size" in line
 
 
 def test_epochs_without_evaluation_are_told(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
