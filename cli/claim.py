@@ -96,6 +96,10 @@ def _make(folder: Path, named: Path) -> list[Path]:
         for path in (folder, *folder.parents):
             if path.exists():
                 break
+            if path.is_symlink():
+                raise InputError(
+                    f"`out={named}`: {path} is a link that leads nowhere; remove it, or choose another `out`"
+                )
             missing.append(path)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

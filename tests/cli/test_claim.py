@@ -79,6 +79,15 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     assert names(".") == ["README.md"]
 
 
+@pytest.mark.parametrize("out", ["link", "link/run"])
+@pytest.mark.parametrize("target", ["gone", "link"])
+def test_a_link_that_leads_nowhere_is_refused_by_name(out: str, target: str) -> None:
+    Path("link").symlink_to(target)
+    with pytest.raises(InputError, match=f"out={out}: link is a link that leads nowhere; remove it, or choose"):
+        Claims().take(Path(out))
+    assert names(".") == ["link"]
+
+
 def test_results_do_not_go_into_a_dataset(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     before = names(dataset.root)
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", str(dataset.root))
