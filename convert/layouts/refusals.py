@@ -25,7 +25,8 @@ class NoClassesError(InputError):
 def no_images(found: Survey) -> InputError:
     """The error for a tree without images."""
     if not found.tree.contents.files and (left_out := found.tree.contents.left_out):
-        return _error(found, f"holds no files that can be read ({': '.join(left_out[0])}); {_CLASSES}")
+        cure = "unpack it with its password, and give the folder" if left_out[0][1] == "encrypted" else _CLASSES
+        return _error(found, f"holds no files that can be read ({': '.join(left_out[0])}); {cure}")
     if not found.tree.contents.files:
         return _error(found, f"holds no files; {_CLASSES}")
     if not found.others:

@@ -1,5 +1,6 @@
 """What is no set of classes gets a line of its own: what it is, and what to do."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,14 @@ def test_numbers_as_folders_sort_as_torchvision_sorts_them(tmp_path: Path) -> No
     assert [info.folder for info in listing.classes][:3] == ["0", "1", "10"]
     assert "label 2 is class '10'; --classes-file gives another order" in listing.notes[0]
     assert listed(write(tmp_path / "few", ["{0..9}/0.jpg"])).notes == []
+
+
+def test_an_encrypted_zip_wants_its_password(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("a/0.jpg", b"secret")
+    data = bytearray((tmp_path / "s.zip").read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1  # the flag of an encrypted file
+    (tmp_path / "s.zip").write_bytes(data)
+    assert refused(tmp_path / "s.zip").endswith(
+        "(a/0.jpg: encrypted); unpack it with its password, and give the folder"
+    )
