@@ -1,5 +1,6 @@
 """What an evaluation leaves: eval.json, per_class.csv, predictions.csv and the lines on the console."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,17 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
     """
     classes = loader.folder.classes[: loader.classes]
     pairs = most_confused(evaluation, 20)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_per_class(out / "per_class.csv", classes, evaluation)
-    write_predictions(out / "predictions.csv", loader.folder, evaluation.predictions)
-    content = {**_content(config, loader, path, evaluation, pairs), "trained_on": known}
-    write_json(out / "eval.json", content)
-    page = report_evaluation(out, content, loader, evaluation.predictions)
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
         print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {counted(images, 'image')}")
+    sys.stdout.flush()  # before it is written: a disk may be full
+    content = {**_content(config, loader, path, evaluation, pairs), "trained_on": known}
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "eval.json", content)
+    _write_per_class(out / "per_class.csv", classes, evaluation)
+    write_predictions(out / "predictions.csv", loader.folder, evaluation.predictions)
+    page = report_evaluation(out, content, loader, evaluation.predictions)
     files = {"report": page.name, "each class": "per_class.csv", "each image": "predictions.csv", "all": "eval.json"}
     print("  ".join(f"{what}: {out / name}" for what, name in files.items()))
     return content

@@ -2,20 +2,33 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name and renames it; nothing is left of what cannot be written."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives the temporary name to write a file to, which takes its place when the block ends.
+
+    Nothing is left of what cannot be written, and the error names the file, also that of a disk that is full.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes to a temporary name and renames it; nothing is left of what cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

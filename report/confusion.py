@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from feedline.output import one_line
+from feedline.pipeline.files import replacing
 from feedline.report.charts import similar_side_by_side
 
 COUNTS, SHARES = "confusion_matrix.png", "confusion_matrix_normalized.png"
@@ -54,15 +55,9 @@ def _save(path: Path, values: Values, names: Sequence[str], unit: str) -> None:
         axis.set(xticks=[], yticks=[], title=f"{len(names)} classes, those that are confused side by side")
     if len(names) <= NUMBERED:
         _number(axis, values, highest)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a box stands for a letter that the font lacks
-            axis.figure.savefig(temporary, format="png", dpi=120)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a box stands for a letter that the font lacks
+        axis.figure.savefig(temporary, format="png", dpi=120)
 
 
 def _axis(labels: Sequence[str]) -> Any:

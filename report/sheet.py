@@ -9,6 +9,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from feedline.output import one_line
+from feedline.pipeline.files import replacing
 from feedline.report.page import Picture
 
 COLUMNS = 4
@@ -40,13 +41,8 @@ def save_sheet(path: Path, pictures: Sequence[Picture], title: str) -> None:
         sheet.paste(image, (x, y))
         for line, (text, colour) in enumerate(((picture.caption, INK), (picture.note, QUIET))):
             draw.text((x, y + height + 2 + line * LINE), _cut(text, width), colour, _font())
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         sheet.save(temporary, "PNG", compress_level=2)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _cut(text: str, width: int) -> str:

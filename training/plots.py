@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from feedline.pipeline.files import replacing
+
 BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
 
@@ -23,13 +25,8 @@ def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(path)
 
 
 def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple[float, float]], title: str) -> None:

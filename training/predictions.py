@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.files import replacing
 from feedline.pipeline.loader import Loader
 from feedline.training.ranks import Ranks
 from feedline.training.records import write_csv
@@ -47,10 +48,8 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Writes a .npz file, whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **vars(self))
-        temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":

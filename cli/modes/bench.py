@@ -67,11 +67,11 @@ def run(request: Request) -> int:
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "config": config.flat(),
     }
-    write_json(out / "bench.json", content)
-    _plot(out / "bench.png", results, content)
-    bench_page(content).write(out / REPORT)
     with aloud():
         _print(results, content)
+        write_json(out / "bench.json", content)
+        _plot(out / "bench.png", results, content)
+        bench_page(content).write(out / REPORT)
         print(f"report: {out / REPORT}  picture: {out / 'bench.png'}")
     request.results.update(out=out, **content)
     return 0

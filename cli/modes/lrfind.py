@@ -77,9 +77,10 @@ def run(request: Request) -> int:
         "config": config.flat(),
     }
     title = f"LR range test: {dataset.name} {config.loader.split}, recipe {config.recipe}, {config.optim.optimizer}"
-    _write(out, result, title)
     with aloud():
-        _print_suggestions(test, len(loader), out)
+        _print_suggestions(test, len(loader))
+        _write(out, result, title)
+        print(f"report: {out / REPORT}  curve: {out / 'lr_range.png'}")
         _print_advice(test, request, result["reason"])
     max_lr = None if test.recommended is None else test.suggestions[test.recommended]
     request.results.update(out=out, max_lr=max_lr, **result)
@@ -102,7 +103,7 @@ def _write(out: Path, result: dict[str, Any], title: str) -> None:
     range_page(result, title, MEANING).write(out / REPORT)
 
 
-def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
+def _print_suggestions(test: LRRange, batches: int) -> None:
     passes = len(test.lr) / batches
     over = f", {passes:.1f} passes over the images" if passes > 1 else ""
     print(
@@ -111,7 +112,6 @@ def _print_suggestions(test: LRRange, batches: int, out: Path) -> None:
     for name, lr in test.suggestions.items():
         mark = "->" if name == test.recommended else "  "
         print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
-    print(f"report: {out / REPORT}  curve: {out / 'lr_range.png'}")
 
 
 def _print_advice(test: LRRange, request: Request, reason: str | None) -> None:

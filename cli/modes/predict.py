@@ -15,6 +15,7 @@ from feedline.console import aloud
 from feedline.output import counted, one_line
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import InputError
+from feedline.pipeline.files import replacing
 from feedline.progress import Progress
 from feedline.training.memory import memory_errors
 from feedline.training.precision import Precision
@@ -91,13 +92,8 @@ def _output(request: Request) -> Iterator[TextIO]:
     if final.is_dir():
         raise InputError(f"`out={request.out}`: is a folder; name a file")
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(final.name + ".tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(final) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+        yield file
 
 
 def _progress(request: Request, names: object) -> Progress:

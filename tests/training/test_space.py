@@ -87,3 +87,44 @@ def test_one_value_a_channel_is_one_line(dataset: Dataset, capsys: pytest.Captur
     line = refused(capsys, "--mode", mode, *flags, network=network)
     assert "--batch-size 1: a batch norm has one value a channel, which has no variance; use --batch-size 2" in line
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "kept", "said"),
+    [
+        ("eval", "eval.json", [], "runs/a/best.pt: top-1 "),
+        ("eval", "report.html", ["eval.json", "per_class.csv", "predictions.csv"], "runs/a/best.pt: top-1 "),
+        ("lrfind", "lr_range.json", [], "-> scaled "),
+        ("bench", "bench.json", [], "images/s, "),
+    ],
+)
+def test_what_was_measured_is_said_before_a_full_disk_is(
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+    file: str,
+    kept: list[str],
+    said: str,
+) -> None:
+    argv = {"eval": ["--checkpoint", "runs/a"], "lrfind": ["--batch-size", "8"], "bench": ["--rounds", "1"]}[mode]
+    if mode == "eval":
+        assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    write = Path.write_text
+
+    def full(self: Path, text: str, **options: Any) -> int:
+        if not self.name.startswith(file):
+            return write(self, text, **options)
+        write(self, text[:10], **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    argv += ["--seconds", "0.05"] if mode == "bench" else []
+    capsys.readouterr()
+    assert run(mode, dataset, *argv, "--out", "r/x") == 2
+    shown = capsys.readouterr()
+    assert said in shown.out
+    assert shown.err.splitlines()[-1] == f"train.py: r/x/{file}: cannot be written (No space left on device)"
+    assert {path.name for path in Path("r/x").glob("*")} >= set(kept)
+    assert not list(Path().rglob("*.tmp"))
+    assert Path("r/x").exists() == bool(kept)
