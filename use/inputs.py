@@ -1,15 +1,18 @@
 """Which files a command line means: files, folders, globs, and names on stdin."""
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from feedline.convert.layouts.taken import is_image
+from feedline.output import one_line
 from feedline.pipeline.errors import InputError
 
 STDIN = "-"
+logger = logging.getLogger(__name__)
 
 
 def image_files(words: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[str]:
@@ -49,12 +52,26 @@ def _matching(pattern: str) -> Iterator[str]:
 
 
 def _below(folder: str) -> Iterator[str]:
-    """The images below a folder."""
-    found = False
+    """The images below a folder. Each folder is read once, however many links lead to it.
+
+    Pipes and the like, whose reading may never end, are left out, which is said.
+    """
+    found, known = False, {Path(folder).resolve()}
     for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [n for n in sorted(folders) if not n.startswith(".") and _is_new(Path(root) / n, known)]
         for name in sorted(filter(is_image, files)):
+            path = Path(root) / name
+            if path.exists() and not path.is_file():
+                logger.warning("%s: left out, because it is a pipe or a device, not a file", one_line(path))
+                continue
             found = True
-            yield str(Path(root) / name)
+            yield str(path)
     if not found:
         raise InputError(f"{folder}: no image in this folder")
+
+
+def _is_new(folder: Path, known: set[Path]) -> bool:
+    """Whether a folder is none of those that are known; it is known from now on."""
+    before, real = len(known), folder.resolve()
+    known.add(real)
+    return len(known) > before
