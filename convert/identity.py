@@ -142,7 +142,7 @@ def _changed(
     if (one_file and name != default_name(source)) or (not one_file and not same_size):
         return _other(dataset, source, str(name) if one_file else f"{name}: none of its files is the same", again)
     changed = len(now) - more - same
-    only = " (only their times)" if changed and changed == same_size - same else ""
+    only = " (in time, not in size)" if changed and changed == same_size - same else ""
     counts = "" if one_file else f": {counted(more, 'file more')}, {fewer:,} fewer, {changed:,} changed{only}"
     return InputError(f"{dataset.root}: {source} has changed since it was built{counts}; build it again with: {again}")
 

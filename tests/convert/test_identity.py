@@ -72,7 +72,7 @@ def test_times_alone_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     source = images(tmp_path / "images")
     convert(source, tmp_path / "out")
     os.utime(source / "a/0.jpg", (1, 1))
-    assert "0 files more, 0 fewer, 1 changed (only their times);" in refusal(capsys, source, tmp_path / "out")
+    assert "0 files more, 0 fewer, 1 changed (in time, not in size);" in refusal(capsys, source, tmp_path / "out")
 
 
 def test_a_folder_that_was_moved_is_the_same_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_was_moved_is_the_same_source(tmp_path: Path, capsys: pyte
     convert(source, tmp_path / "out")
     moved = source.rename(tmp_path / "elsewhere")
     (moved / "a/.DS_Store").write_bytes(b"what a file manager leaves")
-    assert len(again(moved, tmp_path / "out", capsys).splitlines()) == 1
+    assert "not known" not in again(moved, tmp_path / "out", capsys)
 
 
 def test_an_archive_is_known_by_its_content(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +131,7 @@ def test_a_dataset_of_before_is_taken_with_a_word(tmp_path: Path, capsys: pytest
 def test_an_archive_of_before_has_its_checksum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = zipped(images(tmp_path / "images"), tmp_path / "x.zip")
     forget(convert(archive, tmp_path / "out"))
-    assert len(again(archive, tmp_path / "out", capsys).splitlines()) == 1
+    assert "not known" not in again(archive, tmp_path / "out", capsys)
     zipped(images(tmp_path / "others", seed=100), archive)
     assert "has changed since it was built" in refusal(capsys, archive, tmp_path / "out")
 
