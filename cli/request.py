@@ -20,6 +20,9 @@ from feedline.training.ranks import ALONE, Ranks
 from feedline.use.forms import FORMS
 from feedline.use.rows import Format
 
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+DRAWN = 8  # pictures in the folder of a run, at most
+
 
 @dataclass(frozen=True)
 class Request:
@@ -96,12 +99,16 @@ class Request:
         """Claims the folder for results: `--out`, or a new one named after mode and time. Only rank 0 may call it.
 
         Raises:
-            InputError: if it cannot be written, another run lives there, or it is a dataset.
+            InputError: if it cannot be written, another run lives there, or it holds a dataset or images.
         """
         if self.out is None:
             return self.claims.new(self.runs(), f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
         if (Path(self.out) / "dataset.json").exists():
             raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
+        if images := _folder_of_images(Path(self.out)):
+            raise InputError(
+                f"`out={self.out}`: holds images, in {images.name}/; choose another folder for the results"
+            )
         out = self.claims.take(Path(self.out))
         if self.mode != "train" and (out / "run.json").exists():
             raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
@@ -110,3 +117,13 @@ class Request:
     def runs(self) -> Path:
         """The folder that holds the runs."""
         return Path("runs") if self.out is None else Path(self.out).parent
+
+
+def _folder_of_images(out: Path) -> Path | None:
+    """A folder in `out` with more pictures than a run draws: a class of somebody's images. None if there is none."""
+    try:
+        inside = [path for path in out.iterdir() if path.is_dir()]
+        pictures = {path: [p for p in path.iterdir() if p.suffix.lower() in PICTURES] for path in inside}
+    except OSError:  # said when it is claimed
+        return None
+    return next((path for path, found in pictures.items() if len(found) > DRAWN), None)

@@ -123,3 +123,15 @@ def test_other_modes_write_into_no_training_run(dataset: Dataset, capsys: pytest
     line = refused(capsys, "--mode", "eval", *flags, "--checkpoint", "runs/a/best.pt")
     assert "--out runs/a: holds a training run; choose another folder" in line
     assert Path("runs/a/report.html").read_bytes() == page
+
+
+def test_a_folder_of_images_is_no_place_for_results(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--out photos` is mostly meant as the source; pictures that a run drew do not count."""
+    for name, count in (("photos/cats", 9), ("runs/a", 8)):
+        Path(name).mkdir(parents=True)
+        for number in range(count):
+            Path(name, f"{number}.JPG").touch()
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "photos")
+    assert line == "train.py: --out photos: holds images, in cats/; choose another folder for the results"
+    assert names("photos") == ["cats"]
+    assert run("lrfind", dataset, "--out", "runs") == 0
