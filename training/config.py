@@ -226,6 +226,8 @@ class Config:
     def __post_init__(self) -> None:
         shuffle, sizes, epochs = self.loader.shuffle, self.loader.sizes, self.optim.epochs
         require(shuffle is not False, "shuffle", shuffle, "full or blocks where a network is trained")
+        ok = self.loader.classes is None or self.loader.classes >= 2
+        require(ok, "classes", self.loader.classes, "at least 2 where a network is trained")
         ok = sizes is None or sizes.starts[-1][0] < epochs
         require(ok, "image_size", self.loader.image_size, f"sides for epochs below the run's {epochs}")
 
