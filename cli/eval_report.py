@@ -21,7 +21,9 @@ from feedline.training.records import write_csv
 LISTED = 5  # classes and pairs in a line
 
 
-def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation, known: int) -> dict[str, Any]:
+def report(
+    out: Path, config: Config, loader: Loader, path: Path, evaluation: Evaluation, known: int | None
+) -> dict[str, Any]:
     """Writes the files and prints the totals, the hardest and easiest classes and the pairs confused most.
 
     Returns the content of eval.json.
@@ -32,7 +34,7 @@ def report(out: Path, config: Config, loader: Loader, path: Path, evaluation: Ev
         loader: of the images evaluated.
         path: of the checkpoint.
         evaluation: its result.
-        known: how many of the images the checkpoint's run trained on.
+        known: how many of the images the checkpoint's run trained on; None if that is not known.
     """
     classes = loader.folder.classes[: loader.classes]
     pairs = most_confused(evaluation, 20)
@@ -94,7 +96,7 @@ def _print_classes(classes: Sequence[ClassInfo], evaluation: Evaluation) -> None
     ranked = sorted(((c, top1) for c, top1 in pairs if top1 is not None), key=lambda pair: pair[1])
     ends = {"hardest": ranked[:LISTED], "easiest": ranked[: -LISTED - 1 : -1]}
     for what, part in (ends if len(ranked) > 2 * LISTED else {"classes": ranked}).items():
-        print(f"{what}: " + ", ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in part))
+        print(f"{what}: " + "; ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in part))  # names may have commas
     if empty := [short_name(c) for c, images in zip(classes, _images(evaluation), strict=True) if not images]:
         shown = ", ".join(empty[:LISTED]) + (f" and {len(empty) - LISTED} more" if len(empty) > LISTED else "")
         print(f"no images to evaluate: {shown}")

@@ -25,14 +25,13 @@ def trained_on(loader: Loader, snapshot: Snapshot) -> int:
 
 
 def warn_of_overlap(count: int, loader: Loader, snapshot: Snapshot) -> None:
-    """Prints how many images were trained on, if there are any, and how to evaluate on others."""
-    if count:
-        split = choose_split(loader.folder, snapshot.config.loader.split)
-        advice = f"; --split {split} evaluates on others" if split != loader.split else ""
-        warning = (
-            f"warning: {count:,} of the {counted(loader.images, 'image')} evaluated "
-            f"{'was' if count == 1 else 'were'} trained on (train of split {split}): "
-            f"this accuracy is not that on new images{advice}"
-        )
-        with aloud():
-            print(warning, flush=True)
+    """Prints how many images were trained on, and how to evaluate on others."""
+    split = choose_split(loader.folder, snapshot.config.loader.split)
+    advice = f"; --split {split} evaluates on others" if split != loader.split else ""
+    warning = (
+        f"warning: {count:,} of the {counted(loader.images, 'image')} evaluated "
+        f"{'was' if count == 1 else 'were'} trained on (train of split {split}): "
+        f"this accuracy is not that on new images{advice}"
+    )
+    with aloud():
+        print(warning, flush=True)

@@ -225,7 +225,7 @@ class Snapshot:
                 f"{path}: was trained on another dataset ({counted(len(self.classes), 'class')}, fingerprint "
                 f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with "
                 f"{counted(len(dataset.classes), 'class')}, fingerprint {dataset.fingerprint[:12]}; name the "
-                "right one with `data`"
+                "right one with `data` (--mode eval takes any with the same classes)"
             )
 
 

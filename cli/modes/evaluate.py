@@ -37,7 +37,7 @@ def run(request: Request) -> int:
     out, (path, snapshot) = ranks.on_first(lambda: (request.folder(), find_checkpoint(request)))
     config = _config(snapshot, request, path)
     dataset = Dataset(config.run.data)
-    snapshot.check_dataset(dataset, path)
+    other = _is_another(dataset, snapshot, path)
     config = config.replace(split=choose_split(dataset, config.loader.split))
     config = with_stem(config, request, None)
     device = choose_device(config.run.device, ranks)
@@ -52,8 +52,9 @@ def run(request: Request) -> int:
             config = as_older_versions(config, loader.image_size, resume=False)
             loader = make_loader(config, dataset, request.part, device, ranks)
         print_loader(loader, config, _trained(snapshot))
-        known = trained_on(loader, snapshot)
-        warn_of_overlap(known, loader, snapshot)
+        known = None if other else trained_on(loader, snapshot)
+        if known:
+            warn_of_overlap(known, loader, snapshot)
         if snapshot.resolved and (note := _other_images(snapshot, loader)):
             print(note, flush=True)
         resized = loader.output(0) != tuple(snapshot.image_size)
@@ -79,6 +80,20 @@ def _config(snapshot: Snapshot, request: Request, path: Path) -> Config:
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)
     return config
+
+
+def _is_another(dataset: Dataset, snapshot: Snapshot, path: Path) -> bool:
+    """Whether this is another dataset than the run's, with the same classes, which is said; others are refused."""
+    if dataset.fingerprint == snapshot.fingerprint:
+        return False
+    if [c.folder for c in dataset.classes] != snapshot.classes:
+        snapshot.check_dataset(dataset, path)
+    print(
+        f"{dataset.root} is not the dataset of the run ({snapshot.dataset.get('name', 'unknown')}), but has the same "
+        f"{counted(len(dataset.classes), 'class')}; whether it has images that the run trained on is not known",
+        flush=True,
+    )
+    return True
 
 
 def _trained(snapshot: Snapshot) -> Sequence[int] | None:

@@ -10,7 +10,7 @@ import pytest
 from feedline import Dataset, Loader
 from feedline.cli.names import short_name
 from feedline.pipeline.dataset import ClassInfo
-from tests.cli.commands import run
+from tests.cli.commands import refused, run
 from tests.cli.folders import dataset_of
 
 
@@ -85,3 +85,18 @@ def test_images_that_were_trained_on_are_counted(
 )
 def test_names_are_as_given_but_for_wordnets(folder: str, words: str, name: str) -> None:
     assert short_name(ClassInfo(0, folder, words)) == name
+
+
+def test_another_dataset_of_the_same_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is evaluated, and nothing is claimed of its images; one of other classes is refused."""
+    own = dataset_of(tmp_path / "own", {"ape": 20, "bee": 20}, {"ape": 4, "bee": 4})
+    same = dataset_of(tmp_path / "same", {"ape": 9, "bee": 9}, {"ape": 5, "bee": 6})
+    other = dataset_of(tmp_path / "other", {"ape": 9, "cow": 9}, {"ape": 5, "cow": 5})
+    assert run("train", own, "--epochs", "1", "--split", "official", "--out", "r/a") == 0
+    assert run("eval", same, "--checkpoint", "r/a/best.pt", "--out", "r/e") == 0
+    said = f"{same.root} is not the dataset of the run ({own.name}), but has the same 2 classes; whether it has images"
+    assert said in capsys.readouterr().out
+    result = json.loads(Path("r/e/eval.json").read_text())
+    assert (result["images"], result["trained_on"]) == (11, None)
+    line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "r/a/best.pt")
+    assert line.endswith("name the right one with --data (--mode eval takes any with the same classes)")
