@@ -37,7 +37,10 @@ def plain_name(archive: Path, name: str, *, backslashes: bool = False) -> str:
     both = name.replace("\\", "/")
     parts = both.split("/")
     if both.startswith("/") or ".." in parts or _DRIVE.match(both):
-        raise InputError(f"{archive}: contains the unsafe name {name!r}; do not trust this {kind(archive)}")
+        raise InputError(
+            f"{archive}: contains the unsafe name {name!r}; do not trust this {kind(archive)}, or unpack it yourself and "
+            "give the folder"
+        )
     parts = (both if backslashes else name).split("/")
     plain = "/".join(part for part in parts if part not in ("", "."))
     return plain if plain.isascii() else unicodedata.normalize("NFC", plain)

@@ -123,7 +123,9 @@ def _open_zip(path: Path, changed: int, process: int) -> tuple[zipfile.ZipFile, 
     for entry in archive.infolist():
         name = plain_name(path, _decoded_name(entry), backslashes=True)
         if name in entries and not (_is_folder(entry) and _is_folder(entries[name])):
-            raise InputError(f"{path}: contains {name!r} twice; do not trust this zip")
+            raise InputError(
+                f"{path}: contains {name!r} twice; do not trust this zip, or unpack it yourself and give the folder"
+            )
         if name:
             entries[name] = entry
     return archive, entries
