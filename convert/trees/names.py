@@ -38,8 +38,8 @@ def plain_name(archive: Path, name: str, *, backslashes: bool = False) -> str:
     parts = both.split("/")
     if both.startswith("/") or ".." in parts or _DRIVE.match(both):
         raise InputError(
-            f"{archive}: contains the unsafe name {name!r}; do not trust this {kind(archive)}, or unpack it yourself and "
-            "give the folder"
+            f"{archive}: contains the unsafe name {name!r}; do not trust this {kind(archive)}, or unpack it yourself "
+            "and give the folder"
         )
     parts = (both if backslashes else name).split("/")
     plain = "/".join(part for part in parts if part not in ("", "."))
