@@ -68,7 +68,8 @@ def compare(names: Sequence[str], page: Path | None = None) -> int:
     """
     if not 2 <= len(names) <= MOST:
         raise InputError(
-            f"two to {MOST} runs can be compared; {len(names) or 'none'} of them are named: "
+            f"two to {MOST} runs can be compared; {len(names) or 'none'} of them "
+            f"{'is' if len(names) == 1 else 'are'} named: "
             "give their folders, as runs/a runs/b"
         )
     first, *others = runs = [read_run(name) for name in names]

@@ -38,7 +38,7 @@ def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
         content = read_toml(path)
     except FileNotFoundError as error:
         known = sorted(p.stem for p in RECIPES.glob("*.toml"))
-        meant = did_you_mean(name, _near(path) if name.endswith(".toml") else known)
+        meant = f"; did you mean {path.stem}?" if path.stem in known else did_you_mean(name, [*known, *_near(path)])
         there = f"there are {', '.join(known)}, or give a .toml file"
         raise InputError(f"`recipe={name}`: no such recipe{meant or f'; {there}'}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -89,6 +89,8 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     hints, values, see = key_types(), {}, f"; see {command_line('train')} --help"
     for key, value in content.items():
         field = key.replace("-", "_")
+        if isinstance(value, Mapping):
+            raise InputError(f"{where}: [{key}]: keys stand without a table, as epochs = 50")
         if field not in hints or "_" in key:
             meant = did_you_mean(key, (name.replace("_", "-") for name in hints))
             raise InputError(f"{where}: unknown key {key!r}{meant or see}")

@@ -1,6 +1,5 @@
 """What the user asked for."""
 
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +76,7 @@ class Request:
         require(self.top >= 1, "top", self.top, "at least 1")
         for name in ("start_lr", "end_lr"):
             lr = getattr(self, name)
-            require(lr is None or 0 < lr < math.inf, name, lr, "above 0")
+            require(lr is None or 1e-30 <= lr <= 1e30, name, lr, "above 0, from 1e-30 to 1e30")
 
     def config(self) -> Config:
         """The recipe with the flags on top. Raises InputError if a value cannot be used, or a flag has no effect."""

@@ -8,6 +8,8 @@ from pathlib import PurePath
 # An argument stands alone: what users put into a message, a path say, may hold backticks too.
 _ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))", re.DOTALL)
 
+LIKE = 0.65  # of difflib: sdg is as like sgd, and mode less like decode
+
 
 class FeedlineError(Exception):
     """Something outside the code went wrong.
@@ -76,7 +78,7 @@ def did_you_mean(word: str, known: Iterable[object]) -> str:
     """
     word, names = "cuda" if word == "gpu" else word, [str(name) for name in known]  # gpu is nearer to cpu
     plain = {_plain(other): other for other in names}
-    near = difflib.get_close_matches(word.replace("_", "-").lower(), [other.lower() for other in names], n=1)
+    near = difflib.get_close_matches(word.replace("_", "-").lower(), [other.lower() for other in names], 1, LIKE)
     meant = plain.get(_plain(word)) or next((other for other in names if [other.lower()] == near), None)
     return f"; did you mean {meant}?" if meant else ""
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, did_you_mean
 
 # The libraries that each needs besides torch; the extra `export` installs them.
 LIBRARIES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": (), "timm": ("safetensors",)}
@@ -19,7 +19,10 @@ def chosen_forms(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in FORMS:
-            raise InputError(f"`to={text}`: {name or 'an empty name'} is no form; there are {', '.join(FORMS)}")
+            raise InputError(
+                f"`to={text}`: {name or 'an empty name'} is no form; there are "
+                f"{', '.join(FORMS)}{did_you_mean(name, FORMS)}"
+            )
         need_libraries(name)
     return list(dict.fromkeys(names))
 

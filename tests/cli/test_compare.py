@@ -284,7 +284,8 @@ def test_one_run_and_eleven(copy: Path, compare: Compare, names: list[str]) -> N
     assert compare(*names) == (
         2,
         [
-            f"feedline compare: two to 10 runs can be compared; {len(names)} of them are named: "
+            f"feedline compare: two to 10 runs can be compared; {len(names)} of them "
+            f"{'is' if len(names) == 1 else 'are'} named: "
             "give their folders, as runs/a runs/b"
         ],
     )
@@ -351,7 +352,7 @@ def test_the_mode_writes_a_page(first: Path, copy: Path, capsys: pytest.CaptureF
 def test_the_mode_refuses_what_it_cannot_use(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
     compared = ["--mode", "compare", str(copy)]
-    assert "two to 10 runs can be compared; 1 of them are named" in refused(capsys, *compared)
+    assert "two to 10 runs can be compared; 1 of them is named" in refused(capsys, *compared)
     assert "empty: holds no log.jsonl; name the folder" in refused(capsys, *compared, "empty")
     assert "--epochs: --mode compare does not use it" in refused(capsys, *compared, str(copy), "--epochs", "3")
     assert "--out copy: holds a training run" in refused(capsys, *compared, str(copy), "--out", str(copy))

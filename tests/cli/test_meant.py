@@ -31,11 +31,17 @@ TRAIN = "--mode train"
         (f"{TRAIN} --recipe min.toml", "mine.toml"),
         (f"{TRAIN} --recipe mine.toml", "batch-size"),
         (f"{TRAIN} --recipe words.toml", "trapezoid"),
+        (f"{TRAIN} --recipe recipes/demo.toml", "demo"),
+        (f"{TRAIN} --recipe options.toml", None),
+        (f"{TRAIN} --recipe table.toml", None),
+        ("--mode export --to onxx", "onnx"),
     ],
 )
 def test_train_names_what_was_meant(capsys: pytest.CaptureFixture[str], line: str, meant: str | None) -> None:
     Path("mine.toml").write_text("batch-sise = 8\n")
     Path("words.toml").write_text('schedule = "trapezoide"\n')
+    Path("options.toml").write_text('mode = "train"\n')
+    Path("table.toml").write_text("[train]\nepochs = 2\n")
     said = refused(capsys, *line.split())
     assert said.endswith(f"; did you mean {meant}?") if meant else "did you mean" not in said
 

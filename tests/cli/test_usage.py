@@ -37,6 +37,8 @@ from tests.cli.commands import refused, run, train
         (["lrfind", "--end-lr", "0"], "--end-lr 0.0: must be above 0"),
         (["lrfind", "--start-lr", "0"], "--start-lr 0.0: must be above 0"),
         (["lrfind", "--start-lr", "-1e-3"], "--start-lr -0.001: must be above 0"),
+        (["lrfind", "--start-lr", "1e-320"], "--start-lr 1e-320: must be above 0, from 1e-30 to 1e30"),
+        (["lrfind", "--end-lr", "inf"], "--end-lr inf: must be above 0, from 1e-30 to 1e30"),
         (["bench", "--rounds", "0"], "--rounds 0: must be at least 1"),
         (["bench", "--seconds", "0"], "--seconds 0.0: must be above 0"),
         (["bench", "--seconds", "nan"], "--seconds nan: must be above 0"),
