@@ -35,7 +35,7 @@ def run_correct(settings: Settings) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "bench.ladder.outcomes"]
     command += ["--continue-on-collection-errors", f"--basetemp={settings.out / 'correct-work'}", *_plugins(gpu)]
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},  # of tests around it
         "PYTHONPYCACHEPREFIX": str(settings.out / "pycache"),
         "LADDER_OUTCOMES": str(result),
         "LADDER_BEFORE": str(before),

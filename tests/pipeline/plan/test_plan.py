@@ -119,7 +119,7 @@ def test_a_wrong_plan_is_refused() -> None:
         make(10)
     with pytest.raises(InputError, match="no image"):
         make(0)
-    with pytest.raises(InputError, match="multiple of the 3"):
+    with pytest.raises(InputError, match="multiple of world_size=3"):
         make(100, world_size=3)
     with pytest.raises(IndexError):
         make(128).batch(0, 2)
