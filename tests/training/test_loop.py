@@ -37,7 +37,10 @@ def test_it_learns(config: Make, trainer: Build) -> None:
 def test_a_run_can_be_resumed_after_an_image_was_missing(
     config: Make, trainer: Build, dataset: Dataset, tmp_path: Path, store: str
 ) -> None:
-    """The error names the image, and the run is saved. Resumed with the image restored, the result is the same."""
+    """The error names the image, and the run is saved. Resumed with the image restored, the result is the same.
+
+    A file that is cut while a thread reads its mapping ends the process, so packs are cut between two epochs.
+    """
     whole = trainer(config(store=store), "whole")
     whole.fit()
     copy = Path(shutil.copytree(dataset.root, tmp_path / "copy"))
@@ -50,7 +53,7 @@ def test_a_run_can_be_resumed_after_an_image_was_missing(
         return Trainer(c, small_model(), train, val, tmp_path / "run", snapshot, **options)
 
     def lose(record: Mapping[str, Any]) -> None:
-        if record["step"] == 4:
+        if record["step"] == 4 if store == "files" else "val_top1" in record and record["epoch"] == 1:
             if store == "files":
                 damaged.rename(tmp_path / "aside")
             else:
