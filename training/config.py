@@ -157,7 +157,7 @@ class RunConfig:
     )
     eval_every: int = key(1, "evaluate after every N-th epoch, and always after the last; 0: only after the last")
     patience: int = key(
-        0, "end the run after N evaluations in a row without a better val top-1; 0: never before its last epoch"
+        0, "end the run after N evaluations in a row that are not the best so far; 0: never before its last epoch"
     )
     norm_images: int = key(
         0,
