@@ -35,7 +35,7 @@ RUNGS: dict[str, Callable[[Settings], None]] = {
     "assignment-scale": run_large,
 }
 # Shares of the total time. Training takes most.
-SHARES = {"correct": 3, "feed": 5, "compute": 5, "together": 3, "accuracy": 12, "assignment-scale": 2}
+SHARES = {"correct": 3, "feed": 5, "compute": 7, "together": 3, "accuracy": 12, "assignment-scale": 2}
 GRACE = 30.0  # a rung that exceeds its time by this many seconds is killed
 
 
@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         help="keep what an earlier call with the same --out measured on such a machine, and the tests that passed",
     )  # fmt: skip
     p.add_argument("--recipes", default="", help="for accuracy, comma-separated (default: all with a target)")
+    p.add_argument("--flags", default="", help="for accuracy: more flags of train.py, in quotes")
     p.add_argument("--tiny", action="store_true", help="the smallest sizes, to test the ladder itself")
     p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # used in the process of a rung
     return p
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _settings(args: argparse.Namespace, minutes: float) -> Settings:
     recipes = tuple(name for name in args.recipes.split(",") if name)
-    return Settings(args.out, args.data, minutes, args.device, args.tiny, args.seconds, args.go_on, recipes)
+    return Settings(args.out, args.data, minutes, args.device, args.tiny, args.seconds, args.go_on, recipes, args.flags)
 
 
 def _end(signum: int, _: object) -> None:
@@ -122,6 +123,7 @@ def _run_rung(args: argparse.Namespace, name: str, minutes: float) -> tuple[floa
     """Runs a rung in a separate process. Returns the minutes used and the exit status."""
     options = ["--only", name, "--minutes", str(minutes), "--out", str(args.out), "--data", str(args.data)]
     options += ["--device", args.device, "--seconds", str(args.seconds), "--recipes", args.recipes]
+    options += [f"--flags={args.flags}"]
     options += [*["--tiny"] * args.tiny, *["--go-on"] * args.go_on]
     started, before = time.monotonic(), signal.signal(signal.SIGTERM, _end)
     process = subprocess.Popen([sys.executable, "-m", "bench.ladder", *options], start_new_session=True, cwd=ROOT)

@@ -66,9 +66,12 @@ def combinations(settings: Settings) -> Iterator[dict[str, Any]]:
     quick = [mode for mode in modes if mode != "max-autotune"]  # which may take the time of all others
     first = [(sizes[0], dtypes[0], True, mode) for mode in quick]
     first += [(size, dtypes[0], True, modes[0]) for size in sizes]
-    rest = itertools.product(sizes, dtypes, (True, False), quick)
-    tuned = itertools.product(sizes, dtypes, (True, False), set(modes) - set(quick))
-    for batch, dtype, last, mode in [*first, *rest, *tuned]:
+    rest = [
+        (size, dtype, last, mode)
+        for mode in [*quick, *(mode for mode in modes if mode not in quick)]  # compiling takes longest
+        for size, dtype, last in itertools.product(sizes, dtypes, (True, False))
+    ]
+    for batch, dtype, last, mode in [*first, *rest]:
         if (key := (batch, dtype, last, mode)) not in seen:
             seen.append(key)
             yield {"batch_size": batch, "dtype": dtype, "channels_last": last, "compile": mode}

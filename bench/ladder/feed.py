@@ -12,6 +12,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
+from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from feedline import Dataset
 from feedline.cli.build import make_loader
@@ -33,19 +34,26 @@ def run(settings: Settings) -> None:
         report.row(partial(_to_device, device, settings.seconds), what="host to device, pinned")
     counts = [n for n in (1, 2, 4, 8, 16) if n <= settings.cores]
     threads = sorted({counts[-1], settings.cores} if settings.tiny else {*counts, settings.cores})
-    # The most threads first: they matter most, in case the time runs out.
-    for count, store, engine in itertools.product(reversed(threads), stores_on(device), ENGINES):
-        if engine == "dali" and dali.problem():
-            continue
-        decodes = store in ("files", "jpeg") and engine == "dali" and device.type == "cuda"
-        for decode in ("mixed", "cpu") if decodes else ("cpu",):
-            what: dict[str, Any] = {"store": store, "engine": engine, "decode": decode, "threads": count}
-            config = settings.config(**what, amp=device.type == "cuda")
-            report.row(partial(loader_speed, config, dataset, settings), **what)
+    # The most threads first, then other loaders: they matter most, in case the time runs out.
+    _stores(report, settings, dataset, threads.pop())
     _augmentation(report, settings, dataset)
     for name, loader, ahead in _others(settings, dataset):
         report.row(partial(_alone, loader, settings, ahead), loader=name)
+    for count in reversed(threads):
+        _stores(report, settings, dataset, count)
     report.close()
+
+
+def _stores(report: Report, settings: Settings, dataset: Dataset, threads: int) -> None:
+    on_gpu = settings.on.type == "cuda"
+    for store, engine in itertools.product(stores_on(settings.on), ENGINES):
+        if engine == "dali" and dali.problem():
+            continue
+        decodes = store in ("files", "jpeg") and engine == "dali" and on_gpu
+        for decode in ("mixed", "cpu") if decodes else ("cpu",):
+            what: dict[str, Any] = {"store": store, "engine": engine, "decode": decode, "threads": threads}
+            config = settings.config(**what, amp=on_gpu)
+            report.row(partial(loader_speed, config, dataset, settings), **what)
 
 
 def _to_device(device: torch.device, seconds: float) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def _rate(batches: Iterator[Batch], settings: Settings, ahead: int) -> dict[str,
     return {"images_per_s": speed, "cpu_us_per_image": cpu_us}
 
 
-def _augmentation(report: Any, settings: Settings, dataset: Dataset) -> None:
+def _augmentation(report: Report, settings: Settings, dataset: Dataset) -> None:
     """Cost of crop, mirror and normalise in the torch engine, with the pixels already on the device."""
     device = settings.on
     store = resolve_store("resident", dataset, device)

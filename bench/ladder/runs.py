@@ -3,10 +3,12 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,7 +64,7 @@ def _for_gpu(test: Path) -> bool:
 
 def _plugins(gpu: bool) -> list[str]:
     """On a GPU a test that crashes or hangs must not end the others, where pytest's plugins for that are installed."""
-    flags = {"xdist": ["-n", "3", "--dist", "loadfile"], "pytest_timeout": ["--timeout", "150"]}
+    flags = {"xdist": ["-n", "6", "--dist", "worksteal"], "pytest_timeout": ["--timeout", "150"]}
     return [flag for name, some in flags.items() if gpu and find_spec(name) for flag in some]
 
 
@@ -94,7 +96,8 @@ def run_accuracy(settings: Settings) -> None:
     """Trains recipes that have a target, with train.py, one after the other: each may take the time that is left."""
     report = settings.report("accuracy")
     for recipe, target in chosen_recipes(settings).items():
-        report.row(partial(_train, settings, recipe, report.time_left()), recipe=recipe, target=target)
+        flags = {"flags": settings.flags} if settings.flags else {}
+        report.row(partial(_train, settings, recipe, report.time_left()), recipe=recipe, target=target, **flags)
     report.close()
 
 
@@ -103,8 +106,10 @@ def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
     shutil.rmtree(out, ignore_errors=True)  # of an earlier call, which did not end
     command = [sys.executable, str(ROOT / "train.py"), "--mode", "train", "--recipe", recipe, "--amp"]
     command += ["--data", str(settings.data), "--device", settings.device, "--out", str(out)]
+    command += shlex.split(settings.flags)
     if settings.tiny:
         command += ["--image-size", "16", "--batch-size", "16", "--classes", "2", "--epochs", "5"]
+    started = time.monotonic()
     with out.with_suffix(".log").open("w") as log:
         process = subprocess.Popen(command, cwd=settings.out, stdout=log, stderr=log)
         try:
@@ -112,12 +117,13 @@ def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)  # saves a checkpoint
             process.wait(SAVING)
+    whole = time.monotonic() - started  # with its start, loading and saving
     log_lines = (out / "log.jsonl").read_text().splitlines() if (out / "log.jsonl").exists() else []
     rows = [row for line in log_lines if "val_top1" in (row := json.loads(line))]
     result = progress(rows, read_recipe(recipe)["target"])
     for name in ("last.pt", "previous.pt", "best.pt"):  # about 100 MB each
         (out / name).unlink(missing_ok=True)
-    return {**result, "finished": process.returncode == 0}
+    return {**result, "whole_seconds": round(whole, 1), "finished": process.returncode == 0}
 
 
 def progress(rows: list[dict[str, Any]], target: float) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Settings:
         seconds: minimum length of a measurement.
         go_on: keep what an earlier call with the same `out` measured.
         recipes: to train for accuracy; none for all that have a target.
+        flags: of train.py for them, in one string.
     """
 
     out: Path
@@ -36,6 +37,7 @@ class Settings:
     seconds: float
     go_on: bool = False
     recipes: tuple[str, ...] = ()
+    flags: str = ""
 
     def report(self, rung: str) -> Report:
         dataset = Dataset(self.data)
