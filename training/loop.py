@@ -79,9 +79,10 @@ class Trainer:
         """
         reporter = Reporter(self.state, self.val, self.out, self.ranks, self._on_record)
         try:
-            while not ended(self.config, self.state.position):
-                self._train_epoch(reporter)
-                self._finish_epoch(reporter)
+            with self._saver:
+                while not ended(self.config, self.state.position):
+                    self._train_epoch(reporter)
+                    self._finish_epoch(reporter)
         finally:
             reporter.close()
             self.train.close()

@@ -1,5 +1,7 @@
 """The reports of a run: lines on the console, run.json, log.jsonl, metrics.csv, curves.png and summary.json."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from feedline.training.records import Log, write_csv
 from feedline.training.state import TrainState
 
 Record = Mapping[str, Any]
+DRAWN_EVERY = 30.0  # seconds, at least, between two drawings of the curves, which take half of one
 BEST: dict[Measure, str] = {"val_top1": "  best", "val_balanced": "  best by balanced accuracy"}  # in a line
 
 
@@ -45,6 +48,7 @@ class Reporter:
             write_json(out / "run.json", {"certificate": VERSION, "steps": steps, **self._about()})
         self._progress: Progress | None = None
         self._logged = self._began = state.steady  # at the last log line, and when the epoch began or was resumed
+        self._drawn, self._to_draw = -math.inf, False
         self.write_history()  # the run may have been interrupted between the last checkpoint and this
 
     def _is_older(self) -> Callable[[Record], bool]:
@@ -141,24 +145,33 @@ class Reporter:
         self._on_record(record)
 
     def write_history(self) -> None:
-        """Writes metrics.csv and curves.png."""
-        position, data = self._state.position, self._train
+        """Writes metrics.csv, and curves.png unless it was drawn a moment ago: a GPU may do an epoch in the time."""
+        position = self._state.position
         if self._ranks.is_first and position.history:
             write_csv(self._out / "metrics.csv", position.history)
-            title = (
-                f"{data.folder.name}, {data.split}, {counted(data.images, 'train image', 'train images')}: "
-                f"recipe {self._recipe}"
-            )
-            plots.curves(self._out / "curves.png", position.history, position.lrs, title)
+            self._to_draw = True
+            if time.monotonic() - self._drawn > DRAWN_EVERY:
+                self._draw()
+
+    def _draw(self) -> None:
+        position, data = self._state.position, self._train
+        title = (
+            f"{data.folder.name}, {data.split}, {counted(data.images, 'train image', 'train images')}: "
+            f"recipe {self._recipe}"
+        )
+        plots.curves(self._out / "curves.png", position.history, position.lrs, title)
+        self._drawn, self._to_draw = time.monotonic(), False
 
     @property
     def _recipe(self) -> str:
         return self._state.config.recipe
 
     def close(self) -> None:
-        """Closes the log and the progress bar."""
+        """Closes the log and the progress bar, and draws the last epochs."""
         self.end_epoch()
         self._log.close()
+        if self._to_draw:
+            self._draw()
 
     def summarise(self) -> dict[str, Any]:
         """Writes summary.json and returns its content."""

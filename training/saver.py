@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 
 from feedline.training import checkpoint
 from feedline.training.config import RunConfig
 from feedline.training.evaluate import Evaluation
+from feedline.training.predictions import Predictions
 from feedline.training.ranks import Ranks
 from feedline.training.state import TrainState
 
@@ -14,7 +17,9 @@ PREDICTIONS = "predictions.npz"
 
 
 class Saver:
-    """Saves the checkpoints of a run.
+    """Saves the checkpoints of a run. Leaving it as a context waits until all are written.
+
+    On a GPU a thread writes them: the GPU would wait longer for the disk than for the copy to the host's memory.
 
     Args:
         config: says how often to save in mid-epoch.
@@ -22,6 +27,7 @@ class Saver:
         out: the run folder.
         ranks: rank 0 writes.
         clock: returns seconds.
+        ahead: a thread writes. By default on a GPU.
     """
 
     def __init__(
@@ -31,9 +37,24 @@ class Saver:
         out: Path,
         ranks: Ranks,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        ahead: bool | None = None,
     ) -> None:
         self._config, self._state, self._out, self._ranks, self._clock = config, state, out, ranks, clock
         self._last = clock()
+        self._ahead = state.train.device.type == "cuda" if ahead is None else ahead
+        self._thread = ThreadPoolExecutor(1, "feedline-saver")  # starts with the first work
+        self._written: list[Future[None]] = []
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        del kind, error, traceback
+        self._thread.shutdown()
+        self._wait(0)
 
     def minutes_are_over(self) -> bool:
         """Whether it is time to save by the clock. Only rank 0 looks at it."""
@@ -54,12 +75,35 @@ class Saver:
 
         Every rank must call it.
         """
-        self._save(checkpoint.BEST, evaluation.top1)
-        if self._ranks.is_first:
-            evaluation.predictions.save(self._out / PREDICTIONS)
+        self._save(checkpoint.BEST, evaluation.top1, predictions=evaluation.predictions)
 
-    def _save(self, name: str, val_top1: float | None = None, keep: Path | None = None) -> None:
+    def _save(
+        self,
+        name: str,
+        val_top1: float | None = None,
+        keep: Path | None = None,
+        predictions: Predictions | None = None,
+    ) -> None:
         self._last = self._clock()
         snapshot = self._state.snapshot(val_top1)
-        if self._ranks.is_first:
-            checkpoint.save(self._out / name, snapshot.for_use() if name == checkpoint.BEST else snapshot, keep)
+        if not self._ranks.is_first:
+            return
+        if name == checkpoint.BEST:
+            snapshot = snapshot.for_use()
+
+        def write() -> None:
+            checkpoint.save(self._out / name, snapshot, keep)
+            if predictions is not None:
+                predictions.save(self._out / PREDICTIONS)
+
+        if not self._ahead:
+            write()
+            return
+        snapshot = snapshot.copied()
+        self._wait(1)
+        self._written.append(self._thread.submit(write))
+
+    def _wait(self, waiting: int) -> None:
+        """Waits until no more than some checkpoints are to be written. Raises what went wrong with the others."""
+        while len(self._written) > waiting:
+            self._written.pop(0).result()

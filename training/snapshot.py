@@ -177,6 +177,10 @@ class Snapshot:
         parts: dict[str, Any] = {"model": self.average or self.model, "average": None, "rng_cuda": []}
         return dataclasses.replace(self, **parts, optimizer={}, schedule={}, scaler={})
 
+    def copied(self) -> "Snapshot":
+        """A copy in the host's memory, which training does not change."""
+        return dataclasses.replace(self, **{f.name: _copied(getattr(self, f.name)) for f in dataclasses.fields(self)})
+
     def to_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings, and lists and dicts of them: what torch reads without running code."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -227,6 +231,15 @@ class Snapshot:
                 f"{counted(len(dataset.classes), 'class')}, fingerprint {dataset.fingerprint[:12]}; name the "
                 "right one with `data` (--mode eval takes any with the same classes)"
             )
+
+
+def _copied(value: Any) -> Any:
+    """Tensors, and those in dicts and lists, copied to the host; all else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def as_lists(values: Mapping[str, Any]) -> dict[str, Any]:

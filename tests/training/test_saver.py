@@ -1,11 +1,17 @@
+import errno
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
-from feedline.training import checkpoint
+from feedline.training import checkpoint, loop
 from feedline.training.reporter import Record
+from feedline.training.saver import Saver
 from feedline.training.snapshot import Snapshot
-from tests.training.conftest import Build, Make
+from tests.training.conftest import Build, Make, fit_until, same
 
 Saved = list[tuple[str, int]]
 
@@ -42,3 +48,62 @@ def test_saves_by_the_clock(config: Make, trainer: Build, saved: Saved, seconds:
     run.fit()
     assert len(run.train) == 6
     assert saved == [*(("last.pt", step) for step in steps), ("best.pt", 0), ("last.pt", 0)]
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread writes, as on a GPU."""
+    monkeypatch.setattr(loop, "Saver", partial(Saver, ahead=True))
+
+
+def test_a_thread_writes_what_the_loop_would(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state of its moment, though training goes on before it is written."""
+    c = config(epochs=4, ema=0.9, save_every=1)
+    here = trainer(c, "here")
+    here.fit()
+    monkeypatch.setattr(loop, "Saver", partial(Saver, ahead=True))
+    there, save = trainer(c, "there"), checkpoint.save
+    writers: set[str] = set()
+    steps: list[int] = []
+
+    def late(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
+        writers.add(threading.current_thread().name)
+        time.sleep(0.02)  # training goes on
+        save(path, snapshot, keep)
+        steps.append(snapshot.position.epoch * 6 + snapshot.position.step)
+
+    monkeypatch.setattr(checkpoint, "save", late)
+    there.fit()
+    assert writers == {"feedline-saver_0"}
+    assert steps == sorted(steps)
+    assert steps[-1] == 24
+    for name in ("best.pt", "last.pt", "previous.pt"):
+        a, b = (checkpoint.load(run.out / name) for run in (here, there))
+        assert same(a.weights, b.weights)
+        assert same(a.model, b.model)
+        assert torch.equal(a.rng, b.rng)
+        assert (a.position.epoch, a.position.step, a.average_updates) == (
+            b.position.epoch, b.position.step, b.average_updates,
+        )  # fmt: skip
+        for number, momenta in a.optimizer.get("state", {}).items():
+            assert same(momenta, b.optimizer["state"][number])
+
+
+@pytest.mark.usefixtures("ahead")
+def test_an_interrupted_run_waits_for_its_checkpoint(config: Make, trainer: Build) -> None:
+    run = fit_until(trainer, config(epochs=3, log_every=1), "run", 8)
+    assert checkpoint.load(run.out / "last.pt").position.step == 2
+
+
+@pytest.mark.usefixtures("ahead")
+def test_what_goes_wrong_in_the_thread_ends_the_run(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    run = trainer(config(epochs=20))
+    with pytest.raises(OSError, match="No space left"):
+        run.fit()
+    assert run.state.position.epoch < 4
