@@ -103,7 +103,7 @@ def bars(
     title: str,
     colours: Sequence[str] | None = None,
 ) -> None:
-    """Horizontal bars on a logarithmic scale.
+    """Horizontal bars, on a logarithmic scale if the longest is more than ten times the shortest.
 
     Args:
         path: the PNG to write.
@@ -126,10 +126,12 @@ def bars(
         height=0.66,
         error_kw={"ecolor": "#333333", "lw": 1},
     )
-    axis.set(xscale="log", xlabel=xlabel, xlim=(min(lows) / 2, max(highs) * 3))
+    far = max(highs) > 10 * min(lows)
+    axis.set(xlabel=xlabel, **({"xscale": "log", "xlim": (min(lows) / 2, max(highs) * 3)} if far else {}))
     axis.grid(axis="y", visible=False)
     for row, (median, high) in enumerate(zip(medians, highs, strict=True)):
-        axis.text(high * 1.08, row, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
+        behind = high * 1.08 if far else high + 0.01 * max(highs)
+        axis.text(behind, row, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
     _save(figure, path)
 
 

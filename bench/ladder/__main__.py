@@ -19,6 +19,7 @@ import torch
 
 from bench.ladder.compute import run_compute, run_large, run_together
 from bench.ladder.feed import run as run_feed
+from bench.ladder.pictures import write_pictures
 from bench.ladder.runs import ROOT, chosen_recipes, run_accuracy, run_correct
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
@@ -111,6 +112,7 @@ def climb(args: argparse.Namespace) -> int:
             minutes_used, status = _run_rung(args, name, minutes)
         finally:
             write_tables(args.out)
+            write_pictures(args.out)
         args.minutes -= minutes_used
         if status:
             failed.append(name)

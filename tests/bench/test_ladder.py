@@ -15,6 +15,7 @@ import torch
 
 from bench.ladder import __main__ as ladder
 from bench.ladder import compute, runs
+from bench.ladder.pictures import write_pictures
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from bench.ladder.tables import table, write_tables
@@ -69,6 +70,9 @@ def test_feed(settings: Settings) -> None:
     assert all(row["images_per_s"] > 0 for row in result["rows"] if "images_per_s" in row)
     assert any(row.get("loader", "").startswith("torchvision DataLoader") for row in result["rows"])
     assert not any("problem" in row for row in result["rows"])
+    write_pictures(settings.out)
+    assert (settings.out / "feed.png").read_bytes()[:4] == b"\x89PNG"
+    assert not (settings.out / "compute.png").exists()
 
 
 @pytest.mark.parametrize("rung", ["compute", "together", "assignment-scale"])
