@@ -1,7 +1,7 @@
 """Whose memory ran out.
 
-The messages are put together from the sources of torch 2.14, DALI 2.4, cuDNN 9, NCCL 2.30 and glibc. None of those
-from a GPU was captured: no GPU has run this yet.
+The messages are put together from the sources of torch 2.14, DALI 2.4, cuDNN 9, NCCL 2.30 and glibc. torch's own lack
+of memory was seen on a GPU, by the tests below; the others of a GPU were not captured.
 """
 
 import math
