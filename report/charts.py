@@ -23,18 +23,16 @@ Points = Sequence[tuple[float, float | None]]
 COLOURS = ("#3b82c4", "#e8871e", "#2f9e63", "#9a6fd0", "#d6455d", "#8a8a8a")
 INK, LINE = "#7d8590", "#8a8a8a"  # read on white and on near black
 HEIGHT = 280  # pixels
+FEW = 12  # classes whose confusion matrix has room for numbers
 
 
-def lines(
-    title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, *, legend: str = "bottom_right", **options: Any
-) -> Any:
-    """Lines through points.
+def lines(title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, **options: Any) -> Any:
+    """Lines through points; the names of several stand in the corner with the fewest points.
 
     Args:
         title: above the chart.
         series: (x, y) points by name; a y that is None or no number is left out.
         xlabel, ylabel: of the axes.
-        legend: where it stands if there are several lines.
         **options: of the figure, as x_axis_type="log".
     """
     chart = blank(title, xlabel, ylabel, **options)
@@ -53,8 +51,20 @@ def lines(
     if all(float(x).is_integer() for points in series.values() for x, _ in points) and "x_axis_type" not in options:
         chart.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # no epoch 1.5
     if len(series) > 1:
-        style_legend(chart, legend)
+        style_legend(chart, _emptiest_corner([point for points in series.values() for point in points]))
     return chart
+
+
+def _emptiest_corner(points: Points) -> str:
+    kept = np.array([point for point in points if point[1] is not None and math.isfinite(point[1])], dtype=float)
+    if not len(kept):
+        return "bottom_right"
+    low, high = kept.min(axis=0), kept.max(axis=0)
+    x, y = ((kept - low) / np.where(high > low, high - low, 1)).T
+    beside = {"right": x > 0.5, "left": x < 0.5}
+    across = {"bottom": y < 0.4, "top": y > 0.6}
+    corners = {f"{v}_{h}": int((across[v] & beside[h]).sum()) for v in across for h in beside}
+    return min(corners, key=lambda name: corners[name])
 
 
 def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
@@ -79,6 +89,7 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
             "images": shown[rows, columns],
             "share": share,
             "alpha": 0.15 + 0.85 * share / 100,  # more is further from the page, be that white or near black
+            "ink": np.where(share > 45, "#ffffff", INK),
         }
     )
     few = len(names) <= 30
@@ -88,6 +99,11 @@ def matrix(title: str, counts: NDArray[np.int64], names: Sequence[str]) -> Any:
     cells = chart.rect("x", "y", 1, 1, source=source, fill_color=COLOURS[0], fill_alpha="alpha", line_color=None)
     tips = [("class", "@class"), ("predicted", "@predicted"), ("images", "@images (@share{0.0} % of the class)")]
     chart.add_tools(HoverTool(renderers=[cells], tooltips=tips))
+    if len(names) <= FEW:
+        chart.text(
+            "x", "y", "images", source=source, text_color="ink", text_align="center", text_baseline="middle",
+            text_font_size="12px",
+        )  # fmt: skip
     for axis in (chart.xaxis, chart.yaxis):
         axis.ticker = list(range(len(names))) if few else []
         axis.major_label_overrides = dict(enumerate(map(_shortened, labels))) if few else {}

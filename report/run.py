@@ -90,7 +90,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]])
         "" if rows else "No epoch was finished.",
         charts=[
             *([charts.lines("top-1", accuracy, "epoch", "top-1, %")] if rows else []),
-            *([charts.lines("loss", loss, "epoch", "loss", legend="top_right")] if rows else []),
+            *([charts.lines("loss", loss, "epoch", "loss")] if rows else []),
             *([charts.lines("learning rate", {"learning rate": rates}, "epoch", "learning rate")] if rates else []),
         ],
     )
