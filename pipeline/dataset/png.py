@@ -12,9 +12,9 @@ from feedline.pipeline.dataset.decoded import Decoded, DecodeError
 from feedline.pipeline.dataset.pillow import ORIENTATION, open_image, to_pixels
 
 PNG = b"\x89PNG\r\n\x1a\n"  # how each of them begins
-_GRAY, _RGB, _PALETTE = 0, 2, 3
-_CHANNELS = {_GRAY: 1, _RGB: 3, _PALETTE: 1, 4: 2, 6: 4}  # by colour type; the last two have alpha
-_DEPTHS = {_GRAY: (1, 2, 4, 8), _PALETTE: (1, 2, 4, 8), _RGB: (8,), 4: (8,), 6: (8,)}  # of 16 bits DALI rounds
+_PALETTE = 3
+_CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}  # by colour type: gray, RGB, palette; the last two have alpha
+_DEPTH = 8  # bits of a sample. Of 16, DALI rounds; of 2 and 4, DALI 2.4 on a GPU (`mixed`) makes other pixels
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 # Chunks beside them that change no pixel, in either engine. Not EXIF, and not those of animations.
 _HARMLESS = {*(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs", b"tIME"), *(b"tEXt", b"zTXt", b"iTXt")}
@@ -130,13 +130,12 @@ def is_plain(data: bytes, found: list[Chunk], colours: int) -> bool:
     first, count = names.index(b"IDAT"), names.count(b"IDAT")
     palettes = [chunk.content for chunk in found[:first] if chunk.name == b"PLTE"]
     return (
-        depth in _DEPTHS[kind]
-        and (compression, filtering, interlaced) == (0, 0, 0)
+        (depth, compression, filtering, interlaced) == (_DEPTH, 0, 0, 0)
         and names[first : first + count] == [b"IDAT"] * count
         and all(name in _CRITICAL or name in _HARMLESS for name in names)
         and all(names.count(name) == 1 for name in names if name in (b"IHDR", b"IEND", b"tRNS"))
         and names.count(b"PLTE") == len(palettes) == (kind == _PALETTE)
-        and all(3 * colours <= len(p) <= 3 << depth and len(p) % 3 == 0 for p in palettes)
+        and all(3 * colours <= len(p) <= 3 << _DEPTH and len(p) % 3 == 0 for p in palettes)
         and sum(len(chunk.content) + 12 for chunk in found) + len(PNG) == len(data)
     )
 

@@ -468,15 +468,30 @@ def test_max_size_limits_images(tmp_path: Path) -> None:
     assert dataset.path(0).endswith("/000000000.jpg")
 
 
-def test_files_that_not_every_engine_reads_are_saved_again(tmp_path: Path) -> None:
-    def tiff(index: int) -> bytes:
-        file = io.BytesIO()
-        PilImage.fromarray(np.full((20, 30), 0x4000 + index, np.uint16)).save(file, "TIFF")
-        return file.getvalue()
+def deep_tiff(index: int) -> bytes:
+    file = io.BytesIO()
+    PilImage.fromarray(np.full((20, 30), 0x4000 + index, np.uint16)).save(file, "TIFF")
+    return file.getvalue()
 
-    dataset = from_dataset(Pairs(tiff), tmp_path / "out", workers=1)
+
+def two_bit_png(index: int) -> bytes:
+    image = PilImage.fromarray(np.random.default_rng(index).integers(0, 4, (20, 30), dtype=np.uint8)).convert("P")
+    image.putpalette([level for level in (10, 20, 30, 40) for _ in "RGB"])
+    file = io.BytesIO()
+    image.save(file, "PNG", bits=2)
+    assert file.getvalue()[24] == 2
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("make", "levels"), [(deep_tiff, [64]), (two_bit_png, [10, 20, 30, 40])])
+def test_files_that_not_every_engine_reads_are_saved_again(
+    tmp_path: Path, make: Callable[[int], bytes], levels: list[int]
+) -> None:
+    dataset = from_dataset(Pairs(make), tmp_path / "out", workers=1)
     assert dataset.path(0).endswith("/000000000.png")
-    assert np.unique(np.asarray(PilImage.open(dataset.root / dataset.path(0)))).tolist() == [64]
+    file = dataset.root / dataset.path(0)
+    assert file.read_bytes()[24] == 8, "bits of a sample, in the file's header"
+    assert np.unique(np.asarray(PilImage.open(file))).tolist() == levels
 
 
 # refusals

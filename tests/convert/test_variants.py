@@ -27,7 +27,8 @@ FOLDER_SUFFIXES = (".jpg", ".png", ".tif", ".bmp", ".webp", ".ppm", ".pgm")
 SAVED_AGAIN = {
     "subsampling-4:1:0.jpg", "subsampling-4:4:1.jpg", "rgb.jpg", "cmyk.jpg", "ycck.jpg", "turned-9.jpg",
     "turned-cmyk.jpg", "turned-long.jpg", "turned-twice.jpg", "turned-by-xmp.jpg", "damaged-exif.jpg",
-    "empty-exif.jpg", "16-bit.png", "16-bit-rgb.png", "16-bit-rgba.png", "16-bit-la.png", "16-bit-interlaced.png",
+    "empty-exif.jpg", "1-bit.png", "2-bit.png", "4-bit.png", "palette-4.png",
+    "16-bit.png", "16-bit-rgb.png", "16-bit-rgba.png", "16-bit-la.png", "16-bit-interlaced.png",
     "interlaced.png", "interlaced-gray.png", "interlaced-2-bit.png", "turned.png", "turned-gray.png",
     "turned-palette.png", "turned-16-bit.png", "turned-behind-data.png", "turned-by-xmp.png", "animated.png",
     "default-image.png", "behind-end.png", "no-such-colour.png", "hdr.png",
@@ -120,6 +121,7 @@ def test_files_saved_again_are_pngs_of_8_bits_called_so(built: Any) -> None:
         assert path.name.startswith(name.rsplit(".", 1)[0])
         with Image.open(path) as image:
             assert (image.format, image.mode in ("L", "RGB")) == ("PNG", True)
+        assert path.read_bytes()[24] == 8, "bits of a sample, in the file's header"
     folder = [path.name.lower() for path in (dataset.root / "val/a").iterdir()]
     assert len(folder) == len(set(folder)) == len(WHOLE)
 
