@@ -17,6 +17,7 @@ def settings(run: RecordedRun) -> dict[str, Any]:
         "dataset": f"{dataset.get('name')} {str(dataset.get('fingerprint'))[:12]}",
         **run.config,
         **used,
+        **({"decode": about["decode"]} if "decode" in about else {}),
         "device": hardware.get("device"),
         "machine": hardware.get("gpu", hardware.get("cpu")),
         **about.get("versions", {}),

@@ -86,7 +86,9 @@ class LoaderOptions:
         store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
         device: where batches go, e.g. `cuda` or `cpu`.
-        decode: on a GPU with DALI, `mixed` lets the GPU decode; `cpu` does not.
+        decode: where DALI decodes image files on a machine with a GPU. `cpu`: to the pixels of a machine without one.
+            `mixed`: the GPU takes part, and rounds differently. `auto`: `cpu` for images of one size whose shorter side
+            has up to 128 pixels, else `mixed`.
         threads: worker threads on the host (one per core that this process may use if None).
         prefetch: batches made ahead.
         image_size: side of the square output in pixels; or for train sides by epoch, as `24@0,32@4`, of which val takes
@@ -126,7 +128,11 @@ class LoaderOptions:
     store: Literal["auto"] | StoreName = key("auto", "where images are read from")
     engine: Literal["auto"] | EngineName = key("auto", "what makes the batches")
     device: str | torch.device = "cpu"
-    decode: Literal["cpu", "mixed"] = key("mixed", "where DALI decodes JPEGs on a GPU machine")
+    decode: Literal["auto", "cpu", "mixed"] = key(
+        "auto",
+        "where DALI decodes on a GPU machine: cpu, to the pixels of any CPU, or mixed (the GPU takes part); auto: cpu "
+        "for images of one size with a shorter side up to 128 pixels, else mixed",
+    )
     threads: int | None = key(None, "worker threads of the loader (default: one per core)")
     prefetch: int = 3
     batch_size: int = key(256, "images in a batch")

@@ -1,5 +1,7 @@
 """What the options of a loader come to: device, augmentations, the settings of the engine."""
 
+from typing import Literal
+
 import torch
 
 from feedline.output import counted
@@ -10,7 +12,7 @@ from feedline.pipeline.engines.types import EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import LoaderOptions
 
-LARGEST_OWN = 128  # pixels: up to this shorter side, images of one size are trained on as they are
+LARGEST_OWN = 128  # pixels: up to this shorter side, images of one size are trained on as they are; CPUs decode them
 PHOTO = 224  # pixels: the usual side for photos
 
 
@@ -65,6 +67,17 @@ def input_size(image: Size | None) -> Size:
     return side, side
 
 
+def decoder(options: LoaderOptions, image: Size | None) -> Literal["cpu", "mixed"]:
+    """Where DALI decodes on a machine with a GPU, for images whose size is `image`, None if it varies.
+
+    With an H100, 16 threads and 64x64 JPEGs in a pack `mixed` took 145 us of CPU time an image, `cpu` 92.5, for 64,235
+    images/s against 60,460; with 4 threads it gave 49,400 against 53,767.
+    """
+    if options.decode != "auto":
+        return options.decode
+    return "cpu" if image is not None and min(image) <= LARGEST_OWN else "mixed"
+
+
 def engine_spec(
     options: LoaderOptions, augment: Augmentations, image: Size | None, images: int, device: torch.device
 ) -> EngineSpec:
@@ -82,6 +95,6 @@ def engine_spec(
         dtype=options.dtype,
         device=device,
         threads=options.threads or available_cores(),
-        decode=options.decode,
+        decode=decoder(options, image),
         prefetch=options.prefetch,
     )

@@ -212,6 +212,7 @@ class Reporter:
             "ranks": self._ranks.world_size,
             "store": train.store_name,
             "engine": train.engine_name,
+            "decode": train.spec.decode,
             "hardware": hardware(train.device),
             "versions": versions(),
             "dataset": {"name": train.folder.name, "fingerprint": train.folder.fingerprint},

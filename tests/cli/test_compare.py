@@ -171,6 +171,16 @@ def test_pixels_that_differ(first: Path, copy: Path, compare: Compare) -> None:
     ]
 
 
+def test_a_decoder_that_was_chosen_is_compared_as_what_it_came_to(first: Path, copy: Path, compare: Compare) -> None:
+    """Of older versions run.json has only the setting, which was never `auto`."""
+    about = json.loads((first / "run.json").read_text())
+    assert (about["config"]["decode"], about["decode"]) == ("auto", "cpu")
+    del about["decode"]
+    for decode, shown in (("mixed", ["cpu", "mixed"]), ("cpu", None)):
+        (copy / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "decode": decode}}))
+        assert rows([*compare(first, copy)[1], "settings"], "settings").get("decode") == shown
+
+
 def test_a_run_that_is_not_finished(first: Path, copy: Path, compare: Compare) -> None:
     """What both logged is compared; results of a run that was extended are not shown."""
     write_log(copy, records(copy)[:2])

@@ -147,6 +147,25 @@ def test_a_recipe_that_was_changed_since(
     assert (last.config.run.log_every, last.config.optim.momentum, last.config.recipe) == (5, 0.9, "my")
 
 
+@pytest.mark.parametrize(("known", "asked_again"), [(True, True), (True, False), (False, True)])
+def test_a_run_that_began_with_mixed_keeps_it(
+    command: list[str], stopped: Stop, known: bool, asked_again: bool
+) -> None:
+    """It was the default before `auto` was; older checkpoints do not know what was asked for."""
+    stopped(*command, "--out", "runs/a")
+    last = Path("runs/a/last.pt")
+    content = torch.load(last, weights_only=True)
+    for config in (content["config"], *content["asked"].values()):
+        assert config["decode"] == "auto"
+        config["decode"] = "mixed"
+    if not known:
+        del content["asked"]
+    torch.save(content, last)
+    again = command if asked_again else ["--mode", "train"]
+    assert train(*again, "--resume", "runs/a") == 0
+    assert checkpoint.load(last).config.loader.decode == "mixed"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -104,7 +104,7 @@ def test_an_old_option_is_refused_with_its_replacement(dataset: Dataset, changes
         ({"threads": 1.5}, "`threads=1.5`: must be a whole number"),
         ({"image_size": (32, 32)}, "`image_size=32,32`: images are square: one side, as image_size=64"),
         ({"crop_fraction": "0.5"}, "`crop_fraction=0.5`: must be a number"),
-        ({"decode": "foo"}, "`decode=foo`: must be cpu or mixed"),
+        ({"decode": "foo"}, "`decode=foo`: must be auto or cpu or mixed"),
         ({"mean": 0.5}, "`mean=0.5`: must be a list of numbers"),
         ({"mean": ("a", "b", "c")}, "`mean=a,b,c`: must be a list of numbers"),
         ({"seed": None}, "`seed=None`: must be a whole number"),

@@ -139,6 +139,27 @@ def test_dali_accepts_every_graph_for_a_gpu(
             graph(there, encoded=encoded, on_device=on_device, batch_size=4, num_threads=1, device_id=0)
 
 
+@pytest.mark.parametrize(("decode", "where"), [("auto", "cpu"), ("cpu", "cpu"), ("mixed", "mixed")])
+@pytest.mark.parametrize(
+    ("augment", "size", "kind"), [("flip", None, "image"), ("random-resized-crop", 16, "image_slice")]
+)
+def test_small_images_are_decoded_on_the_cpu_unless_told_otherwise(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, decode: str, where: str, augment: str, size: Any, kind: str
+) -> None:
+    asked: list[str] = []
+
+    def decoder(*inputs: Any, device: str, **options: Any) -> Any:
+        asked.append(device)
+        return getattr(fn.decoders, kind)(*inputs, device=device, **options)
+
+    spied = SimpleNamespace(**{**vars(fn), "decoders": SimpleNamespace(**{kind: decoder})})
+    monkeypatch.setattr("feedline.pipeline.engines.dali.graph.fn", spied)
+    spec = make_loader(dataset, engine="dali", decode=decode, augment=(augment,), image_size=size).spec
+    there = dataclasses.replace(spec, device=torch.device("cuda", 0))
+    graph(there, encoded=True, on_device=False, batch_size=2, num_threads=1, device_id=0)
+    assert asked == [where]
+
+
 @pytest.mark.parametrize(("on_device", "copies"), [(True, True), (False, False)])
 def test_dali_copies_what_torch_s_stream_fills(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, on_device: bool, copies: bool
