@@ -116,12 +116,13 @@ def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None =
         trained: for an evaluation: (height, width) of the last inputs in training, in pixels, if they are known.
     """
     precision = Precision.choose(config.run, loader.device).name
+    compiled = ", compiled" if config.run.compile and loader.part == "train" else ""
     part = "test" if loader.part == "test" else loader.split
     ranks = f", {loader.plan.world_size} ranks" if loader.plan.world_size > 1 else ""
     print(
         f"{loader.folder.name} {part}, {counted(loader.images, 'image')}, {_sizes(loader, trained)}, batches of "
         f"{loader.batch_size}{_dropped(loader)}; store {loader.store_name}, engine {loader.engine_name}, "
-        f"{loader.device.type}, {precision}{ranks}; recipe {config.recipe}{STEMS[config.model.stem]}",
+        f"{loader.device.type}, {precision}{compiled}{ranks}; recipe {config.recipe}{STEMS[config.model.stem]}",
         flush=True,
     )
     if note := size_note(loader):

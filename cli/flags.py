@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help = field.metadata["help"].replace("%", "%%") + _shown(default)
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         kinds, words = alternatives(hint)
-        if kinds == [bool] and not words:
+        if kinds[:1] == [bool] and not words:
             options["action"] = argparse.BooleanOptionalAction
         elif words and kinds in ([], [bool]):
             options["choices"] = words

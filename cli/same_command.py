@@ -16,7 +16,7 @@ from feedline.training.config import Config
 from feedline.training.ranks import restarted
 from feedline.training.snapshot import Snapshot
 
-# What may change when a run is resumed: none of it changes what a step does.
+# What may change when a run is resumed: none of it changes what a step does, but for rounding.
 FREE_ON_RESUME = {
     "data",
     "store",
@@ -25,6 +25,8 @@ FREE_ON_RESUME = {
     "threads",
     "torch_threads",
     "device",
+    "compile",
+    "compile_mode",
     "log_every",
     "certify",
     "save_every",
@@ -60,7 +62,10 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
             began = _text(run[name]) + (" (auto)" if before[name] == "auto" != run[name] else "")
             raise _refusal(name, value, began, given, asked.config)
     changed = {name: value for name, value in changed.items() if name in free}
-    return Asked(asked.config.replace(**changed), asked.recipe), snapshot.config.replace(**changed), notes
+    asked = Asked(asked.config.replace(**changed), asked.recipe)
+    # What is automatic is decided again, because it may not be possible on this machine.
+    config = snapshot.config.replace(**{**changed, "compile": asked.config.run.compile})
+    return asked, config, notes
 
 
 def _recipe_changes(

@@ -168,7 +168,7 @@ def measure(
             return measure_round(lambda: train_on(next(timed)), device, seconds, warm_up, meter, ranks)
 
     results = {name: Measurement(name) for name in (*(f"loader {name}" for name in loaders), "model", "together")}
-    train_on(one_batch)  # the first step allocates memory, and compiles if --compile is set
+    train_on(one_batch)  # the first step allocates memory, and torch may compile in it
     progress = Progress((rounds + 1) * len(results), 0, "measuring", unit="round", quiet=not ranks.is_first)
     for number, (name, result) in itertools.product(range(rounds + 1), results.items()):
         progress.show(name)
@@ -207,7 +207,9 @@ def advice(results: list[Measurement], auto: str, reason: str) -> str:
     )
 
 
-def verdict(results: list[Measurement], chosen: str, device: torch.device, batch_size: int) -> str:
+def verdict(
+    results: list[Measurement], chosen: str, device: torch.device, batch_size: int, *, compiled: bool = False
+) -> str:
     """One sentence: what limits the speed, by what factor, and what to try.
 
     Args:
@@ -215,6 +217,7 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
         chosen: the loader that was measured together with the model.
         device: the model's device.
         batch_size: images in a batch.
+        compiled: whether the model was compiled.
     """
     by_name = {result.name: result for result in results}
     loader, model, both = by_name[f"loader {chosen}"], by_name["model"], by_name["together"]
@@ -223,7 +226,8 @@ def verdict(results: list[Measurement], chosen: str, device: torch.device, batch
     noise = " (more than 100 % is noise: the model cannot be faster with the loader)" if round(share, 2) > 1 else ""
     reached = f"together they reach {both.median:,.0f} images/s, {share:.0%} of the model alone{noise}"
     if factor >= 1:
-        advice = "a GPU" if device.type == "cpu" else f"--amp, --compile or a --batch-size above {batch_size}"
+        flags = "--amp" if compiled else "--amp, --compile"
+        advice = "a GPU" if device.type == "cpu" else f"{flags} or a --batch-size above {batch_size}"
         return (
             f"The model is the limit: the loader ({chosen}) gives {_times(factor)} times the images that the model "
             f"takes, and {reached}; for more speed try {advice}."

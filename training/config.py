@@ -144,7 +144,11 @@ class RunConfig:
     amp: bool = key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")
     amp_dtype: Literal["auto", "bf16", "fp16"] = key("auto", "overrides the dtype that --amp chooses")
     channels_last: bool = key(True, "keep weights and activations in NHWC memory")
-    compile: bool = key(False, "torch.compile the network")
+    compile: bool | None = key(
+        None,
+        "torch.compile the network (default: on a GPU in runs of 5,000 steps or more for each size of the images, if "
+        "there is a C compiler; not in lrfind)",
+    )
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
     )

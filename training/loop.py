@@ -10,6 +10,7 @@ from torch import nn
 from feedline.output import counted
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
+from feedline.training.compiling import with_compile
 from feedline.training.config import Config
 from feedline.training.divergence import check_evaluation, check_finite, check_weights
 from feedline.training.ending import ended
@@ -40,6 +41,7 @@ class Trainer:
         on_record: called with each record of log.jsonl after it is written, on every rank.
 
     Attributes:
+        config: with `compile` as True or False.
         state: what training changes.
         stopping: set it to stop the run after the current step.
     """
@@ -57,6 +59,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
         on_record: Callable[[Record], None] = lambda _: None,
     ) -> None:
+        config = with_compile(config, train, None if resume is None else resume.config, ranks)
         self.config, self.train, self.val, self.out, self.ranks = config, train, val, out, ranks
         self.state = TrainState(config, model, train, ranks)
         if resume is not None:

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from feedline.model import share_draws
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.image_sizes import ImageSizes
+from feedline.training.compiling import check_possible
 from feedline.training.config import Config
 from feedline.training.loss import Loss
 from feedline.training.mixing import Mixture
@@ -25,7 +26,7 @@ class TrainStep:
     """Forward, backward, update. No device sync except GradScaler's inf check.
 
     Args:
-        config: optimizer, loss and memory layout.
+        config: optimizer, loss and memory layout; compiled if `compile` is True.
         model: float [B, 3, height, width] to logits; moved to the device here.
         device: where to train.
         lr: learning rate at the start.
@@ -33,7 +34,7 @@ class TrainStep:
         class_weights: of the classes in the loss, see `Loss`.
 
     Raises:
-        InputError: if a rank's batch cannot be taken in so many parts.
+        InputError: if a rank's batch cannot be taken in so many parts, or torch cannot compile here.
 
     Attributes:
         model, optimizer, scaler, precision: used by each step.
@@ -51,6 +52,9 @@ class TrainStep:
     ) -> None:
         self.config = config.optim
         _check_parts(config, ranks)
+        self._compiles = bool(config.run.compile)
+        if self._compiles:
+            check_possible(device)
         self.precision = Precision.choose(config.run, device)
         memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
         if ranks.is_distributed and config.run.sync_bn:
@@ -74,8 +78,7 @@ class TrainStep:
             options: dict[str, Any] = {option: not config.run.sync_bn, "gradient_as_bucket_view": True}
             ids = [device.index] if device.type == "cuda" else None
             self._forward = self._parallel = DistributedDataParallel(self.model, device_ids=ids, **options)
-        self._compiles = config.run.compile
-        if config.run.compile:
+        if self._compiles:
             # Once for each size of the input: code for dynamic shapes is slower.
             self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
             _allow_recompiles(config.loader.sizes)

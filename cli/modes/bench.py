@@ -23,6 +23,7 @@ from feedline.pipeline.loader import Loader
 from feedline.pipeline.stores import choose_store, resolve_store, stores_on
 from feedline.report.bench import bench_page
 from feedline.training import bench, plots
+from feedline.training.compiling import with_compile
 from feedline.training.config import Config
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, peak_memory, versions
@@ -41,6 +42,7 @@ def run(request: Request) -> int:
     engine = choose_engine(device) if config.loader.engine == "auto" else config.loader.engine
     loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
     config = with_stem(config, request, training_side(config, loaders[chosen].output(0)))
+    config = with_compile(config, loaders[chosen], ranks=ranks)  # as in a training with these settings
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
     with cores_in_use(device, ranks), memory_errors(config, ranks):
@@ -49,7 +51,7 @@ def run(request: Request) -> int:
         results = bench.measure(loaders, chosen, loop, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
     if not ranks.is_first:
         return 0
-    sentences = [bench.verdict(results, chosen, device, config.loader.batch_size)]
+    sentences = [bench.verdict(results, chosen, device, config.loader.batch_size, compiled=bool(config.run.compile))]
     sentences.append(bench.advice(results, auto_store, reason))
     if compiled.kernels is None:
         sentences.append(compiled.ADVICE)

@@ -22,6 +22,7 @@ from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
 from feedline.training.best import NAMES, value
+from feedline.training.compiling import change
 from feedline.training.ending import of_early_end
 from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
@@ -54,6 +55,7 @@ def run(request: Request) -> int:
         if start.snapshot is None:
             start_from(config, model, dataset, val)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
+        config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))
         notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config)])]
         print_loader(train, config)
@@ -99,6 +101,8 @@ def _settle(start: Start, trainer: Trainer) -> list[str]:
     """Gives the run's checkpoints what was asked for and what it came to; returns what to say of changes."""
     state, now = trainer.state, resolved(trainer.train)
     said = changes(state.resolved, now)
+    if start.snapshot is not None:
+        said += change(start.snapshot.config, trainer.config)
     state.asked, state.resolved = start.asked.to_dict(), {**now, **state.resolved}
     if start.lr_test is not None:
         state.resolved["max_lr_from"] = str(start.lr_test)
