@@ -85,7 +85,7 @@ def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
         assert result["best"]["images_per_s"] == max(r["images_per_s"] for r in result["rows"] if "dtype" in r)
         assert result["share_of_matmul"] > 0
     if rung == "together":
-        assert [row["store"] for row in result["rows"]] == ["files", "jpeg", "raw"]
+        assert [row["store"] for row in result["rows"]] == ["raw", "jpeg", "files"]
         row = result["rows"][0]
         assert row["share_of_model"] == pytest.approx(row["together"] / row["model"])
         assert row["cores_needed"] == pytest.approx(row["cpu_us_per_image"] * row["model"] / 1e6)
