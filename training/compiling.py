@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import logging
 import os
 import shutil
 import sysconfig
@@ -14,6 +15,8 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.training.config import Config
 from feedline.training.ranks import ALONE, Ranks
+
+logger = logging.getLogger(__name__)
 
 # With ResNet18 on an H100 (bf16, batches of 256, 64x64) a compiled step takes 12.9 ms instead of 17.3, so that 5,000 of
 # them save 22 seconds. Compiling took 4 where torch had the code from an earlier run; the first time was not measured.
@@ -30,8 +33,10 @@ def with_compile(config: Config, train: Loader, before: Config | None = None, ra
         ranks: the processes of the run.
     """
     kept = None if before is None else bool(before.run.compile)
-    possible = missing(train.device) is None
-    compiles = decide(config, train.device, len(train) * config.optim.epochs, possible=possible, before=kept)
+    steps, lacking = len(train) * config.optim.epochs, missing(train.device)
+    compiles = decide(config, train.device, steps, possible=lacking is None, before=kept)
+    if lacking and not compiles and decide(config, train.device, steps, before=kept):
+        logger.warning("not compiled, which makes a long run on a GPU faster, because it needs %s", lacking)
     agreed = ranks.all_reduce(torch.tensor([int(compiles)]), ReduceOp.MIN)
     return dataclasses.replace(config, run=dataclasses.replace(config.run, compile=bool(agreed)))
 

@@ -82,6 +82,25 @@ def test_compiling_that_would_fail_is_refused(config: Make, gpu_here: pytest.Mon
         TrainStep(config(compile=True), small_model(), GPU, 0.1)
 
 
+def test_a_long_run_says_why_it_is_not_compiled(
+    config: Make, gpu_here: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def long(steps: int) -> Any:
+        return type("OfManySteps", (), {"device": GPU, "__len__": lambda _: steps})()
+
+    c = config(epochs=3)
+    assert compiling.with_compile(c, long(LONG)).run.compile is True
+    gpu_here.setattr(shutil, "which", lambda _: None)
+    assert compiling.with_compile(c, long(10)).run.compile is False
+    assert not caplog.messages, "a short one would not be compiled at any rate"
+    assert compiling.with_compile(c, long(LONG)).run.compile is False
+    assert caplog.messages == [
+        "not compiled, which makes a long run on a GPU faster, because it needs a C compiler (gcc or clang)"
+    ]
+    assert compiling.with_compile(config(compile=False), long(LONG)).run.compile is False
+    assert len(caplog.messages) == 1
+
+
 def test_a_checkpoint_has_what_was_decided(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=1))
     assert run.config.run.compile is run.state.config.run.compile is False
