@@ -18,12 +18,14 @@ def test_what_it_runs_exists() -> None:
     assert "feedline = feedline.__main__:main" in (ROOT / "setup.cfg").read_text()
 
 
-def test_images_are_pinned_to_a_python_that_is_supported() -> None:
-    images = [re.fullmatch(r"FROM python:(3\.\d+)-slim( AS \w+)?", line) for line in lines() if line.startswith("FROM")]
-    assert len(images) == 2
-    versions = {image[1] for image in images if image}
-    assert len(versions) == 1, "a wheel with kernels is for one Python"
-    assert f"Python :: {versions.pop()}\n" in (ROOT / "setup.cfg").read_text()
+def test_the_image_has_one_python_that_is_supported_and_a_compiler() -> None:
+    (image,) = [line for line in lines() if line.startswith("FROM python")]
+    version = re.fullmatch(r"FROM python:(3\.\d+)-slim AS compiler", image)
+    assert version is not None
+    assert f"Python :: {version[1]}\n" in (ROOT / "setup.cfg").read_text()
+    others = [line for line in lines() if line.startswith("FROM") and line != image]
+    assert all(line.startswith("FROM compiler") for line in others), "a wheel with kernels is for one Python"
+    assert "gcc" in lines()[lines().index(image) + 1], "torch.compile needs it on a GPU"
 
 
 def test_it_does_not_run_as_root() -> None:
