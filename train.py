@@ -7,7 +7,10 @@ import sys
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # importing takes seconds
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"train.py: interrupted\n"), os._exit(130)))
 
-from feedline.cli.main import main
+from feedline.imports import without_collecting
+
+with without_collecting():
+    from feedline.cli.main import main
 
 __all__ = ["main"]
 

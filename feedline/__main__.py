@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from feedline import __version__
+from feedline.imports import without_collecting
 from feedline.output import safe_output
 
 COMMANDS = {
@@ -60,7 +61,8 @@ def _run(words: list[str]) -> int:
         from feedline.completion import main as completion
 
         return completion(words[1:])
-    from feedline.cli.main import main as train
+    with without_collecting():
+        from feedline.cli.main import main as train
 
     return train(words[1:])
 
