@@ -11,10 +11,11 @@ from feedline.imports import without_collecting
 
 with without_collecting():
     from feedline.cli.main import main
+    from feedline.training.stopping import until_exit
 
 __all__ = ["main"]
 
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main())
+    sys.exit(until_exit(main, "train.py"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from feedline import __version__
 from feedline.imports import without_collecting
 from feedline.output import safe_output
+from feedline.training.stopping import until_exit
 
 COMMANDS = {
     "convert": "write a dataset folder: download, check, split, pack",
@@ -34,9 +35,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `feedline COMMAND ...`. Only the command that is run is imported: --version needs no torch."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        return until_exit(lambda: main(sys.argv[1:]), "feedline")
     with safe_output() as ending:
-        return ending.status(_run(words))
+        return ending.status(_run(list(argv)))
 
 
 def _run(words: list[str]) -> int:

@@ -1,7 +1,10 @@
 """Ctrl-C at awkward moments, lack of memory, and short versions of the soak tests."""
 
 import gc
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,12 @@ import torch
 from torch import nn
 
 from feedline import Dataset, Loader
+from feedline.cli.modes import train as train_mode
+from feedline.pipeline.engines.workers import Task
 from feedline.pipeline.loader import Batch
+from feedline.report.page import Page
 from feedline.training import checkpoint
+from feedline.training.reporter import Reporter
 from tests.cli.commands import SMALL, refused, run, train
 from tests.conftest import convert
 from tests.soak import fuzz, kills, loader
@@ -26,13 +33,14 @@ def in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
-    """Sends Ctrl-C to this process just before a loader of a part gives its batch k."""
-    iterate = Loader.__iter__
+    """Sends Ctrl-C to this process, once, just before a loader of a part gives its batch k."""
+    iterate, sent = Loader.__iter__, list[int]()
 
     def interrupt_at(part: str, k: int) -> None:
         def interrupted(self: Loader) -> Iterator[Batch]:
             for number, batch in enumerate(iterate(self)):
-                if self.part == part and number == k:
+                if self.part == part and number == k and not sent:
+                    sent.append(1)
                     signal.raise_signal(signal.SIGINT)
                 yield batch
 
@@ -86,6 +94,105 @@ def test_a_second_ctrl_c_exits_at_once(dataset: Dataset, monkeypatch: pytest.Mon
     monkeypatch.setattr(Loader, "__iter__", twice)
     assert run("train", dataset, "--out", "runs/a") == 130
     assert not Path("runs/a/last.pt").exists()
+
+
+ROOT = Path(__file__).parents[1]
+DONE = "the training is done and saved; its report is being written, a second signal ends that\n"
+AT_THE_END: dict[str, tuple[Any, str, int]] = {  # what is called, and how often before: in the order of time
+    "the last epoch is printed": (Reporter, "print_epoch", 2),
+    "curves are drawn": (Reporter, "close", 1),
+    "the summary is written": (Reporter, "summarise", 1),
+    "loaders are cleared away": (Task, "cancel", 1),
+    "the report is written": (Page, "write", 1),
+    "the last lines are printed": (train_mode, "commands_after", 1),
+}
+
+
+class Exited(BaseException):
+    """In place of the end of the process."""
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Exceptions that Python lost in a finalizer, and would print."""
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    return lost
+
+
+def send_at(monkeypatch: pytest.MonkeyPatch, moment: str, *signals: signal.Signals) -> list[int]:
+    """Sends signals to this process at a moment of a run; returns a list that has an entry from then on."""
+    owner, name, call = AT_THE_END[moment]
+    function, calls, sent = getattr(owner, name), list[int](), list[int]()
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            sent.append(1)
+            for signum in signals:
+                signal.raise_signal(signum)
+        return function(*args, **options)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("moment", "signum"), list(zip(AT_THE_END, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP] * 2, strict=True))
+)
+def test_a_signal_behind_the_last_epoch_lets_the_report_be_written(
+    dataset: Dataset,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    lost: list[Any],
+    moment: str,
+    signum: signal.Signals,
+) -> None:
+    sent = send_at(monkeypatch, moment, signum)
+    assert run("train", dataset, "--out", "runs/a") == 0
+    assert sent
+    out, err = capfd.readouterr()
+    assert err.count(DONE) == 1
+    assert "evaluate it with:" in out
+    assert Path("runs/a/report.html").exists()
+    assert not lost
+
+
+@pytest.mark.parametrize("moment", ["curves are drawn", "the report is written"])
+def test_a_second_signal_behind_the_last_epoch_ends_at_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], lost: list[Any], moment: str
+) -> None:
+    statuses: list[int] = []
+
+    def ended(status: int) -> None:
+        statuses.append(status)
+        raise Exited
+
+    monkeypatch.setattr(os, "_exit", ended)
+    sent = send_at(monkeypatch, moment, signal.SIGTERM, signal.SIGTERM)
+    with pytest.raises(Exited):
+        run("train", dataset, "--out", "runs/a")
+    assert sent
+    assert statuses == [128 + signal.SIGTERM]
+    assert capfd.readouterr().err.endswith(f"{DONE}feedline: interrupted\n")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(("count", "said"), [(1, ""), (2, "train.py: interrupted\n")])
+def test_signals_while_the_process_exits(signum: signal.Signals, count: int, said: str) -> None:
+    code = f"""
+import atexit, signal, sys
+from feedline.training.stopping import until_exit
+
+def command():
+    atexit.register(lambda: [signal.raise_signal({int(signum)}) for _ in range({count})])
+    print("done")
+    return 0
+
+sys.exit(until_exit(command, "train.py"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0 if count == 1 else 128 + signum, "done\n", said)
 
 
 class Hungry(nn.Module):

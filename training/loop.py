@@ -23,7 +23,7 @@ from feedline.training.reporter import Record, Reporter
 from feedline.training.saver import Saver
 from feedline.training.snapshot import Snapshot
 from feedline.training.state import TrainState
-from feedline.training.stopping import Interrupted, Stopping
+from feedline.training.stopping import Interrupted, Stopping, over
 
 
 class Trainer:
@@ -86,10 +86,21 @@ class Trainer:
                 while not ended(self.config, self.state.position):
                     self._train_epoch(reporter)
                     self._finish_epoch(reporter)
+                self._training_is_over()
         finally:
             reporter.close()
             self.train.close()
         return reporter.summarise()
+
+    def _training_is_over(self) -> None:
+        """From here on there is nothing to stop; what is written now takes seconds."""
+        note = "the training is done and saved; its report is being written, a second signal ends that"
+        over(note, asked=self.stopping.is_set(), patient=self.ranks.is_distributed)
+
+    def _interrupted(self) -> Interrupted:
+        """What ends a run that was asked to stop and is saved."""
+        over(asked=True, patient=self.ranks.is_distributed)
+        return Interrupted()
 
     def _train_epoch(self, reporter: Reporter) -> None:
         """Does the remaining steps of an epoch. Waits for the device only to log and to save."""
@@ -129,7 +140,7 @@ class Trainer:
                 check_weights(state)
                 self._save_last()
                 if stop:
-                    raise Interrupted
+                    raise self._interrupted()
         position.add_time(*timer.lap())
         reporter.end_epoch()
 
@@ -200,7 +211,7 @@ class Trainer:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)
         if stop:
             self._save_last()
-            raise Interrupted
+            raise self._interrupted()
 
     def _batches(self, meter: StallMeter) -> Iterator[Batch]:
         try:

@@ -29,7 +29,7 @@ from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
 from feedline.training.resolved import as_older_versions, changes, resolved
 from feedline.training.space import check_space, disk_errors
-from feedline.training.stopping import Interrupted, stop_on_signal
+from feedline.training.stopping import Interrupted, over, stop_on_signal
 
 
 def run(request: Request) -> int:
@@ -79,6 +79,7 @@ def run(request: Request) -> int:
             _report_unfinished(request, trainer, f"Stopped; resume it with {resume}")
             return 128 + trainer.stopping.signum
         except DivergedError as error:
+            over(patient=ranks.is_distributed)
             _report_unfinished(request, trainer, str(as_flags(error)))
             raise
     if ranks.is_first:

@@ -116,6 +116,7 @@ def test_a_run_that_diverges_or_is_stopped_leaves_stdout_empty(
     iterate = Loader.__iter__
 
     def interrupted(self: Loader) -> Iterator[Batch]:
+        monkeypatch.setattr(Loader, "__iter__", iterate)
         signal.raise_signal(signal.SIGTERM)
         yield from iterate(self)
 
