@@ -2,10 +2,11 @@
 # docker run --gpus all -v "$PWD":/work feedline convert --source sample
 # docker run --gpus all -v "$PWD":/work feedline train --mode train --data data/sample --recipe demo
 #
-# The C compiler is for the kernels of CPUs, and for torch.compile on a GPU. Everything else is wheels from PyPI; torch and
-# DALI bring CUDA 13, of which the host needs only the driver.
+# The C compiler is for the kernels of CPUs, and for torch.compile on a GPU; libturbojpeg decodes blocks of JPEGs. Everything
+# else is wheels from PyPI; torch and DALI bring CUDA 13, of which the host needs only the driver.
 FROM python:3.12-slim AS compiler
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev libturbojpeg0 \
+    && rm -rf /var/lib/apt/lists/*
 
 FROM compiler AS build
 COPY . /src

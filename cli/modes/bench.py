@@ -14,7 +14,7 @@ from feedline.cli.request import Request
 from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline import compiled
-from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.dataset import Dataset, turbojpeg
 from feedline.pipeline.engines import dali
 from feedline.pipeline.engines.choose import choose_engine
 from feedline.pipeline.engines.types import ENGINES
@@ -55,6 +55,8 @@ def run(request: Request) -> int:
     sentences.append(bench.advice(results, auto_store, reason))
     if compiled.kernels is None:
         sentences.append(compiled.ADVICE)
+    elif engine == "torch" and store in ("files", "jpeg") and turbojpeg.functions() is None:
+        sentences.append(turbojpeg.ADVICE)
     content = {
         "command": request.command,
         "verdict": "\n".join(sentences),

@@ -21,6 +21,10 @@ from feedline.pipeline import compiled
 logger = logging.getLogger(__name__)
 Functions: TypeAlias = tuple[int, int, int, int]
 
+ADVICE = (
+    "JPEGs are decoded one by one here, for which threads queue on a machine of many cores: install libturbojpeg (apt "
+    "install libturbojpeg0; conda install libjpeg-turbo), whose blocks of images are decoded in one call."
+)
 _NAMES = ("tjInitDecompress", "tjDecompressHeader3", "tjDecompress2", "tjDestroy")
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from feedline import Dataset
 from feedline.model import resnet18
 from feedline.pipeline import compiled
+from feedline.pipeline.dataset import turbojpeg
 from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import small_model
 
@@ -86,6 +87,17 @@ def test_bench_measures_only_the_given_combinations(
     assert [r["name"] for r in bench["results"]] == ["loader jpeg torch", "model", "together"]
     assert bench["versions"]["kernels"] == "numpy and torch"
     assert "kernels are not compiled here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("store", "said"), [("jpeg", True), ("raw", False)])
+def test_bench_says_that_jpegs_are_decoded_one_by_one(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, store: str, said: bool
+) -> None:
+    pytest.importorskip("feedline.pipeline._kernels")
+    monkeypatch.setattr(turbojpeg, "functions", lambda: None)
+    argv = ["--store", store, "--engine", "torch", "--rounds", "1", "--seconds", "0.05"]
+    assert run("bench", dataset, *argv) == 0
+    assert ("install libturbojpeg" in capsys.readouterr().out) is said
 
 
 def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], dataset: Dataset) -> None:
