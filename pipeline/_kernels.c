@@ -379,6 +379,39 @@ static PyObject *file_size(PyObject *self, PyObject *args)
     return PyLong_FromLongLong((long long)status.st_size);
 }
 
+/* Copies files into rows of one length. 0xff behind their ends: it ends nothing, so a decoder that is short of data fails. */
+static PyObject *pad(PyObject *self, PyObject *args)
+{
+    Py_buffer addresses, lengths, out;
+    Py_ssize_t row;
+    PyObject *result = NULL;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y*y*w*n", &addresses, &lengths, &out, &row))
+        return NULL;
+    const Py_ssize_t count = addresses.len / 8;
+    const uint64_t *from = addresses.buf;
+    const uint32_t *length = lengths.buf;
+    int fits = row > 0 && lengths.len == 4 * count && out.len % row == 0 && out.len / row == count;
+    for (Py_ssize_t i = 0; fits && i < count; i++)
+        fits = length[i] <= row;
+    if (!fits)
+        PyErr_SetString(PyExc_ValueError, "pad: array lengths do not fit together");
+    else {
+        uint8_t *to = out.buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++, to += row) {
+            memcpy(to, (const void *)(uintptr_t)from[i], length[i]);
+            memset(to + length[i], 0xff, (size_t)row - length[i]);
+        }
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    Py_buffer *const given[] = {&addresses, &lengths, &out};
+    release(given, sizeof(given) / sizeof(*given));
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"crop", crop, METH_VARARGS,
      "crop(images, (height, width), ids, windows, flips, out, (out_height, out_width), scale, shift)\n\n"
@@ -387,6 +420,8 @@ static PyMethodDef methods[] = {
      "permute(slots, out, n, a, b, keys)\n\nSee pipeline.plan.permutation.Permutation."},
     {"decode", decode, METH_VARARGS,
      "decode(functions, addresses, lengths, out, (height, width))\n\nSee pipeline.dataset.turbojpeg.decode_at."},
+    {"pad", pad, METH_VARARGS,
+     "pad(addresses, lengths, out, row)\n\nSee pipeline.stores.EncodedStore.rows."},
     {"resize", resize, METH_VARARGS,
      "resize(addresses, sizes, windows, flips, out, (height, width), scale, shift)\n\nSee pipeline.resizer.Resizer."},
     {"file_size", file_size, METH_VARARGS,

@@ -13,13 +13,14 @@ from feedline.pipeline.stores.choose import (
     resolve_store,
     stores_on,
 )
-from feedline.pipeline.stores.encoded import FilesStore, JpegStore
+from feedline.pipeline.stores.encoded import EncodedStore, FilesStore, JpegStore
 from feedline.pipeline.stores.host import HostStore
 from feedline.pipeline.stores.raw import RawStore
 from feedline.pipeline.stores.resident import ResidentStore
 
 __all__ = [
     "STORES",
+    "EncodedStore",
     "FilesStore",
     "HostStore",
     "JpegStore",

@@ -5,6 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset, Pack, turbojpeg
 from feedline.pipeline.dataset.checksums import FirstReads, load_checksums
 from feedline.pipeline.dataset.decode import DecodeError, decode, decode_plain
@@ -12,8 +13,10 @@ from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.stores.host import HostStore, damaged
 
+WASTE = 4  # the memory of files as rows of one array may be so many times their bytes
 
-class _EncodedStore(HostStore):
+
+class EncodedStore(HostStore):
     """The base class of stores of image files. They decode when pixels are requested."""
 
     encoded = True
@@ -22,6 +25,20 @@ class _EncodedStore(HostStore):
         super().__init__(dataset, pack)
         self._plain = dataset.plain
         self._turbo = turbojpeg.functions()
+
+    def rows(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]] | NDArray[np.uint8]:
+        """As `read`, but as one array where the files are of similar lengths: uint8 [B, longest].
+
+        0xff stands behind the end of a file. A JPEG decoder that is short of data fails there as it does at the end.
+        """
+        files = self.read(ids)
+        longest, whole = max(map(len, files)), sum(map(len, files))
+        if longest * len(files) > WASTE * whole:
+            return files
+        out = np.full((len(files), longest), 0xFF, dtype=np.uint8)
+        for row, data in zip(out, files, strict=True):
+            row[: len(data)] = data
+        return out
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         return [self._decode(i, data) for i, data in zip(ids.tolist(), self.read(ids), strict=True)]
@@ -64,7 +81,7 @@ class _EncodedStore(HostStore):
         return damaged(self._dataset, image, f"no longer decodes ({error})")
 
 
-class FilesStore(_EncodedStore):
+class FilesStore(EncodedStore):
     """One file per image, read when it is requested."""
 
     def __init__(self, dataset: Dataset) -> None:
@@ -105,7 +122,7 @@ def _read_file(path: str) -> NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-class JpegStore(_EncodedStore):
+class JpegStore(EncodedStore):
     """The original bytes from a pack: views into the memory map, no copies."""
 
     def __init__(self, dataset: Dataset) -> None:
@@ -120,3 +137,14 @@ class JpegStore(_EncodedStore):
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         self.check(ids)
         return self._encoded(ids)
+
+    def rows(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]] | NDArray[np.uint8]:
+        if compiled.kernels is None:
+            return super().rows(ids)
+        addresses, lengths, _ = self._find(ids)
+        longest, whole = int(lengths.max()), int(lengths.sum())
+        if longest * len(ids) > WASTE * whole:
+            return self._encoded(ids)
+        out = np.empty((len(ids), longest), dtype=np.uint8)
+        compiled.kernels.pad(addresses, lengths, out, longest)
+        return out

@@ -9,9 +9,19 @@ import torch
 from PIL import Image
 
 from feedline import Dataset, InputError, PlanBatch
+from feedline.pipeline import compiled
 from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.engines.types import ENGINES
-from feedline.pipeline.stores import FilesStore, HostStore, choose, choose_store, open_store, resolve_store
+from feedline.pipeline.stores import (
+    EncodedStore,
+    FilesStore,
+    HostStore,
+    choose,
+    choose_store,
+    encoded,
+    open_store,
+    resolve_store,
+)
 from tests.conftest import convert
 from tests.pipeline.dataset.folders import flip_bit, forget_checksums
 from tests.pipeline.loading import epoch, make_loader
@@ -97,6 +107,42 @@ def test_a_file_system_that_gives_less_than_it_has(varied: Dataset, monkeypatch:
     monkeypatch.setattr(os, "read", lambda file, count: read(file, min(count, most)))
     for image, data in enumerate(FilesStore(varied).read(np.arange(24))):
         assert data.tobytes() == (varied.root / varied.path(image)).read_bytes()
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("store", ["files", "jpeg"])
+def test_files_of_similar_lengths_as_one_array(
+    dataset: Dataset, store: Any, kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels:
+        monkeypatch.setattr(compiled, "kernels", None)
+    ids, opened_store = np.array([5, 0, 90, 5]), opened(store, dataset)
+    assert isinstance(opened_store, EncodedStore)
+    files, rows = opened_store.read(ids), opened_store.rows(ids)
+    assert isinstance(rows, np.ndarray)
+    assert rows.shape == (4, max(map(len, files)))
+    for data, row in zip(files, rows, strict=True):
+        assert row[: len(data)].tobytes() == data.tobytes()
+        assert (row[len(data) :] == 0xFF).all()
+
+
+@pytest.mark.parametrize("store", ["files", "jpeg"])
+def test_one_long_file_does_not_blow_up_a_batch(dataset: Dataset, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded, "WASTE", 1.0)
+    opened_store, ids = opened(store, dataset), np.arange(3)
+    assert isinstance(opened_store, EncodedStore)
+    assert [row.tobytes() for row in opened_store.rows(ids)] == [data.tobytes() for data in opened_store.read(ids)]
+
+
+def test_the_kernel_writes_only_rows_that_files_fit_in() -> None:
+    kernels = pytest.importorskip("feedline.pipeline._kernels")
+    data = np.arange(10, dtype=np.uint8)
+    place, out = np.array([data.ctypes.data], dtype=np.uint64), np.zeros((1, 8), dtype=np.uint8)
+    for length, row in ((10, 8), (4, 0), (4, 16), (4, -1)):
+        with pytest.raises(ValueError, match="do not fit together"):
+            kernels.pad(place, np.array([length], dtype=np.uint32), out, row)
+    kernels.pad(place, np.array([4], dtype=np.uint32), out, 8)
+    assert out.tolist() == [[0, 1, 2, 3, 255, 255, 255, 255]]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

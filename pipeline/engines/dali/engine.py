@@ -16,7 +16,7 @@ from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.plan.edits import Part
-from feedline.pipeline.stores import HostStore, Store
+from feedline.pipeline.stores import EncodedStore, HostStore, Store
 
 Images: TypeAlias = "list[NDArray[np.uint8]] | NDArray[np.uint8] | torch.Tensor"
 
@@ -86,7 +86,9 @@ class DaliEngine:
         return BufferPool((self.spec.batch_size, *self.store.size, 3), torch.uint8, self.spec.prefetch + 2)
 
     def _read(self, batch: PlanBatch) -> Images:
-        """The images of a batch: one array where they have one size, because each array that is fed takes 5 us."""
+        """The images of a batch, as one array where that can be: each array that is fed takes 5 us."""
+        if isinstance(self.store, EncodedStore) and not (self._gpu and self.spec.decode == "mixed"):
+            return self.store.rows(batch.ids)
         if not isinstance(self.store, HostStore) or self.store.encoded or self.store.size is None:
             return self.store.read(batch.ids)
         if self._buffers is not None:

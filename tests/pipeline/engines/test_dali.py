@@ -39,12 +39,14 @@ def test_an_engine_stopped_in_mid_epoch_can_start_again(dataset: Dataset) -> Non
     assert list(engine.run([])) == []
 
 
-def test_a_damaged_image_is_named_also_where_it_is_the_first(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [200, -30, -1])
+def test_a_damaged_image_is_named_also_where_it_is_the_first(dataset: Dataset, tmp_path: Path, end: int) -> None:
+    """And where nearly nothing of it is missing: what stands behind its end is not taken for pixels."""
     copy = Dataset(shutil.copytree(dataset.root, tmp_path / "copy"))
     forget_checksums(copy.root)
     loader = make_loader(copy, engine="dali", store="files", batch_size=8)
     first = copy.root / copy.path(int(loader.plan.batch(0, 0).ids[0]))
-    first.write_bytes(first.read_bytes()[:200])
+    first.write_bytes(first.read_bytes()[:end])
     for _ in range(2):
         loader.set_epoch(0)
         with pytest.raises(InputError, match=f"{first.name} .*: no longer decodes"):
