@@ -96,7 +96,8 @@ def _read_index(path: Path, opened_as: tuple[int, int], shown: Path) -> _Index:
     left_out: list[tuple[str, str]] = []
     odd_ends: list[str] = []
     for entry in _entries(path, shown, odd_ends):
-        name = plain_name(shown, entry.name)
+        # A name without a slash has its folders between backslashes, as some programs on Windows write.
+        name = plain_name(shown, entry.name, backslashes="/" not in entry.name.removeprefix("./"))
         if entry.isdir():
             folders |= {name} - {""}
         elif entry.isreg() and not entry.issparse():

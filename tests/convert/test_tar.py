@@ -49,6 +49,17 @@ def test_a_tar_gives_the_same_dataset_as_its_folder(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", f"tiny.{suffix}"], "what was unpacked is removed"
 
 
+@pytest.mark.parametrize("start", ["", ".\\", "./"])
+def test_folders_between_backslashes(tiny_source: Path, dataset: Dataset, tmp_path: Path, start: str) -> None:
+    """As some programs on Windows write them."""
+    with tarfile.open(tmp_path / "tiny.tar", "w") as archive:
+        for path in sorted(tiny_source.rglob("*")):
+            name = str(path.relative_to(tiny_source)).replace("/", "\\")
+            archive.add(path, start + name, recursive=False)
+    built = convert(tmp_path / "tiny.tar", tmp_path / "out")
+    assert file_digests(built) == file_digests(dataset)
+
+
 def test_links_and_whatever_is_no_file_are_listed(source: Path, tmp_path: Path) -> None:
     def change(archive: tarfile.TarFile) -> None:
         add(archive, "source/a/link.jpg", kind=tarfile.SYMTYPE)
