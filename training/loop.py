@@ -82,25 +82,27 @@ class Trainer:
         """
         reporter = Reporter(self.state, self.val, self.out, self.ranks, self._on_record)
         try:
+            self._train(reporter)
+        finally:
+            try:
+                reporter.close()
+            finally:
+                self.train.close()
+        return reporter.summarise()
+
+    def _train(self, reporter: Reporter) -> None:
+        """Trains, and returns when all is written: from then on a signal has nothing to stop."""
+        patient = self.ranks.is_distributed
+        try:
             with self._saver:
                 while not ended(self.config, self.state.position):
                     self._train_epoch(reporter)
                     self._finish_epoch(reporter)
-                self._training_is_over()
-        finally:
-            reporter.close()
-            self.train.close()
-        return reporter.summarise()
-
-    def _training_is_over(self) -> None:
-        """From here on there is nothing to stop; what is written now takes seconds."""
+        except Interrupted:
+            over(asked=True, patient=patient)
+            raise
         note = "the training is done and saved; its report is being written, a second signal ends that"
-        over(note, asked=self.stopping.is_set(), patient=self.ranks.is_distributed)
-
-    def _interrupted(self) -> Interrupted:
-        """What ends a run that was asked to stop and is saved."""
-        over(asked=True, patient=self.ranks.is_distributed)
-        return Interrupted()
+        over(note, asked=self.stopping.is_set(), patient=patient)
 
     def _train_epoch(self, reporter: Reporter) -> None:
         """Does the remaining steps of an epoch. Waits for the device only to log and to save."""
@@ -140,7 +142,7 @@ class Trainer:
                 check_weights(state)
                 self._save_last()
                 if stop:
-                    raise self._interrupted()
+                    raise Interrupted
         position.add_time(*timer.lap())
         reporter.end_epoch()
 
@@ -211,7 +213,7 @@ class Trainer:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)
         if stop:
             self._save_last()
-            raise self._interrupted()
+            raise Interrupted
 
     def _batches(self, meter: StallMeter) -> Iterator[Batch]:
         try:

@@ -1,5 +1,6 @@
 """The reports of a run: lines on the console, run.json, log.jsonl, metrics.csv, curves.png and summary.json."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ class Reporter:
         self._write({"step": state.global_step, **state.position.history[-1], **end})
 
     def print_epoch(self, best: bool) -> None:
-        """Prints the epoch that was finished last, and has been saved.
+        """Prints the epoch that was finished last, and has been saved, on a GPU to the host's memory.
 
         Args:
             best: it is the best so far.
@@ -171,7 +172,8 @@ class Reporter:
         self.end_epoch()
         self._log.close()
         if self._to_draw:
-            self._draw()
+            with contextlib.suppress(OSError, MemoryError):  # what ended the run is more than a picture
+                self._draw()
 
     def summarise(self) -> dict[str, Any]:
         """Writes summary.json and returns its content."""
@@ -212,7 +214,7 @@ class Reporter:
             "ranks": self._ranks.world_size,
             "store": train.store_name,
             "engine": train.engine_name,
-            "decode": train.spec.decode,
+            "decode": train.decoder,
             "hardware": hardware(train.device),
             "versions": versions(),
             "dataset": {"name": train.folder.name, "fingerprint": train.folder.fingerprint},

@@ -11,15 +11,17 @@ from feedline.training.config import RunConfig
 from feedline.training.evaluate import Evaluation
 from feedline.training.predictions import Predictions
 from feedline.training.ranks import Ranks
+from feedline.training.snapshot import Snapshot
 from feedline.training.state import TrainState
 
 PREDICTIONS = "predictions.npz"
 
 
 class Saver:
-    """Saves the checkpoints of a run. Leaving it as a context waits until all are written.
+    """Saves the checkpoints of a run, within it as a context; leaving it waits until all are written.
 
-    On a GPU a thread writes them: the GPU would wait longer for the disk than for the copy to the host's memory.
+    On a GPU a thread writes them: the GPU would wait longer for the disk than for the copy to the host's memory. What
+    goes wrong there is raised by a later save or at the end, and nothing is written behind it.
 
     Args:
         config: says how often to save in mid-epoch.
@@ -43,18 +45,22 @@ class Saver:
         self._config, self._state, self._out, self._ranks, self._clock = config, state, out, ranks, clock
         self._last = clock()
         self._ahead = state.train.device.type == "cuda" if ahead is None else ahead
-        self._thread = ThreadPoolExecutor(1, "feedline-saver")  # starts with the first work
+        self._thread: ThreadPoolExecutor | None = None
         self._written: list[Future[None]] = []
+        self._failed = False
 
     def __enter__(self) -> "Saver":
+        self._thread = ThreadPoolExecutor(1, "feedline-saver") if self._ahead else None
+        self._written, self._failed = [], False
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         del kind, error, traceback
-        self._thread.shutdown()
-        self._wait(0)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._wait(0)
 
     def minutes_are_over(self) -> bool:
         """Whether it is time to save by the clock. Only rank 0 looks at it."""
@@ -91,17 +97,20 @@ class Saver:
         if name == checkpoint.BEST:
             snapshot = snapshot.for_use()
 
-        def write() -> None:
-            checkpoint.save(self._out / name, snapshot, keep)
-            if predictions is not None:
-                predictions.save(self._out / PREDICTIONS)
-
-        if not self._ahead:
-            write()
+        if self._thread is None:
+            self._write(name, snapshot, keep, predictions)
             return
-        snapshot = snapshot.copied()
         self._wait(1)
-        self._written.append(self._thread.submit(write))
+        self._written.append(self._thread.submit(self._write, name, snapshot.copied(), keep, predictions))
+
+    def _write(self, name: str, snapshot: Snapshot, keep: Path | None, predictions: Predictions | None) -> None:
+        if self._failed:  # last.pt must not name a best.pt that could not be written
+            return
+        self._failed = True
+        checkpoint.save(self._out / name, snapshot, keep)
+        if predictions is not None:
+            predictions.save(self._out / PREDICTIONS)
+        self._failed = False
 
     def _wait(self, waiting: int) -> None:
         """Waits until no more than some checkpoints are to be written. Raises what went wrong with the others."""

@@ -3,6 +3,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from feedline.training import checkpoint, loop
 from feedline.training.reporter import Record
 from feedline.training.saver import Saver
 from feedline.training.snapshot import Snapshot
+from feedline.training.stopping import Stopping
 from tests.training.conftest import Build, Make, fit_until, same
 
 Saved = list[tuple[str, int]]
@@ -93,6 +95,53 @@ def test_a_thread_writes_what_the_loop_would(config: Make, trainer: Build, monke
 def test_an_interrupted_run_waits_for_its_checkpoint(config: Make, trainer: Build) -> None:
     run = fit_until(trainer, config(epochs=3, log_every=1), "run", 8)
     assert checkpoint.load(run.out / "last.pt").position.step == 2
+
+
+@pytest.mark.usefixtures("ahead")
+def test_the_last_checkpoint_names_no_best_one_that_was_not_written(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoint.save
+
+    def no_second_best(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
+        if path.name == "best.pt" and snapshot.position.epoch > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        save(path, snapshot, keep)
+
+    monkeypatch.setattr(checkpoint, "save", no_second_best)
+    run = trainer(config(epochs=12))
+    with pytest.raises(OSError, match="Input/output error"):
+        run.fit()
+    epochs = [checkpoint.load(run.out / name).position for name in ("best.pt", "last.pt")]
+    assert epochs[1].best_epoch("val_top1") == epochs[0].epoch == 1
+
+
+@pytest.mark.usefixtures("ahead")
+def test_signals_have_something_to_stop_until_all_is_written(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before that a second one would lose the checkpoint that the first one asked for."""
+    save, seen = checkpoint.save, []
+
+    def slow(*args: Any) -> None:
+        time.sleep(0.05)
+        save(*args)
+        seen.append("written")
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr(loop, "over", lambda *_, **__: seen.append("over"))
+    fit_until(trainer, config(epochs=1, log_every=1), "stopped", 2)
+    assert seen == ["written", "over"]
+    trainer(config(epochs=1), "whole").fit()
+    assert seen == ["written", "over", "written", "written", "over"]
+
+
+@pytest.mark.usefixtures("ahead")
+def test_a_trainer_goes_on_after_it_was_stopped(config: Make, trainer: Build) -> None:
+    run = fit_until(trainer, config(epochs=2, log_every=1), "run", 3)
+    run.stopping = Stopping()
+    run.fit()
+    assert checkpoint.load(run.out / "last.pt").position.epoch == 2
 
 
 @pytest.mark.usefixtures("ahead")
