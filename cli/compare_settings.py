@@ -17,11 +17,19 @@ def settings(run: RecordedRun) -> dict[str, Any]:
         "dataset": f"{dataset.get('name')} {str(dataset.get('fingerprint'))[:12]}",
         **run.config,
         **used,
-        **({"decode": about["decode"]} if "decode" in about else {}),
+        "decode": _decoder(run),
         "device": hardware.get("device"),
         "machine": hardware.get("gpu", hardware.get("cpu")),
         **about.get("versions", {}),
     }
+
+
+def _decoder(run: RecordedRun) -> Any:
+    """Who decoded: `mixed` if a GPU took part. Older versions recorded the setting alone, whatever came of it."""
+    about = run.about
+    device = about.get("hardware", {}).get("device")
+    could = (about.get("engine"), device) == ("dali", "cuda") and about.get("store") in ("files", "jpeg")
+    return about.get("decode", run.config.get("decode")) if could else "cpu"
 
 
 def differences(all_settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

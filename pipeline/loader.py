@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -154,6 +154,12 @@ class Loader:
         """The most batches that are made before they are asked for."""
         assert self._engine is not None
         return self._engine.ahead
+
+    @property
+    def decoder(self) -> Literal["cpu", "mixed"]:
+        """Who decodes image files: `mixed` if a GPU takes part."""
+        could = self.engine_name == "dali" and self.device.type == "cuda" and self.store_name in ("files", "jpeg")
+        return self.spec.decode if could else "cpu"
 
     @property
     def pin_memory(self) -> bool:

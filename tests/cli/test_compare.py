@@ -172,12 +172,19 @@ def test_pixels_that_differ(first: Path, copy: Path, compare: Compare) -> None:
 
 
 def test_a_decoder_that_was_chosen_is_compared_as_what_it_came_to(first: Path, copy: Path, compare: Compare) -> None:
-    """Of older versions run.json has only the setting, which was never `auto`."""
+    """Of older versions run.json has only the setting, which meant nothing without a GPU, DALI and image files."""
     about = json.loads((first / "run.json").read_text())
     assert (about["config"]["decode"], about["decode"]) == ("auto", "cpu")
     del about["decode"]
-    for decode, shown in (("mixed", ["cpu", "mixed"]), ("cpu", None)):
-        (copy / "run.json").write_text(json.dumps({**about, "config": {**about["config"], "decode": decode}}))
+    about["config"]["decode"] = "mixed"
+    on_gpu = {**about, "hardware": {**about["hardware"], "device": "cuda"}, "engine": "dali", "store": "jpeg"}
+    for other, shown in (
+        (about, None),
+        (on_gpu, ["cpu", "mixed"]),
+        ({**on_gpu, "decode": "cpu"}, None),
+        ({**on_gpu, "store": "raw"}, None),
+    ):
+        (copy / "run.json").write_text(json.dumps(other))
         assert rows([*compare(first, copy)[1], "settings"], "settings").get("decode") == shown
 
 
