@@ -379,7 +379,7 @@ static PyObject *file_size(PyObject *self, PyObject *args)
     return PyLong_FromLongLong((long long)status.st_size);
 }
 
-/* Copies files into rows of one length. 0xff behind their ends: it ends nothing, so a decoder that is short of data fails. */
+/* Copies files into rows of one length. 0xff behind their ends: a JPEG that was cut off still fails to decode. */
 static PyObject *pad(PyObject *self, PyObject *args)
 {
     Py_buffer addresses, lengths, out;

@@ -146,8 +146,8 @@ class RunConfig:
     channels_last: bool = key(True, "keep weights and activations in NHWC memory")
     compile: bool | None = key(
         None,
-        "torch.compile the network (default: on a GPU in runs of 5,000 steps or more for each size of the images, if "
-        "there is a C compiler; not in lrfind)",
+        "torch.compile the network (default: on a GPU in runs of 5,000 steps or more, on average over the sizes of the "
+        "images, if there is a C compiler; not in lrfind)",
     )
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         help="keep what an earlier call with the same --out measured on such a machine, and the tests that passed",
     )  # fmt: skip
     p.add_argument("--recipes", default="", help="for accuracy, comma-separated (default: all with a target)")
-    p.add_argument("--flags", default="", help="for accuracy: more flags of train.py, in quotes")
+    p.add_argument("--flags", default="", help='for accuracy: more flags of train.py, as --flags="--compile"')
     p.add_argument("--tiny", action="store_true", help="the smallest sizes, to test the ladder itself")
     p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # used in the process of a rung
     return p

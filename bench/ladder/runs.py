@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -102,7 +103,7 @@ def run_accuracy(settings: Settings) -> None:
 
 
 def _train(settings: Settings, recipe: str, limit: float) -> dict[str, Any]:
-    out = settings.out / f"accuracy-{recipe}"
+    out = settings.out / re.sub(r"[^a-z0-9]+", "-", f"accuracy-{recipe} {settings.flags}").strip("-")
     shutil.rmtree(out, ignore_errors=True)  # of an earlier call, which did not end
     command = [sys.executable, str(ROOT / "train.py"), "--mode", "train", "--recipe", recipe, "--amp"]
     command += ["--data", str(settings.data), "--device", settings.device, "--out", str(out)]

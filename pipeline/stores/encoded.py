@@ -29,7 +29,7 @@ class EncodedStore(HostStore):
     def rows(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]] | NDArray[np.uint8]:
         """As `read`, but as one array where the files are of similar lengths: uint8 [B, longest].
 
-        0xff stands behind the end of a file. A JPEG decoder that is short of data fails there as it does at the end.
+        The rest of a row is 0xff, so a JPEG that was cut off still fails to decode.
         """
         files = self.read(ids)
         longest, whole = max(map(len, files)), sum(map(len, files))
