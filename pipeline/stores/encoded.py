@@ -1,6 +1,7 @@
 """`files` and `jpeg`: the bytes of image files, decoded when pixels are requested."""
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,10 @@ class EncodedStore(HostStore):
         The rest of a row is 0xff, so a JPEG that was cut off still fails to decode.
         """
         files = self.read(ids)
-        longest, whole = max(map(len, files)), sum(map(len, files))
-        if longest * len(files) > WASTE * whole:
+        lengths = np.array(list(map(len, files)))
+        if not _similar(lengths):
             return files
-        out = np.full((len(files), longest), 0xFF, dtype=np.uint8)
+        out = np.full((len(files), lengths.max()), 0xFF, dtype=np.uint8)
         for row, data in zip(out, files, strict=True):
             row[: len(data)] = data
         return out
@@ -142,9 +143,13 @@ class JpegStore(EncodedStore):
         if compiled.kernels is None:
             return super().rows(ids)
         addresses, lengths, _ = self._find(ids)
-        longest, whole = int(lengths.max()), int(lengths.sum())
-        if longest * len(ids) > WASTE * whole:
+        if not _similar(lengths):
             return self._encoded(ids)
-        out = np.empty((len(ids), longest), dtype=np.uint8)
-        compiled.kernels.pad(addresses, lengths, out, longest)
+        out = np.empty((len(ids), int(lengths.max())), dtype=np.uint8)
+        compiled.kernels.pad(addresses, lengths, out, out.shape[1])
         return out
+
+
+def _similar(lengths: NDArray[Any]) -> bool:
+    """Whether files of these lengths, in bytes, waste little as rows of one array."""
+    return int(lengths.max()) * len(lengths) <= WASTE * int(lengths.sum())
