@@ -158,8 +158,7 @@ class Loader:
     @property
     def decoder(self) -> Literal["cpu", "mixed"]:
         """Who decodes image files: `mixed` if a GPU takes part."""
-        could = self.engine_name == "dali" and self.device.type == "cuda" and self.store_name in ("files", "jpeg")
-        return self.spec.decode if could else "cpu"
+        return self.spec.decode if self.engine_name == "dali" and self.store_name in ("files", "jpeg") else "cpu"
 
     @property
     def pin_memory(self) -> bool:

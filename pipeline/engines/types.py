@@ -29,7 +29,7 @@ class EngineSpec:
         dtype: of a batch: float32 or float16, or uint8 for pixels that are not normalised.
         device: where batches go.
         threads: worker threads on the host.
-        decode: `cpu`, or `mixed` (the GPU takes part).
+        decode: `cpu`, or on a GPU `mixed` (it takes part).
         prefetch: batches made ahead.
     """
 

@@ -87,7 +87,7 @@ class DaliEngine:
 
     def _read(self, batch: PlanBatch) -> Images:
         """The images of a batch, as one array where that can be: each array that is fed takes 5 us."""
-        if isinstance(self.store, EncodedStore) and not (self._gpu and self.spec.decode == "mixed"):
+        if isinstance(self.store, EncodedStore) and self.spec.decode == "cpu":
             return self.store.rows(batch.ids)
         if not isinstance(self.store, HostStore) or self.store.encoded or self.store.size is None:
             return self.store.read(batch.ids)

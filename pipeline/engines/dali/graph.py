@@ -32,8 +32,7 @@ def graph(spec: EngineSpec, *, encoded: bool, on_device: bool) -> Any:
     # Decoding what is cut away would cost more than the rest; of several windows it is decoded once.
     decode_window = encoded and spec.resize and spec.inside and spec.views == 1
     # Fancy upsampling is libjpeg-turbo's (and so Pillow's and torchvision's) way of enlarging the chroma planes.
-    decoding = {"output_type": types.RGB, "jpeg_fancy_upsampling": True}
-    decoding["device"] = "mixed" if gpu and spec.decode == "mixed" else "cpu"
+    decoding = {"device": spec.decode, "output_type": types.RGB, "jpeg_fancy_upsampling": True}
     if encoded and not decode_window:
         images = fn.decoders.image(images, **decoding)
     if gpu and not on_device and not decode_window:

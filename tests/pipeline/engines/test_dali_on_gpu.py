@@ -14,6 +14,7 @@ from nvidia.dali import fn
 from feedline import Dataset
 from feedline.pipeline.engines.dali import engine as module
 from feedline.pipeline.engines.dali.graph import graph
+from feedline.pipeline.resolve import decoder as decoder_for
 from tests.pipeline.fake_gpu import FakeGpu, fake_gpu
 from tests.pipeline.loading import make_loader
 
@@ -154,8 +155,10 @@ def test_small_images_are_decoded_on_the_cpu_unless_told_otherwise(
 
     spied = SimpleNamespace(**{**vars(fn), "decoders": SimpleNamespace(**{kind: decoder})})
     monkeypatch.setattr("feedline.pipeline.engines.dali.graph.fn", spied)
-    spec = make_loader(dataset, engine="dali", decode=decode, augment=(augment,), image_size=size).spec
-    there = dataclasses.replace(spec, device=torch.device("cuda", 0))
+    loader = make_loader(dataset, engine="dali", decode=decode, augment=(augment,), image_size=size)
+    gpu = torch.device("cuda", 0)
+    assert loader.spec.decode == "cpu", "there is no GPU for this loader"
+    there = dataclasses.replace(loader.spec, device=gpu, decode=decoder_for(loader.options, dataset.image_size, gpu))
     graph(there, encoded=True, on_device=False, batch_size=2, num_threads=1, device_id=0)
     assert asked == [where]
 
