@@ -96,8 +96,9 @@ def _read_index(path: Path, opened_as: tuple[int, int], shown: Path) -> _Index:
     left_out: list[tuple[str, str]] = []
     odd_ends: list[str] = []
     for entry in _entries(path, shown, odd_ends):
-        # A name without a slash has its folders between backslashes, as some programs on Windows write.
-        name = plain_name(shown, entry.name, backslashes="/" not in entry.name.removeprefix("./"))
+        # Some programs on Windows write backslashes between folders. One in a file's name behind slashes is its own.
+        around = entry.name.removeprefix("./").rpartition("/")[0]
+        name = plain_name(shown, entry.name, backslashes=not around or "\\" in around)
         if entry.isdir():
             folders |= {name} - {""}
         elif entry.isreg() and not entry.issparse():

@@ -60,6 +60,14 @@ def test_folders_between_backslashes(tiny_source: Path, dataset: Dataset, tmp_pa
     assert file_digests(built) == file_digests(dataset)
 
 
+def test_one_backslash_between_folders(tiny_source: Path, dataset: Dataset, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "tiny.tar", "w") as archive:
+        for path in sorted(tiny_source.rglob("*.*")):
+            *folders, file = path.relative_to(tiny_source).parts
+            archive.add(path, "/".join(["\\".join(folders), file]) if folders else file)
+    assert file_digests(convert(tmp_path / "tiny.tar", tmp_path / "out")) == file_digests(dataset)
+
+
 def test_links_and_whatever_is_no_file_are_listed(source: Path, tmp_path: Path) -> None:
     def change(archive: tarfile.TarFile) -> None:
         add(archive, "source/a/link.jpg", kind=tarfile.SYMTYPE)
