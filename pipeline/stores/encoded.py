@@ -42,7 +42,12 @@ class EncodedStore(HostStore):
         return out
 
     def pixels(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return [self._decode(i, data) for i, data in zip(ids.tolist(), self.read(ids), strict=True)]
+        images = [self._decode(i, data) for i, data in zip(ids.tolist(), self.read(ids), strict=True)]
+        for image, pixels, size in zip(ids.tolist(), images, self.sizes(ids).tolist(), strict=True):
+            if list(pixels.shape[:2]) != size:  # replaced since: windows are planned for the size that it had
+                is_now, was = (f"{width}x{height}" for height, width in (pixels.shape[:2], size))
+                raise damaged(self._dataset, image, f"has {is_now} pixels, and had {was}")
+        return images
 
     def gather(self, ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         if self._turbo is None or not self._plain[ids].all():

@@ -159,6 +159,18 @@ def test_a_damaged_image_is_named(varied: Dataset, tmp_path: Any, engine: Any) -
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_an_image_that_was_replaced_by_a_smaller_one_is_named(varied: Dataset, tmp_path: Path, engine: Any) -> None:
+    """Its window was planned for the size that it had."""
+    copy = Dataset(shutil.copytree(varied.root, tmp_path / "copy"))
+    forget_checksums(copy.root)
+    victim = copy.root / copy.path(int(copy.ids("70-30", "val")[1]))
+    Image.new("RGB", (4, 3)).save(victim)
+    loader = make_loader(Dataset(copy.root), split="70-30", store="files", engine=engine, part="val", image_size=32)
+    with pytest.raises(InputError, match=f"{victim.name} .*: has 4x3 pixels, and had "):
+        list(loader)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", HOST_STORES)
 def test_a_flipped_bit_is_found_when_it_is_read(dataset: Dataset, tmp_path: Path, name: Any, engine: Any) -> None:
     """Though the image may still decode."""
