@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from feedline.cli.flags import given_values
 from feedline.pipeline.augment.augmentations import AutoCrop, parse
 from feedline.pipeline.augment.old_keys import OLD_KEYS
@@ -109,9 +111,13 @@ _NEEDS: dict[str, Any] = {
     ),
     **dict.fromkeys(("mix_prob", "mix_until"), (lambda c: c.mix.mixup or c.mix.cutmix, "`mixup` or `cutmix`")),
     "padding": (lambda c: _pads(c.loader.augment), "`crop=pad` or `crop=auto`"),
-    "decode": (lambda c: c.loader.engine != "torch" and c.run.device != "cpu", "`engine=dali` on a GPU"),
+    "decode": (lambda c: c.loader.engine != "torch" and _is_gpu(c.run.device), "`engine=dali` on a GPU"),
     **dict.fromkeys(("shuffle_block", "shuffle_group"), (lambda c: c.loader.shuffle == "blocks", "`shuffle=blocks`")),
 }
+
+
+def _is_gpu(device: str) -> bool:
+    return torch.cuda.is_available() if device == "auto" else device != "cpu"
 
 
 def check_effect(config: Config, flags: Mapping[str, Any]) -> None:
