@@ -4,8 +4,11 @@ import os
 import signal
 import sys
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # importing takes seconds
-    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"train.py: interrupted\n"), os._exit(130)))
+if __name__ == "__main__":  # importing takes seconds
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, lambda n, _: (os.write(2, b"train.py: interrupted\n"), os._exit(128 + n)))
 
 from feedline.imports import without_collecting
 
