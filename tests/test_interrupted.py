@@ -271,3 +271,17 @@ def test_many_epochs_have_every_image(dataset: Dataset, engine: Any) -> None:
     assert result["images"] == 4 * 80
     for kind in ("threads", "descriptors"):
         assert result[kind][1] <= result[kind][0], "no more after the last epoch than after the second"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_while_it_imports_says_a_line(number: signal.Signals) -> None:
+    program = (
+        "import os, runpy, signal, sys, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background of a shell script
+        "late = types.ModuleType('feedline.imports')\n"
+        f"late.__getattr__ = lambda name: os.kill(os.getpid(), {int(number)})\n"
+        "sys.modules['feedline.imports'] = late\n"
+        "runpy.run_path('train.py', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, "train.py: interrupted\n")
