@@ -147,7 +147,7 @@ class RunConfig:
     compile: bool | None = key(
         None,
         "torch.compile the network (default: on a GPU in runs of 5,000 steps or more, on average over the sizes of the "
-        "images, if there is a C compiler; not in lrfind)",
+        "images, if there is a C compiler; not in lrfind; on a CPU it is slower than the kernels that it replaces)",
     )
     compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
         "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
