@@ -114,22 +114,22 @@ def run_compute(settings: Settings) -> None:
 def run_together(settings: Settings) -> None:
     """Training end to end, compared with the model alone, in interleaved rounds.
 
-    From every store, on a GPU with both engines and compiled, as long runs are. What is likely fastest comes first.
+    From every store; on a GPU with both engines, and compiled in two ways. What is likely fastest comes first.
     """
     report, device, dataset = settings.report("together"), settings.on, Dataset(settings.data)
     gpu, usual = device.type == "cuda", choose_engine(device)
-    options: dict[str, Any] = {"amp": True, "compile": gpu}
+    engines = sorted(ENGINES, key=lambda name: name != usual) if gpu else [usual]
+    modes = ["default", "reduce-overhead"] if gpu else ["eager"]
 
     @functools.cache  # compiled once
-    def step() -> LoopStep:
-        config = settings.config(**options)
+    def step(mode: str) -> LoopStep:
+        config = settings.config(amp=True, **COMPILED[mode])
         return LoopStep(config, TrainStep(config, resnet18(len(dataset.classes)), device, 0.01), device)
 
-    for engine in sorted(ENGINES, key=lambda name: name != usual) if gpu else [usual]:
-        for store in reversed(stores_on(device)):
-            config = settings.config(**options, store=store, engine=engine)
-            measure = partial(_together, config, f"{store} {engine}", dataset, step, settings)
-            report.row(measure, store=store, engine=engine, compiled=gpu, cores=settings.cores)
+    for engine, mode, store in itertools.product(engines, modes, reversed(stores_on(device))):
+        config = settings.config(amp=True, store=store, engine=engine)
+        measure = partial(_together, config, f"{store} {engine}", dataset, partial(step, mode), settings)
+        report.row(measure, store=store, engine=engine, compile=mode, cores=settings.cores)
     report.close(goal="share_of_model of at least 0.97 with jpeg, raw and resident")
 
 
