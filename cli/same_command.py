@@ -64,7 +64,8 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
     changed = {name: value for name, value in changed.items() if name in free}
     asked = Asked(asked.config.replace(**changed), asked.recipe)
     # What is automatic is decided again, because it may not be possible on this machine.
-    config = snapshot.config.replace(**{**changed, "compile": asked.config.run.compile})
+    again = {"compile": asked.config.run.compile, "compile_mode": asked.config.run.compile_mode}
+    config = snapshot.config.replace(**{**changed, **again})
     return asked, config, notes
 
 

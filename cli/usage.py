@@ -97,7 +97,10 @@ def _pads(augment: Sequence[str]) -> bool:
 # Flags that have an effect only beside others: when, and what to say if not.
 _NEEDS: dict[str, Any] = {
     "tta_views": (lambda c: c.run.tta, "`tta`"),
-    "compile_mode": (lambda c: c.run.compile, "`compile`"),
+    "compile_mode": (
+        lambda c: c.run.compiled or (c.run.compile is None and _is_gpu(c.run.device)),
+        "`compile`",
+    ),
     "patience": (lambda c: c.run.eval_every or not c.run.patience, "`eval_every` above 0"),
     "amp_dtype": (lambda c: c.run.amp, "`amp`"),
     **dict.fromkeys(

@@ -7,6 +7,7 @@ import os
 import shutil
 import sysconfig
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.distributed import ReduceOp
@@ -18,13 +19,14 @@ from feedline.training.ranks import ALONE, Ranks
 
 logger = logging.getLogger(__name__)
 
-# With ResNet18 on an H100 (bf16, batches of 256, 64x64) a compiled step takes 12.9 ms instead of 17.3, so that 5,000 of
-# them save 22 seconds. Compiling took 4 where torch had the code from an earlier run; the first time was not measured.
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+# With ResNet18 on an H100 (bf16, batches of 256, 64x64) a compiled step takes 12.5 ms instead of 17.3, so that 5,000 of
+# them save 24 seconds. Compiling took 4 where torch had the code from an earlier run; the first time was not measured.
 FEWEST_STEPS = 5_000
 
 
 def with_compile(config: Config, train: Loader, before: Config | None = None, ranks: Ranks = ALONE) -> Config:
-    """The configuration with `compile` as True or False. Every rank must call it: all ranks get the same.
+    """The configuration with `compile` as True or False, and how. Every rank must call it: all ranks get the same.
 
     Args:
         config: of the run.
@@ -37,8 +39,21 @@ def with_compile(config: Config, train: Loader, before: Config | None = None, ra
     compiles = decide(config, train.device, steps, possible=lacking is None, before=kept)
     if lacking and not compiles and decide(config, train.device, steps, before=kept):
         logger.warning("not compiled, which makes a long run on a GPU faster, because it needs %s", lacking)
-    agreed = ranks.all_reduce(torch.tensor([int(compiles)]), ReduceOp.MIN)
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, compile=bool(agreed)))
+    agreed = bool(ranks.all_reduce(torch.tensor([int(compiles)]), ReduceOp.MIN))
+    how = mode(config, train.device, ranks) if agreed else config.run.compile_mode
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, compile=agreed, compile_mode=how))
+
+
+def mode(config: Config, device: torch.device, ranks: Ranks = ALONE) -> CompileMode:
+    """How to compile: what was asked for, else with CUDA graphs on one GPU.
+
+    A graph launches all kernels of a pass at once. Without it the model's launches wait for Python's lock while the
+    loader's thread has it: on an H100 a training ran at 15,000 to 19,000 images/s, with graphs at 19,700 throughout
+    (docs/gpu.md). With several ranks, whose gradients are exchanged meanwhile, graphs were not tried.
+    """
+    if config.run.compile_mode != "auto":
+        return config.run.compile_mode
+    return "reduce-overhead" if device.type == "cuda" and not ranks.is_distributed else "default"
 
 
 def decide(
@@ -55,8 +70,8 @@ def decide(
         possible: whether torch can compile for the device.
         before: whether a run that is resumed was compiled; it is kept where that is possible.
     """
-    if config.run.compile is not None:
-        return config.run.compile
+    if config.run.compiled is not None:
+        return config.run.compiled
     if device.type != "cuda" or not possible:
         return False
     sizes = config.loader.sizes

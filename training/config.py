@@ -18,6 +18,7 @@ from feedline.training.mixing import MixConfig
 from feedline.training.views import Views
 
 MOST = 1_000_000  # epochs: more are a slip
+GRAPHS = ("reduce-overhead", "max-autotune")  # the ways of compiling that use CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,10 @@ class RunConfig:
         "torch.compile the network (default: on a GPU in runs of 5,000 steps or more, on average over the sizes of the "
         "images, if there is a C compiler; not in lrfind; on a CPU it is slower than the kernels that it replaces)",
     )
-    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = key(
-        "default", "for --compile; reduce-overhead and max-autotune use CUDA graphs"
+    compile_mode: Literal["auto", "default", "reduce-overhead", "max-autotune"] = key(
+        "auto",
+        "how to compile; reduce-overhead and max-autotune use CUDA graphs, and imply --compile (auto: reduce-overhead "
+        "on one GPU, default elsewhere)",
     )
     torch_threads: int | None = key(
         None, "threads in which torch computes on the CPU (default: torch's choice, at most one per core)"
@@ -196,6 +199,11 @@ class RunConfig:
             require(bool(re.fullmatch(r"[\w.]+:\w+", name)), "logger", name, "module:Class")
         ok = self.save_every >= 0 if isinstance(self.save_every, int) else self.save_minutes > 0
         require(ok, "save_every", self.save_every, "a number of steps, or of minutes as 10m or 0.5m")
+
+    @property
+    def compiled(self) -> bool | None:
+        """Whether to compile, where that was asked for: by `compile`, or by a mode that uses CUDA graphs."""
+        return True if self.compile is None and self.compile_mode in GRAPHS else self.compile
 
     @property
     def views(self) -> Views | None:

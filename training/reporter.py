@@ -198,7 +198,11 @@ class Reporter:
             "images": {"train": train.images, "val": self._val.images},
             "images_per_s": round(state.images_per_s, 1),
             "stall": round(position.stall, 4),
-            "seconds": {"train": round(position.train_seconds, 1), "eval": round(position.eval_seconds, 1)},
+            "seconds": {
+                "train": round(position.train_seconds, 1),
+                "first_steps": round(position.first_seconds, 1),  # of train
+                "eval": round(position.eval_seconds, 1),
+            },
             "memory": peak_memory(train.device),
             **self._about(),
         }

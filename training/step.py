@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from feedline.model import share_draws
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.image_sizes import ImageSizes
-from feedline.training.compiling import check_possible
+from feedline.training.compiling import check_possible, mode
 from feedline.training.config import Config
 from feedline.training.loss import Loss
 from feedline.training.mixing import Mixture
@@ -26,7 +26,7 @@ class TrainStep:
     """Forward, backward, update. No device sync except GradScaler's inf check.
 
     Args:
-        config: optimizer, loss and memory layout; compiled if `compile` is True.
+        config: optimizer, loss and memory layout; compiled if `compiled` is True.
         model: float [B, 3, height, width] to logits; moved to the device here.
         device: where to train.
         lr: learning rate at the start.
@@ -52,7 +52,7 @@ class TrainStep:
     ) -> None:
         self.config = config.optim
         _check_parts(config, ranks)
-        self._compiles = bool(config.run.compile)
+        self._compiles = bool(config.run.compiled)
         if self._compiles:
             check_possible(device)
         self.precision = Precision.choose(config.run, device)
@@ -80,7 +80,7 @@ class TrainStep:
             self._forward = self._parallel = DistributedDataParallel(self.model, device_ids=ids, **options)
         if self._compiles:
             # Once for each size of the input: code for dynamic shapes is slower.
-            self._forward = torch.compile(self._forward, mode=config.run.compile_mode, dynamic=False)
+            self._forward = torch.compile(self._forward, mode=mode(config, device, ranks), dynamic=False)
             _allow_recompiles(config.loader.sizes)
         self._watch_optimizer()
 

@@ -67,7 +67,11 @@ from tests.cli.commands import refused, run, train
         (["eval", "--augment", "flip"], "--augment: --mode eval does not use it"),
         (["eval", "--no-flip"], "--flip: --mode eval does not use it"),
         (["train", "--init", ""], "--init: its value is empty"),
-        (["train", "--compile-mode", "max-autotune"], "--compile-mode max-autotune: has no effect without --compile"),
+        (["train", "--compile-mode", "default"], "--compile-mode default: has no effect without --compile"),
+        (
+            ["train", "--no-compile", "--compile-mode", "max-autotune"],
+            "--compile-mode max-autotune: has no effect without --compile",
+        ),
         (["train", "--amp-dtype", "bf16"], "--amp-dtype bf16: has no effect without --amp"),
         (["train", "--shuffle-block", "8"], "--shuffle-block 8: has no effect without --shuffle blocks"),
         (

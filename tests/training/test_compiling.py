@@ -12,6 +12,7 @@ import torch
 
 from feedline.pipeline.errors import InputError
 from feedline.training import checkpoint, compiling
+from feedline.training.ranks import Ranks
 from feedline.training.step import TrainStep
 from tests.training.conftest import Build, Make, small_model
 
@@ -35,6 +36,10 @@ LONG = compiling.FEWEST_STEPS
         (CPU, LONG, {}, {"before": True}, False),
         (CPU, 1, {"compile": True}, {"before": False}, True),
         (GPU, LONG, {"compile": False}, {"before": True}, False),
+        (GPU, 1, {"compile_mode": "reduce-overhead"}, {}, True),
+        (GPU, 1, {"compile_mode": "max-autotune"}, {"before": False}, True),
+        (GPU, 1, {"compile_mode": "default"}, {}, False),
+        (GPU, LONG, {"compile_mode": "reduce-overhead", "compile": False}, {}, False),
     ],
 )
 def test_when_a_run_is_compiled(
@@ -42,6 +47,21 @@ def test_when_a_run_is_compiled(
 ) -> None:
     """Where and when it pays, and as before in a run that is resumed; a flag overrides all that."""
     assert compiling.decide(config(**values), device, steps, **known) is compiles
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "asked", "mode"),
+    [
+        (GPU, 1, "auto", "reduce-overhead"),
+        (GPU, 2, "auto", "default"),
+        (CPU, 1, "auto", "default"),
+        (GPU, 1, "default", "default"),
+        (GPU, 2, "reduce-overhead", "reduce-overhead"),
+    ],
+)
+def test_how_a_run_is_compiled(config: Make, device: torch.device, ranks: int, asked: str, mode: str) -> None:
+    """With CUDA graphs where that was measured, on one GPU."""
+    assert compiling.mode(config(compile_mode=asked), device, Ranks(0, ranks, 0, ranks)) == mode
 
 
 @pytest.fixture
@@ -89,7 +109,8 @@ def test_a_long_run_says_why_it_is_not_compiled(
         return type("OfManySteps", (), {"device": GPU, "__len__": lambda _: steps})()
 
     c = config(epochs=3)
-    assert compiling.with_compile(c, long(LONG)).run.compile is True
+    decided = compiling.with_compile(c, long(LONG)).run
+    assert (decided.compile, decided.compile_mode) == (True, "reduce-overhead")
     gpu_here.setattr(shutil, "which", lambda _: None)
     assert compiling.with_compile(c, long(10)).run.compile is False
     assert not caplog.messages, "a short one would not be compiled at any rate"

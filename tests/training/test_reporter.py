@@ -98,6 +98,7 @@ def test_speeds_leave_out_the_steps_in_which_torch_compiles(
     assert [r["images_per_s_last"] for r in lines] == pytest.approx([16, 32, 32, 8, 16, 16])
     assert summary["images_per_s"] == pytest.approx(160 / 9, abs=0.1)
     assert summary["seconds"]["train"] == 159
+    assert summary["seconds"]["first_steps"] == 150
     shown = [line for line in capsys.readouterr().out.splitlines() if " images/s" in line]
     assert "  27 images/s (mean 27)" in shown[0]
     assert "  13 images/s (mean 18)" in shown[1]
