@@ -1,6 +1,7 @@
 """The results of a rung, written to disk at once, and its time limit."""
 
 import json
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -99,4 +100,5 @@ def _short(value: Any) -> str:
 
 def _driver() -> str:
     path = Path("/proc/driver/nvidia/version")
-    return path.read_text(encoding="utf-8").splitlines()[0] if path.exists() else "unknown"
+    found = re.search(r"\s(\d+(?:\.\d+)+)\s", path.read_text(encoding="utf-8")) if path.exists() else None
+    return found[1] if found else "unknown"
