@@ -98,7 +98,10 @@ def test_a_compiled_run_is_resumed_on_a_cpu(
 
 
 def test_a_run_of_an_older_version_stays_as_it_was(
-    dataset: Dataset, compiled: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset,
+    compiled: list[nn.Module],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It says that nobody asked for it; its recipe now leaves it open. Still the command that began it goes on."""
     Path("my.toml").write_text("batch-size = 8\nimage-size = 16\nepochs = 2\n")
@@ -107,8 +110,21 @@ def test_a_run_of_an_older_version_stays_as_it_was(
     path = Path("runs/a/previous.pt")
     content = torch.load(path, weights_only=True)
     for values in (content["config"], content["asked"]["config"], content["asked"]["recipe"]):
-        values["compile"] = False
+        values["compile"], values["compile_mode"] = False, "default"
     torch.save(content, path)
     monkeypatch.setattr(compiling, "decide", lambda *_, before, **__: before is not False)
     assert train(*mine, "--resume", str(path)) == 0
     assert not compiled
+    assert "compile" not in "".join(capsys.readouterr())
+
+
+def test_a_mode_with_cuda_graphs_is_asked_for_alone(
+    dataset: Dataset, compiled: list[nn.Module], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", dataset, "--compile-mode", "reduce-overhead", "--out", "runs/a") == 0
+    assert ", compiled; " in capsys.readouterr().out
+    assert run("lrfind", dataset, "--compile-mode", "max-autotune") == 0
+    assert train("--mode", "train", "--resume", "runs/a/previous.pt") == 0
+    assert len(compiled) == 3
+    settings = json.loads(Path("runs/a/run.json").read_text())["config"]
+    assert (settings["compile"], settings["compile_mode"]) == (True, "reduce-overhead")
