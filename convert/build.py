@@ -171,14 +171,14 @@ def _run(options: Options, *, again: str, force: bool) -> int:
                 )
                 if unknown:
                     print(unknown)
-            print(_train_command(options.out))
+            print(_train_command(options))
             return 0
         check_apart(options.source, options.out)
         started = time.perf_counter()
         dataset = build(options, print)
         with aloud():
             print_table(dataset, time.perf_counter() - started)
-        print(_train_command(options.out))
+        print(_train_command(options))
     except OSError as error:
         return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
     except KeyboardInterrupt as error:
@@ -187,8 +187,11 @@ def _run(options: Options, *, again: str, force: bool) -> int:
     return 0
 
 
-def _train_command(out: Path) -> str:
-    return f"train on it with:\n  {command_line('train')} --mode train --data {shlex.quote(str(out))}"
+def _train_command(options: Options) -> str:
+    """What to do next. The sample has a recipe of its own; with `default` it would train for long."""
+    recipe = " --recipe demo --amp" if options.source == "sample" else ""
+    data = f" --data {shlex.quote(str(options.out))}"
+    return f"train on it with:\n  {command_line('train')} --mode train{recipe}{data}"
 
 
 def _number(out: Path) -> int | None:

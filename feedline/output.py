@@ -20,6 +20,11 @@ def one_line(text: object) -> str:
     return _UNSAFE_IN_LINE.sub(_as_code, str(text))
 
 
+def speed(images_per_s: float) -> str:
+    """Images per second, with a decimal where there are few: `19,674`, `8.4`."""
+    return f"{images_per_s:,.{0 if images_per_s >= 100 else 1}f}"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number and what it counts: `1 image`, `2,000 images`, `3 classes`.
 

@@ -6,6 +6,7 @@ from typing import Any
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
 from bokeh.models.annotations import TeeHead, Whisker
 
+from feedline.output import speed
 from feedline.report import charts
 from feedline.report.page import Page, Section, Table, facts
 from feedline.report.settings import settings_section
@@ -64,7 +65,8 @@ def _table(results: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             result["name"],
-            *(f"{result[key]:,.1f}" for key in ("images_per_s", "lowest", "highest", "cpu_us_per_image")),
+            *(speed(result[key]) for key in ("images_per_s", "lowest", "highest")),
+            f"{result['cpu_us_per_image']:,.1f}",
             "" if result["stall"] is None else f"{100 * result['stall']:.1f} %",
         )
         for result in results

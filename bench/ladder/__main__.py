@@ -20,7 +20,7 @@ import torch
 from bench.ladder.compute import run_compute, run_large, run_together
 from bench.ladder.feed import run as run_feed
 from bench.ladder.pictures import write_pictures
-from bench.ladder.runs import ROOT, chosen_recipes, run_accuracy, run_correct
+from bench.ladder.runs import ROOT, chosen_recipes, run_accuracy, run_correct, targets
 from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
 from feedline import Dataset, InputError
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         "--go-on", action="store_true",
         help="keep what an earlier call with the same --out measured on such a machine, and the tests that passed",
     )  # fmt: skip
-    p.add_argument("--recipes", default="", help="for accuracy, comma-separated (default: all with a target)")
+    p.add_argument("--recipes", default="", help=f"for accuracy: {', '.join(targets())} (default: all of them)")
     p.add_argument("--flags", default="", help='for accuracy: more flags of train.py, as --flags="--compile"')
     p.add_argument("--tiny", action="store_true", help="the smallest sizes, to test the ladder itself")
     p.add_argument("--only", choices=list(RUNGS), help=argparse.SUPPRESS)  # used in the process of a rung

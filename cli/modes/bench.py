@@ -12,7 +12,7 @@ from feedline.cli.machine import cores_in_use, set_up_host
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.console import aloud
-from feedline.output import counted
+from feedline.output import counted, speed
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import Dataset, turbojpeg
 from feedline.pipeline.engines import dali
@@ -141,7 +141,7 @@ def _print(results: list[bench.Measurement], content: dict[str, Any]) -> None:
         line = r.summary()
         stall = f"{100 * line['stall']:.1f} %" if r.stall else ""
         print(
-            f"{r.name:<24}{r.median:>12,.1f}{line['lowest']:>12,.1f}{line['highest']:>12,.1f}"
+            f"{r.name:<24}{speed(r.median):>12}{speed(line['lowest']):>12}{speed(line['highest']):>12}"
             f"{line['cpu_us_per_image']:>14,.1f}{stall:>8}"
         )
     memory = "  ".join(f"{name.split('_')[0]} {mib:,.0f} MiB" for name, mib in content["memory"].items())

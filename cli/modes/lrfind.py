@@ -33,7 +33,7 @@ from feedline.training.precision import Precision
 END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
 FEWEST_IMAGES = 32
 MEANING = {
-    "scaled": "50 times the valley; led to the best accuracy (docs/lr-range.md)",
+    "scaled": "50 times the valley, the rule that trained best in docs/lr-range.md",
     "minimum": "lowest loss (the rule of the assignment)",
     "steepest": "fastest fall of the loss in the decade before that",
     "valley": "middle of its longest fall",
