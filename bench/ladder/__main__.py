@@ -1,8 +1,9 @@
 """python -m bench.ladder: measures one machine in several rungs, each in a separate process with a time limit.
 
-Rungs: correct (tests), feed (loader alone), compute (model alone), together (both), accuracy (recipes with a target)
-and assignment-scale (224 pixels), in order of worth. Each rung has a JSON file; every measurement is written to it at
-once, and --go-on keeps those that are there. Run it from the repository's root: it need not be installed.
+Rungs: correct (tests), feed (loader alone), compute (model alone), together (both), profile (where a step's time goes),
+accuracy (recipes with a target) and assignment-scale (224 pixels), in order of worth. Each rung has a JSON file; every
+measurement is written to it at once, and --go-on keeps those that are there. Run it from the repository's root: it need
+not be installed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from bench.ladder import profile
 from bench.ladder.compute import run_compute, run_large, run_together
 from bench.ladder.feed import run as run_feed
 from bench.ladder.pictures import write_pictures
@@ -32,11 +34,12 @@ RUNGS: dict[str, Callable[[Settings], None]] = {
     "feed": run_feed,
     "compute": run_compute,
     "together": run_together,
+    "profile": profile.run,
     "accuracy": run_accuracy,
     "assignment-scale": run_large,
 }
 # Shares of the total time. Training takes most.
-SHARES = {"correct": 3, "feed": 5, "compute": 7, "together": 3, "accuracy": 12, "assignment-scale": 2}
+SHARES = {"correct": 3, "feed": 5, "compute": 7, "together": 3, "profile": 1, "accuracy": 12, "assignment-scale": 2}
 GRACE = 30.0  # a rung that exceeds its time by this many seconds is killed
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.ladder import __main__ as ladder
-from bench.ladder import compute, runs
+from bench.ladder import compute, profile, runs
 from bench.ladder.pictures import write_pictures
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
@@ -75,7 +75,7 @@ def test_feed(settings: Settings) -> None:
     assert not (settings.out / "compute.png").exists()
 
 
-@pytest.mark.parametrize("rung", ["compute", "together", "assignment-scale"])
+@pytest.mark.parametrize("rung", ["compute", "together", "profile", "assignment-scale"])
 def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
     ladder.RUNGS[rung](settings)
     result = read_result(settings, rung)
@@ -89,6 +89,22 @@ def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
         row = result["rows"][0]
         assert row["share_of_model"] == pytest.approx(row["together"] / row["model"])
         assert row["cores_needed"] == pytest.approx(row["cpu_us_per_image"] * row["model"] / 1e6)
+
+
+def test_kernels_are_told_apart_by_their_names() -> None:
+    """As torch's profiler names them on an H100."""
+    names = {
+        "sm90_xmma_wgrad_indexed_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc": "convolutions",
+        "triton_poi_fused__native_batch_norm_legit_functional_add_relu_3": "norms, additions, ReLU",
+        "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::FusedSgdMath": "optimizer",
+        "void dali::kernels::slice_flip_normalize::Hwc2HwcN": "loader",
+        "Memcpy HtoD (Pinned -> Device)": "copies",
+        "void (anonymous namespace)::softmax_warp_forward<float>": "others",
+        "## Call CompiledFxGraph fjlnt5delql3 ##": None,
+        "Optimizer.step#SGD.step": None,
+    }
+    sums = profile.by_kind([(name, 2.0**k) for k, name in enumerate(names)])
+    assert sums == {kind: 2.0**k for k, kind in enumerate(names.values()) if kind}
 
 
 def test_every_combination_is_tried_once_and_can_be_configured(settings: Settings) -> None:

@@ -1,0 +1,113 @@
+"""Rung 6: where the time goes, in the first step of each size of the images, and in those that follow."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench.ladder.compute import COMPILED
+from bench.ladder.settings import Settings
+from feedline import Dataset
+from feedline.cli.build import make_loader
+from feedline.model import resnet18
+from feedline.pipeline.loader import Batch, Loader
+from feedline.training.bench import LoopStep, endless, synchronize
+from feedline.training.config import Config
+from feedline.training.step import TrainStep
+
+STEPS = 40
+PROFILED = 6
+KINDS = (  # by words in a kernel's name, the first that fits
+    ("convolutions", ("gemm", "xmma", "cudnn", "conv", "cutlass", "nvjet")),
+    ("norms, additions, ReLU", ("triton", "batch_norm", "bn_", "elementwise", "clamp", "relu")),
+    ("optimizer", ("multi_tensor",)),
+    ("loader", ("dali",)),
+    ("copies", ("Memcpy", "Memset")),
+)
+
+
+def run(settings: Settings) -> None:
+    """First steps, split into waiting for the first batch and the step; then steps alone and with the loader."""
+    report, device, dataset = settings.report("profile"), settings.on, Dataset(settings.data)
+    sizes = [16, 24] if settings.tiny else [32, 40, 48]
+    config = settings.config(amp=True, image_size=",".join(f"{size}@{k}" for k, size in enumerate(sizes)))
+    with closing(make_loader(config, dataset, "train", device)) as loader:
+        step = _step(config, dataset, device)
+        for epoch, size in enumerate(sizes):
+            report.row(partial(_first, loader, epoch, step), what="first batch and step", pixels=size)
+    for mode in ("eager", "default", "reduce-overhead") if device.type == "cuda" else ("eager",):
+        config = settings.config(amp=True, **COMPILED[mode])
+        with closing(make_loader(config, dataset, "train", device)) as loader, closing(endless(loader)) as batches:
+            one = next(batches)
+            step = _step(config, dataset, device)
+            for name, source in (("alone", itertools.repeat(one)), ("with the loader", batches)):
+                report.row(partial(_steps, source, step, device), what=name, compile=mode)
+    report.close()
+
+
+def _step(config: Config, dataset: Dataset, device: torch.device) -> LoopStep:
+    return LoopStep(config, TrainStep(config, resnet18(len(dataset.classes)), device, 0.01), device)
+
+
+def _first(loader: Loader, epoch: int, step: LoopStep) -> dict[str, float]:
+    """Seconds until the first batch of an epoch, of the first step on it, and of the third."""
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        synchronize(loader.device)
+        return time.perf_counter() - started
+
+    loader.set_epoch(epoch)
+    with closing(endless(loader)) as batches:
+        found: list[Batch] = []
+        waited = seconds(lambda: found.append(next(batches)))
+        steps = [seconds(lambda: step(*found[0])) for _ in range(3)]
+    return {"batch_s": waited, "step_s": steps[0], "later_step_s": steps[2]}
+
+
+def _steps(batches: Iterator[Batch], step: Callable[..., None], device: torch.device) -> dict[str, Any]:
+    """Milliseconds of a step: as a whole, of the host in it, of its thread's CPU time, and of each kind of kernel."""
+    for batch in itertools.islice(batches, STEPS // 4):
+        step(*batch)
+    synchronize(device)
+    started, cpu, host, images = time.perf_counter(), time.thread_time(), 0.0, 0
+    for batch in itertools.islice(batches, STEPS):
+        before = time.perf_counter()
+        step(*batch)
+        host += time.perf_counter() - before
+        images += len(batch[1])
+    cpu = time.thread_time() - cpu
+    synchronize(device)
+    whole = time.perf_counter() - started
+    row: dict[str, Any] = {
+        "images_per_s": images / whole,
+        "step_ms": whole / STEPS * 1e3,
+        "host_ms": host / STEPS * 1e3,
+    }
+    return {**row, "thread_cpu_ms": cpu / STEPS * 1e3, **(_kernels(batches, step) if device.type == "cuda" else {})}
+
+
+def _kernels(batches: Iterator[Batch], step: Callable[..., None]) -> dict[str, float]:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        for batch in itertools.islice(batches, PROFILED):
+            step(*batch)
+        torch.cuda.synchronize()
+    events = [(e.key, e.self_device_time_total) for e in profiler.key_averages() if e.device_type.name == "CUDA"]
+    return {f"{kind}, ms": us / PROFILED / 1e3 for kind, us in by_kind(events).items()}
+
+
+def by_kind(events: list[tuple[str, float]]) -> dict[str, float]:
+    """Sums of times by the kind of kernel. Ranges that torch marks, around kernels, are left out."""
+    sums: dict[str, float] = {}
+    for name, us in events:
+        if not name.startswith(("##", "Optimizer.", "ProfilerStep")):
+            kinds = (kind for kind, words in KINDS if any(word in name for word in words))
+            kind = next(kinds, "others")
+            sums[kind] = sums.get(kind, 0.0) + us
+    return sums
