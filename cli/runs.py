@@ -114,9 +114,10 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config
     """
     if config.optim.max_lr != "auto":
         return config, None
-    key = lr_range_key(config, dataset)
+    key, near = lr_range_key(config, dataset), ""
     for path in _newest_first(runs, "lr_range.json"):
         if (found := _read_test(path, key)) is None:
+            near = near or _what_differs(path, key)
             continue
         lr, why = found
         if lr is None:
@@ -128,8 +129,27 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config
         return config.replace(max_lr=lr), path
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
-        f"batches of {config.loader.batch_size} in {runs}; run --mode lrfind with the same flags first"
+        f"batches of {config.loader.batch_size} in {runs}{near}; run --mode lrfind with the same flags first"
     )
+
+
+def _what_differs(path: Path, key: Mapping[str, Any]) -> str:
+    """What sets a test of the same dataset apart, for a message; empty if it is none."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["dataset"] != key["dataset"]:
+            return ""
+        pairs = [(name, result.get(name), value) for name, value in key.items() if result.get(name) != value]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    told = (f"`{name}={_text(was)}`, not {_text(now)}" for name, was, now in pairs)
+    return f" (that in {path.parent} has {', '.join(told)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _read_test(path: Path, key: Mapping[str, Any]) -> tuple[float | None, str] | None:
