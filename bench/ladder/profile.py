@@ -31,8 +31,20 @@ KINDS = (  # by words in a kernel's name, the first that fits
 )
 
 
+# How cuDNN searches for convolutions: its limit, and whether torch frees its cached memory behind each search.
+SEARCHES: dict[str, tuple[int | None, bool]] = {
+    "10 algorithms, torch's default": (10, True),
+    "3 algorithms": (3, True),
+    "10 algorithms, memory kept": (10, False),
+    "none": (None, True),
+}
+
+
 def run(settings: Settings) -> None:
-    """First steps, split into waiting for the first batch and the step; then steps alone and with the loader."""
+    """First steps, split into waiting for the first batch and the step; then steps alone and with the loader.
+
+    First steps on a GPU also with other ways of searching, in batches of other lengths: torch keeps what it found.
+    """
     report, device, dataset = settings.report("profile"), settings.on, Dataset(settings.data)
     sizes = [16, 24] if settings.tiny else [32, 40, 48]
     config = settings.config(amp=True, image_size=",".join(f"{size}@{k}" for k, size in enumerate(sizes)))
@@ -40,6 +52,12 @@ def run(settings: Settings) -> None:
         step = _step(config, dataset, device)
         for epoch, size in enumerate(sizes):
             report.row(partial(_first, loader, epoch, step), what="first batch and step", pixels=size)
+        for number, name in enumerate(SEARCHES if device.type == "cuda" else (), 1):
+            for epoch, size in enumerate(sizes):
+                searched = partial(
+                    _searched, SEARCHES[name], loader, epoch, step, number if settings.tiny else 8 * number
+                )
+                report.row(searched, what="first step", search=name, pixels=size)
     for mode in ("eager", "default", "reduce-overhead") if device.type == "cuda" else ("eager",):
         config = settings.config(amp=True, **COMPILED[mode])
         with closing(make_loader(config, dataset, "train", device)) as loader, closing(endless(loader)) as batches:
@@ -56,19 +74,35 @@ def _step(config: Config, dataset: Dataset, device: torch.device) -> LoopStep:
 
 def _first(loader: Loader, epoch: int, step: LoopStep) -> dict[str, float]:
     """Seconds until the first batch of an epoch, of the first step on it, and of the third."""
-
-    def seconds(work: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        work()
-        synchronize(loader.device)
-        return time.perf_counter() - started
-
     loader.set_epoch(epoch)
     with closing(endless(loader)) as batches:
         found: list[Batch] = []
-        waited = seconds(lambda: found.append(next(batches)))
-        steps = [seconds(lambda: step(*found[0])) for _ in range(3)]
+        waited = _seconds(lambda: found.append(next(batches)), loader.device)
+        steps = [_seconds(lambda: step(*found[0]), loader.device) for _ in range(3)]
     return {"batch_s": waited, "step_s": steps[0], "later_step_s": steps[2]}
+
+
+def _searched(how: tuple[int | None, bool], loader: Loader, epoch: int, step: LoopStep, fewer: int) -> dict[str, float]:
+    """Seconds of the first step on a batch that lacks its last images, and of the third."""
+    cudnn, keep = torch.backends.cudnn, getattr(torch._C, "_cudnn_set_conv_benchmark_empty_cache", lambda _: None)
+    loader.set_epoch(epoch)
+    with closing(endless(loader)) as batches:
+        images, labels = next(batches)
+        try:
+            cudnn.benchmark, cudnn.benchmark_limit = how[0] is not None, how[0] or 10
+            keep(how[1])
+            steps = [_seconds(lambda: step(images[:-fewer], labels[:-fewer]), loader.device) for _ in range(3)]
+        finally:
+            cudnn.benchmark, cudnn.benchmark_limit = True, 10
+            keep(True)
+    return {"step_s": steps[0], "later_step_s": steps[2]}
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - started
 
 
 def _steps(batches: Iterator[Batch], step: Callable[..., None], device: torch.device) -> dict[str, Any]:
