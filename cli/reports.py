@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.names import short_name
-from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.seen import IMAGES, pixel_loader, seen, seen_of_val
 from feedline.output import counted
@@ -30,7 +29,9 @@ TRAIN_BATCH, VAL_BATCH = "train_batch.png", "val_batch.png"
 PEEK = "--mode peek --resume RUN --step N shows any other."
 
 
-def report_run(request: Request, config: Config, out: Path, val: Loader, ended: str = "") -> Path:
+def report_run(
+    request: Request, config: Config, out: Path, val: Loader, recipe: Config | None, ended: str = ""
+) -> Path:
     """Writes the report of a training run, and returns its path.
 
     Args:
@@ -38,6 +39,7 @@ def report_run(request: Request, config: Config, out: Path, val: Loader, ended: 
         config: of the run.
         out: the run's folder.
         val: the loader of what was evaluated.
+        recipe: what the settings are compared with; None if it is not known.
         ended: why the run is not complete; empty if it is.
     """
     dataset = val.folder
@@ -48,8 +50,8 @@ def report_run(request: Request, config: Config, out: Path, val: Loader, ended: 
         with contextlib.suppress(InputError):  # an image can no longer be read
             _save_val_batch(out, config, dataset, predictions)
     sections.append(findings_section(dataset))
-    recipe = _recipe(request.recipe or config.recipe, dataset)
-    run_page(out, sections, command=request.command, recipe=recipe, ended=ended).write(out / REPORT)
+    values = None if recipe is None else recipe.flat()
+    run_page(out, sections, command=request.command, recipe=values, ended=ended).write(out / REPORT)
     return out / REPORT
 
 
@@ -94,8 +96,3 @@ def report_evaluation(out: Path, content: Mapping[str, Any], loader: Loader, pre
 
 def _names(loader: Loader) -> list[str]:
     return [short_name(info) for info in loader.folder.classes[: loader.classes]]
-
-
-def _recipe(name: str, dataset: Dataset) -> dict[str, Any]:
-    """The values of a recipe on a dataset, to compare a run's with."""
-    return configure(name, {}, dataset).flat()

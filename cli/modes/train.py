@@ -76,14 +76,14 @@ def run(request: Request) -> int:
             resume = resume_command(start.out)
             with aloud():
                 print(f"stopped and saved; resume it with:\n  {resume}", flush=True)
-            _report_unfinished(request, trainer, f"Stopped; resume it with {resume}")
+            _report_unfinished(request, start, trainer, f"Stopped; resume it with {resume}")
             return 128 + trainer.stopping.signum
         except DivergedError as error:
             over(patient=ranks.is_distributed)
-            _report_unfinished(request, trainer, str(as_flags(error)))
+            _report_unfinished(request, start, trainer, str(as_flags(error)))
             raise
     if ranks.is_first:
-        report = report_run(request, config, start.out, val)
+        report = report_run(request, config, start.out, val, start.asked.recipe)
         with aloud():
             _print_summary(summary, start.out, report)
         print(commands_after(start.out, config.run.data, val))
@@ -91,11 +91,11 @@ def run(request: Request) -> int:
     return 0
 
 
-def _report_unfinished(request: Request, trainer: Trainer, why: str) -> None:
+def _report_unfinished(request: Request, start: Start, trainer: Trainer, why: str) -> None:
     """Writes the report of a run that is not complete. It is less than why the run ended: its errors are not raised."""
     if trainer.ranks.is_first:
         with contextlib.suppress(FeedlineError, OSError):
-            report_run(request, trainer.config, trainer.out, trainer.val, why)
+            report_run(request, trainer.config, trainer.out, trainer.val, start.asked.recipe, why)
 
 
 def _settle(start: Start, trainer: Trainer) -> list[str]:

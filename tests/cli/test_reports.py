@@ -11,7 +11,7 @@ from PIL import Image
 
 from feedline import Dataset
 from feedline.training.step import TrainStep
-from tests.cli.commands import run
+from tests.cli.commands import run, train
 
 
 def test_a_run_and_an_evaluation_leave_a_report(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +74,21 @@ def test_a_run_that_is_stopped_leaves_a_report(dataset: Dataset, monkeypatch: py
     assert "Not complete" in page
     assert "--resume runs/a" in page
     monkeypatch.undo()
+
+
+def test_a_resumed_run_leaves_a_report_without_its_recipe(dataset: Dataset) -> None:
+    """Only the checkpoint says what the recipe was: its file may have been removed."""
+    mine = Path("my.toml")
+    mine.write_text("batch-size = 8\nimage-size = 16\nepochs = 2\nlog-every = 3\n")
+    flags = ["--data", str(dataset.root), "--recipe", "my.toml", "--max-lr", "0.01", "--out", "runs/a"]
+    assert train("--mode", "train", *flags) == 0
+    Path("runs/a/report.html").unlink()
+    Path("runs/a/summary.json").unlink()
+    mine.unlink()
+    assert train("--mode", "train", "--resume", "runs/a/previous.pt") == 0
+    page = Path("runs/a/report.html").read_text()
+    assert "of the recipe" in page
+    assert "max-lr" in page
 
 
 def test_a_run_that_diverges_leaves_a_report(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
