@@ -116,7 +116,7 @@ def print_loader(loader: Loader, config: Config, trained: Sequence[int] | None =
         trained: for an evaluation: (height, width) of the last inputs in training, in pixels, if they are known.
     """
     precision = Precision.choose(config.run, loader.device).name
-    compiled = ", compiled" if config.run.compile and loader.part == "train" else ""
+    compiled = ", compiled" if config.run.compiled and loader.part == "train" else ""
     part = "test" if loader.part == "test" else loader.split
     ranks = f", {loader.plan.world_size} ranks" if loader.plan.world_size > 1 else ""
     print(

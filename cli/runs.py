@@ -142,14 +142,13 @@ def _what_differs(path: Path, key: Mapping[str, Any]) -> str:
         pairs = [(name, result.get(name), value) for name, value in key.items() if result.get(name) != value]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
-    told = (f"`{name}={_text(was)}`, not {_text(now)}" for name, was, now in pairs)
-    return f" (that in {path.parent} has {', '.join(told)})"
+    told = ", ".join(f"`{name}={_text(was)}`, not `{name}={_text(now)}`" for name, was, now in pairs)
+    return f" (the test in {path.parent} has {told})" if told else ""
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "none" if value is None else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "none" if text in ("", "None") else text
 
 
 def _read_test(path: Path, key: Mapping[str, Any]) -> tuple[float | None, str] | None:

@@ -85,6 +85,8 @@ def _recipe_changes(
     now, then = configure(request.recipe, {}, dataset).flat(), (asked.recipe or asked.config).flat()
     if now["decode"] == "auto":  # the default since then: a run that began with `mixed`, the default before, keeps it
         now["decode"] = then["decode"]
+    if now["compile_mode"] == "auto":  # likewise; so far it was `default`
+        now["compile_mode"] = then["compile_mode"]
     if asked.recipe is None:  # of what was automatic an older checkpoint knows only what it came to
         now = {name: value for name, value in now.items() if value != "auto"}
     given, run = set(_keys(given_values(request.flags))), snapshot.config.flat()

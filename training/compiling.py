@@ -101,7 +101,9 @@ def missing(device: torch.device) -> str | None:
 def check_possible(device: torch.device) -> None:
     """Raises InputError if torch cannot compile for a device."""
     if lacking := missing(device):
-        raise InputError(f"`compile=True`: needs {lacking}, which is not here; without it use `compile=False`")
+        raise InputError(
+            f"`compile=True`: needs {lacking}, which is not here; without it leave out `compile` and `compile_mode`"
+        )
 
 
 def change(before: Config, now: Config) -> list[str]:

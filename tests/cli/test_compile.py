@@ -118,12 +118,33 @@ def test_a_run_of_an_older_version_stays_as_it_was(
     assert "compile" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("command", [True, False])
+def test_a_compiled_run_of_an_older_version_keeps_its_mode(
+    dataset: Dataset, compiled: list[nn.Module], monkeypatch: pytest.MonkeyPatch, command: bool
+) -> None:
+    """Also where the command that began it has a recipe, which leaves the mode open now."""
+    monkeypatch.setattr(compiling, "decide", lambda *_, **__: True)
+    Path("my.toml").write_text("batch-size = 8\nimage-size = 16\nepochs = 2\n")
+    mine = ["--mode", "train", "--data", str(dataset.root), "--recipe", "my.toml", "--device", "cpu"]
+    assert train(*mine, "--out", "runs/a") == 0
+    path = Path("runs/a/previous.pt")
+    content = torch.load(path, weights_only=True)
+    for values in (content["config"], content["asked"]["config"], content["asked"]["recipe"]):
+        values["compile_mode"] = "default"
+    torch.save(content, path)
+    monkeypatch.setattr(compiling, "mode", lambda config, *_: config.run.compile_mode)
+    assert train(*(mine if command else mine[:2]), "--resume", str(path)) == 0
+    assert checkpoint.load(Path("runs/a/last.pt")).config.run.compile_mode == "default"
+    assert len(compiled) == 2
+
+
 def test_a_mode_with_cuda_graphs_is_asked_for_alone(
     dataset: Dataset, compiled: list[nn.Module], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", dataset, "--compile-mode", "reduce-overhead", "--out", "runs/a") == 0
     assert ", compiled; " in capsys.readouterr().out
     assert run("lrfind", dataset, "--compile-mode", "max-autotune") == 0
+    assert ", compiled; " in capsys.readouterr().out
     assert train("--mode", "train", "--resume", "runs/a/previous.pt") == 0
     assert len(compiled) == 3
     settings = json.loads(Path("runs/a/run.json").read_text())["config"]

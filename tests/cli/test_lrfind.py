@@ -95,4 +95,7 @@ def test_muon_is_tested_as_it_trains(dataset: Dataset, capsys: pytest.CaptureFix
         *("--max-lr", "auto", "--out", "r/a"),
     )
     assert "--max-lr auto: no LR range test for this dataset" in line
-    assert "(that in r/--no-muon-renorm has --muon-steps 3, not 5, --no-muon-renorm, not True)" in line
+    assert (
+        "(the test in r/--no-muon-renorm has --muon-steps 3, not --muon-steps 5, --no-muon-renorm, not --muon-renorm)"
+        in line
+    )

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from feedline import Dataset
 from feedline.cli.parser import WHAT, parse
@@ -67,7 +68,10 @@ from tests.cli.commands import refused, run, train
         (["eval", "--augment", "flip"], "--augment: --mode eval does not use it"),
         (["eval", "--no-flip"], "--flip: --mode eval does not use it"),
         (["train", "--init", ""], "--init: its value is empty"),
-        (["train", "--compile-mode", "default"], "--compile-mode default: has no effect without --compile"),
+        (
+            ["train", "--compile-mode", "default", "--device", "cpu"],
+            "--compile-mode default: has no effect without --compile",
+        ),
         (
             ["train", "--no-compile", "--compile-mode", "max-autotune"],
             "--compile-mode max-autotune: has no effect without --compile",
@@ -95,6 +99,15 @@ def test_what_would_change_nothing_is_refused(
     """Before the dataset is looked for, and before anything is written."""
     assert message in refused(capsys, "--mode", *argv)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(("gpu", "mode"), [(True, "default"), (True, "auto"), (False, "auto"), (False, "max-autotune")])
+def test_a_mode_of_compiling_may_be_given_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, gpu: bool, mode: str
+) -> None:
+    """On a GPU long runs are compiled; elsewhere the modes with CUDA graphs say that this one is."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert "no dataset at" in refused(capsys, "--mode", "train", "--compile-mode", mode)
 
 
 def test_the_mode_has_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:

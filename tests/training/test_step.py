@@ -119,7 +119,9 @@ def test_compiled_training_on_the_gpu(config: Make) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("values", [{}, {"amp": True, "amp_dtype": "bf16"}, {"optimizer": "adamw"}])
+@pytest.mark.parametrize(
+    "values", [{}, {"amp": True, "amp_dtype": "bf16"}, {"optimizer": "adamw"}, {"optimizer": "muon"}]
+)
 def test_a_step_on_the_gpu_waits_for_nothing(config: Make, values: dict[str, Any]) -> None:
     step = TrainStep(config(device="cuda", **values), small_model(), torch.device("cuda"), 0.01)
     images = torch.randn(16, 3, 16, 16, device="cuda").to(memory_format=torch.channels_last)
