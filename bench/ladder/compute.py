@@ -29,7 +29,7 @@ DTYPES: dict[str, dict[str, object]] = {
 }
 COMPILED: dict[str, dict[str, object]] = {
     "eager": {"compile": False},
-    "default": {"compile": True},
+    "default": {"compile": True, "compile_mode": "default"},
     "reduce-overhead": {"compile": True, "compile_mode": "reduce-overhead"},
     "max-autotune": {"compile": True, "compile_mode": "max-autotune"},
 }

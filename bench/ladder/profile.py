@@ -1,4 +1,4 @@
-"""Rung 6: where the time goes, in the first step of each size of the images, and in those that follow."""
+"""Rung profile: where the time goes, in the first step of each size of the images, and in those that follow."""
 
 import itertools
 import time
@@ -20,11 +20,12 @@ from feedline.training.bench import LoopStep, endless, synchronize
 from feedline.training.config import Config
 from feedline.training.step import TrainStep
 
+Step = Callable[[torch.Tensor, torch.Tensor], object]
 STEPS = 40
 PROFILED = 6
 KINDS = (  # by words in a kernel's name, the first that fits
+    ("norms, additions, ReLU", ("triton", "batch_norm", "batchnorm", "bn_", "elementwise", "clamp")),
     ("convolutions", ("gemm", "xmma", "cudnn", "conv", "cutlass", "nvjet")),
-    ("norms, additions, ReLU", ("triton", "batch_norm", "bn_", "elementwise", "clamp", "relu")),
     ("optimizer", ("multi_tensor",)),
     ("loader", ("dali",)),
     ("copies", ("Memcpy", "Memset")),
@@ -72,7 +73,7 @@ def _step(config: Config, dataset: Dataset, device: torch.device) -> LoopStep:
     return LoopStep(config, TrainStep(config, resnet18(len(dataset.classes)), device, 0.01), device)
 
 
-def _first(loader: Loader, epoch: int, step: LoopStep) -> dict[str, float]:
+def _first(loader: Loader, epoch: int, step: Step) -> dict[str, float]:
     """Seconds until the first batch of an epoch, of the first step on it, and of the third."""
     loader.set_epoch(epoch)
     with closing(endless(loader)) as batches:
@@ -82,7 +83,7 @@ def _first(loader: Loader, epoch: int, step: LoopStep) -> dict[str, float]:
     return {"batch_s": waited, "step_s": steps[0], "later_step_s": steps[2]}
 
 
-def _searched(how: tuple[int | None, bool], loader: Loader, epoch: int, step: LoopStep, fewer: int) -> dict[str, float]:
+def _searched(how: tuple[int | None, bool], loader: Loader, epoch: int, step: Step, fewer: int) -> dict[str, float]:
     """Seconds of the first step on a batch that lacks its last images, and of the third."""
     cudnn, keep = torch.backends.cudnn, getattr(torch._C, "_cudnn_set_conv_benchmark_empty_cache", lambda _: None)
     loader.set_epoch(epoch)
@@ -105,7 +106,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _steps(batches: Iterator[Batch], step: Callable[..., None], device: torch.device) -> dict[str, Any]:
+def _steps(batches: Iterator[Batch], step: Step, device: torch.device) -> dict[str, Any]:
     """Milliseconds of a step: as a whole, of the host in it, of its thread's CPU time, and of each kind of kernel."""
     for batch in itertools.islice(batches, STEPS // 4):
         step(*batch)
@@ -127,7 +128,7 @@ def _steps(batches: Iterator[Batch], step: Callable[..., None], device: torch.de
     return {**row, "thread_cpu_ms": cpu / STEPS * 1e3, **(_kernels(batches, step) if device.type == "cuda" else {})}
 
 
-def _kernels(batches: Iterator[Batch], step: Callable[..., None]) -> dict[str, float]:
+def _kernels(batches: Iterator[Batch], step: Step) -> dict[str, float]:
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         for batch in itertools.islice(batches, PROFILED):
             step(*batch)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from bench.ladder.report import Report
 from bench.ladder.settings import Settings
 from bench.ladder.tables import table, write_tables
 from feedline import Dataset
+from feedline.cli.build import make_loader
 from feedline.cli.recipes import read_recipe
+from feedline.training import compiling
 from tests.training.conftest import small_model
 
 
 @pytest.fixture
 def settings(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(compute, "resnet18", small_model)
+    for module in (compute, profile):
+        monkeypatch.setattr(module, "resnet18", small_model)
+    monkeypatch.setattr(profile, "STEPS", 4)
     return Settings(tmp_path, dataset.root, minutes=60, device="cpu", tiny=True, seconds=0.02)
 
 
@@ -84,6 +89,9 @@ def test_rungs_with_a_model(settings: Settings, rung: str) -> None:
     if rung == "compute":
         assert result["best"]["images_per_s"] == max(r["images_per_s"] for r in result["rows"] if "dtype" in r)
         assert result["share_of_matmul"] > 0
+    if rung == "profile":
+        assert [row["what"] for row in result["rows"]] == [*["first batch and step"] * 2, "alone", "with the loader"]
+        assert all(v > 0 for row in result["rows"] for k, v in row.items() if k.endswith(("_s", "_ms")))
     if rung == "together":
         assert [row["store"] for row in result["rows"]] == ["raw", "jpeg", "files"]
         row = result["rows"][0]
@@ -95,7 +103,7 @@ def test_kernels_are_told_apart_by_their_names() -> None:
     """As torch's profiler names them on an H100."""
     names = {
         "sm90_xmma_wgrad_indexed_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc": "convolutions",
-        "triton_poi_fused__native_batch_norm_legit_functional_add_relu_3": "norms, additions, ReLU",
+        "triton_poi_fused__native_batch_norm_legit_functional_convolution_backward_relu_3": "norms, additions, ReLU",
         "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::FusedSgdMath": "optimizer",
         "void dali::kernels::slice_flip_normalize::Hwc2HwcN": "loader",
         "Memcpy HtoD (Pinned -> Device)": "copies",
@@ -105,6 +113,26 @@ def test_kernels_are_told_apart_by_their_names() -> None:
     }
     sums = profile.by_kind([(name, 2.0**k) for k, name in enumerate(names)])
     assert sums == {kind: 2.0**k for k, kind in enumerate(names.values()) if kind}
+
+
+def test_a_way_of_searching_is_for_one_measurement(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch is shorter by what was asked, and torch's own way is back behind it."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    fewer, lengths = 6, list[int]()
+    config = settings.config(device="cpu")
+    with closing(make_loader(config, Dataset(settings.data), "train", settings.on)) as loader:
+        row = profile._searched((3, False), loader, 0, lambda _, labels: lengths.append(len(labels)), fewer)
+    assert lengths == [loader.batch_size - fewer] * 3
+    assert row["step_s"] > 0
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit) == (True, 10)
+
+
+def test_rows_say_how_they_are_compiled(settings: Settings) -> None:
+    """As torch is told on a GPU: what a run would choose by itself has a name of its own too."""
+    for name, changed in compute.COMPILED.items():
+        config = settings.config(**changed)
+        assert bool(config.run.compiled) is (name != "eager")
+        assert name in ("eager", compiling.mode(config, torch.device("cuda")))
 
 
 def test_every_combination_is_tried_once_and_can_be_configured(settings: Settings) -> None:
