@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 # With ResNet18 on an H100 (bf16, batches of 256, 64x64) a compiled step takes 12.5 ms instead of 17.3, so that 5,000 of
-# them save 24 seconds. Compiling took 4 where torch had the code from an earlier run; the first time was not measured.
+# them save 24 seconds. Compiling took 4 to 7 where torch had the code from earlier runs; the first time is not known.
 FEWEST_STEPS = 5_000
 
 
@@ -47,9 +47,9 @@ def with_compile(config: Config, train: Loader, before: Config | None = None, ra
 def mode(config: Config, device: torch.device, ranks: Ranks = ALONE) -> CompileMode:
     """How to compile: what was asked for, else with CUDA graphs on one GPU.
 
-    A graph launches all kernels of a pass at once. Without it the model's launches wait for Python's lock while the
-    loader's thread has it: on an H100 a training ran at 15,000 to 19,000 images/s, with graphs at 19,700 throughout
-    (docs/gpu.md). With several ranks, whose gradients are exchanged meanwhile, graphs were not tried.
+    A graph launches all kernels of a pass at once. Without it the model's launches probably wait for Python's lock
+    while the loader's thread has it: with a loader, on an H100, graphs gave 1.03 to 1.10 times the images. With several
+    ranks, whose gradients are exchanged meanwhile, they were not tried. docs/gpu.md has the figures.
     """
     if config.run.compile_mode != "auto":
         return config.run.compile_mode

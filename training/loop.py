@@ -41,7 +41,7 @@ class Trainer:
         on_record: called with each record of log.jsonl after it is written, on every rank.
 
     Attributes:
-        config: with `compile` as True or False.
+        config: with `compile` as True or False, and how.
         state: what training changes.
         stopping: set it to stop the run after the current step.
     """

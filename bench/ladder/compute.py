@@ -1,4 +1,4 @@
-"""Rungs 3, 4 and 6: the model alone, the model with the loader, and both at 224 pixels."""
+"""The rungs compute, together and assignment-scale: the model alone, with the loader, and both at 224 pixels."""
 
 import functools
 import itertools

@@ -1,4 +1,4 @@
-"""Rung 2: the loader alone, up to batches on the device."""
+"""The rung feed: the loader alone, up to batches on the device."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Rung profile: where the time goes, in the first step of each size of the images, and in those that follow."""
+"""The rung profile: where the time goes, in the first step of each size of the images, and in those that follow."""
 
 import itertools
 import time

@@ -1,4 +1,4 @@
-"""Rungs 1 and 5: the tests, and training of the recipes that have a target."""
+"""The rungs correct and accuracy: the tests, and training of the recipes that have a target."""
 
 import contextlib
 import json
