@@ -47,8 +47,8 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
         usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]{INPUTS.get(mode or '', '')}",
         description=f"Train an image classifier on a dataset that convert/build.py wrote.\n{modes}\n\n"
         + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
-        + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values. A flag "
-        "overrides the recipe.",
+        + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values; keys that a "
+        "recipe leaves out have built-in ones, not those of default.toml. A flag overrides the recipe.",
         epilog=_other_names(mode),
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
         argument_default=argparse.SUPPRESS,

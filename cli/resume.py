@@ -130,6 +130,8 @@ def _run_to_resume(request: Request) -> Path:
     if request.resume == "latest" and not Path("latest").exists():
         return Path(request.out) if request.out else latest_checkpoint(request.runs(), checkpoint.LAST).parent
     path = Path(request.resume or "")
+    if path.is_file() and path.suffix != ".pt":
+        raise InputError(f"`resume={path}`: is no checkpoint; name the folder of a run, or a .pt file in it")
     out = path.parent if path.suffix == ".pt" else path
     if request.out and Path(request.out).resolve() != out.resolve():
         raise InputError(f"`out={request.out}`: a resumed run goes on in its own folder, {out}; leave `out` out")

@@ -75,6 +75,10 @@ def named_checkpoint(flag: str, named: Path, name: str) -> Path:
     path = named if named.is_file() else path
     if path.exists():
         return path
+    if name == checkpoint.LAST and (before := named / checkpoint.PREVIOUS).exists():
+        raise InputError(
+            f"`{flag}={named}`: {name} is not there; the one before it is: resume it with `resume={before}`"
+        )
     files = sorted(named.parent.glob("*.pt")) if named.suffix == ".pt" else []
     near = files or sorted(
         {found.parent for folder in (named.parent, Path("runs")) for found in folder.glob(f"*/{name}")}
@@ -94,6 +98,7 @@ OF_RATE = (
     *("split", "classes", "fraction", "batch_size", "image_size", "augment", "mixup", "cutmix", "mix_prob"),
 )
 
+HIGHEST_RATE = 1e6  # in a file of a test; more is damage
 OF_MUON = ("muon_sgd_ratio", "muon_momentum", "muon_steps", "muon_renorm")
 
 
@@ -116,10 +121,13 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config
         return config, None
     key, near = lr_range_key(config, dataset), ""
     for path in _newest_first(runs, "lr_range.json"):
-        if (found := _read_test(path, key)) is None:
-            near = near or _what_differs(path, key)
+        if (found := _read_test(path)) is None:
+            print(f"skipped {path}: it cannot be read")
             continue
-        lr, why = found
+        result, lr, why = found
+        if any(result.get(name) != value for name, value in key.items()):
+            near = near or _what_differs(path, result, key)
+            continue
         if lr is None:
             raise InputError(
                 f"`max_lr=auto`: the LR range test in {path.parent} recommends no rate ({why}); leave `max_lr` to the "
@@ -133,15 +141,11 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config
     )
 
 
-def _what_differs(path: Path, key: Mapping[str, Any]) -> str:
+def _what_differs(path: Path, result: Mapping[str, Any], key: Mapping[str, Any]) -> str:
     """What sets a test of the same dataset apart, for a message; empty if it is none."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if result["dataset"] != key["dataset"]:
-            return ""
-        pairs = [(name, result.get(name), value) for name, value in key.items() if result.get(name) != value]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    if result.get("dataset") != key["dataset"]:
         return ""
+    pairs = [(name, result.get(name), value) for name, value in key.items() if result.get(name) != value]
     told = ", ".join(f"`{name}={_text(was)}`, not `{name}={_text(now)}`" for name, was, now in pairs)
     return f" (the test in {path.parent} has {told})" if told else ""
 
@@ -151,16 +155,17 @@ def _text(value: Any) -> str:
     return "none" if text in ("", "None") else text
 
 
-def _read_test(path: Path, key: Mapping[str, Any]) -> tuple[float | None, str] | None:
-    """The rate that a test recommends and the rule's name; None and the reason if there is no such rate.
+def _read_test(path: Path) -> tuple[dict[str, Any], float | None, str] | None:
+    """What a test was done with, the rate that it recommends, and the rule's name; or None and why there is no rate.
 
-    Returns None for a test of something else, another program's file, or one that was cut off.
+    Returns None for a file that cannot be read, or is another program's.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if any(result.get(name) != value for name, value in key.items()):
-            return None
+        result = dict(json.loads(path.read_text(encoding="utf-8")))
         rule = result["recommended"]
-        return (None, str(result["reason"])) if rule is None else (float(result["suggestions"][rule]), str(rule))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if rule is None:
+            return result, None, str(result["reason"])
+        lr = float(result["suggestions"][rule])
+        return (result, lr, str(rule)) if 0 < lr <= HIGHEST_RATE else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -61,9 +61,9 @@ def as_keys(error: FeedlineError) -> str:
 
     def key(match: "re.Match[str]") -> str:
         name, value = match[1].replace("_", "-"), match[2]
-        return name if value is None else f"{name} = {value}"
+        return name if value is None else f"{name} = {value.lower() if value in ('True', 'False') else value}"
 
-    return _ARGUMENT.sub(key, error.message)
+    return _ARGUMENT.sub(key, error.message).replace("must be True or False", "must be true or false")
 
 
 def first_line(error: BaseException, limit: int = 120) -> str:

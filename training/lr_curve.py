@@ -21,7 +21,9 @@ SURE = 3.0
 SMALLEST_FALL = 0.01  # of the loss
 
 
-def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps: int, stopped: str) -> str | None:
+def no_recommendation(
+    losses: Sequence[float], smoothed: Sequence[float], steps: int, stopped: str, *, low: bool = False
+) -> str | None:
     """Why a curve gives no learning rate, and what to do; None if it gives one.
 
     Args:
@@ -29,6 +31,7 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
         smoothed: the same, smoothed.
         steps: that were planned.
         stopped: why the test ended.
+        low: its last rate is far below that of the usual test.
     """
     if len(losses) < FEWEST:
         return (
@@ -46,7 +49,8 @@ def no_recommendation(losses: Sequence[float], smoothed: Sequence[float], steps:
             return "the loss hardly falls before it blows up; check the labels, or use a larger `batch_size`"
         return "the loss hardly falls at any rate; check the labels, or raise `end_lr`"
     if fall < SURE * _error(losses[: minimum + 1], len(before), steps):
-        return "the loss falls by no more than its noise; use a larger `batch_size`"
+        more = "raise `end_lr`, or " if low and not stopped.startswith(BLEW_UP) else ""
+        return f"the loss falls by no more than its noise; {more}use a larger `batch_size`"
     if int(np.gradient(loss)[: minimum + 1].argmin()) < steps / 20:
         return "the loss falls fastest at the first rates; lower `start_lr`"
     return None

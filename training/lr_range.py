@@ -164,7 +164,7 @@ def lr_range_test(
     if not lrs:
         raise InputError(f"LR range test: {stopped} at the first step; lower `start_lr`, or check the images")
     smoothed = smoothed_over(losses, sweep.steps)
-    reason = no_recommendation(losses, smoothed, sweep.steps, stopped)
+    reason = no_recommendation(losses, smoothed, sweep.steps, stopped, low=lrs[-1] < usual_end / 2)
     if reason is None and BLEW_UP not in stopped:
         reason = none_below(lrs, smoothed, usual_end)
     if reason is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import plain, write_text
 
 
@@ -27,21 +28,32 @@ class Log:
         path: the file; its folder is created.
         keep: for a resumed run, whether to keep a record of the file; None for a new file.
         write: False for ranks that do not write.
+
+    Attributes:
+        step: of the last record that was kept; 0 for none.
+
+    Raises:
+        InputError: if a folder has the file's name.
     """
 
     def __init__(
         self, path: Path, keep: Callable[[Mapping[str, Any]], bool] | None = None, *, write: bool = True
     ) -> None:
         self._file: TextIO | None = None
+        self.step = 0
         if not write:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         kept: list[str] = []
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, where the log of a run is written; move it away")
         if keep is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_bytes().splitlines():
                 try:
-                    if keep(json.loads(line)):
-                        kept.append(line + "\n")
+                    record = json.loads(line)
+                    if keep(record):
+                        kept.append(line.decode() + "\n")
+                        self.step = record["step"]
                 except (ValueError, KeyError, TypeError):  # the last line of a killed run may be cut off
                     continue
         write_text(path, "".join(kept))

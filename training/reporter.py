@@ -1,6 +1,7 @@
 """The reports of a run: lines on the console, run.json, log.jsonl, metrics.csv, curves.png and summary.json."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from feedline.training.records import Log, write_csv
 from feedline.training.state import TrainState
 
 Record = Mapping[str, Any]
+logger = logging.getLogger(__name__)
+
 DRAWN_EVERY = 30.0  # seconds, at least, between two drawings of the curves, which take half of one
 BEST: dict[Measure, str] = {"val_top1": "  best", "val_balanced": "  best by balanced accuracy"}  # in a line
 
@@ -44,6 +47,11 @@ class Reporter:
         self._ranks, self._on_record = ranks, on_record
         keep = self._is_older() if state.global_step else None
         self._log = Log(out / "log.jsonl", keep, write=ranks.is_first)
+        if ranks.is_first and self._log.step < (done := state.position.epoch * len(self._train)):
+            logger.warning(
+                "%s ends at step %d of %d: what is missing is in no curve and no certificate",
+                out / "log.jsonl", self._log.step, done,
+            )  # fmt: skip
         if ranks.is_first:
             steps = len(self._train) * state.config.optim.epochs
             write_json(out / "run.json", {"certificate": VERSION, "steps": steps, **self._about()})

@@ -89,6 +89,8 @@ def _end(signum: int, _: object) -> None:
 def climb(args: argparse.Namespace) -> int:
     """Runs the rungs one after another. Returns 1 if any of them failed, else 0."""
     rungs = [name for name in args.rungs.split(",") if name]
+    if not rungs:
+        raise InputError(f"--rungs: its value is empty; choose from {', '.join(RUNGS)}")
     if unknown := [name for name in rungs if name not in RUNGS]:
         raise InputError(f"--rungs {unknown[0]}: choose from {', '.join(RUNGS)}")
     if args.device == "cuda" and not torch.cuda.is_available():

@@ -286,6 +286,7 @@ def test_the_command_runs_a_rung_in_a_process(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--rungs", ""], "--rungs: its value is empty; choose from correct, feed"),
         (["--rungs", "feed,roof"], "--rungs roof: choose from correct, feed"),
         (["--data", "nowhere"], "no dataset at "),
         (["--recipes", "slow"], "--recipes slow: choose from assignment, best"),

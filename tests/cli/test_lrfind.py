@@ -99,3 +99,17 @@ def test_muon_is_tested_as_it_trains(dataset: Dataset, capsys: pytest.CaptureFix
         "(the test in r/--no-muon-renorm has --muon-steps 3, not --muon-steps 5, --no-muon-renorm, not --muon-renorm)"
         in line
     )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"recommended": "scaled", "suggestions": {"scaled": -1}}', None])
+def test_a_damaged_test_is_passed_over_and_named(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    path = Path("runs/damaged/lr_range.json")
+    path.parent.mkdir(parents=True)
+    path.mkdir() if text is None else path.write_text(text)
+    argv = ["--mode", "train", "--data", str(dataset.root), *QUICK, "--max-lr", "auto", "--out", "runs/a"]
+    assert train(*argv) == 2
+    said = capsys.readouterr()
+    assert "skipped runs/damaged/lr_range.json: it cannot be read" in said.out
+    assert "--max-lr auto: no LR range test for this dataset" in said.err

@@ -289,3 +289,42 @@ def test_an_early_end_costs_nothing_where_the_rate_does_not_fall(
     flat = ["--schedule", "trapezoid", "--cooldown", "0", "--patience", "2"]
     assert run("train", dataset, *flat, "--out", "runs/a") == 0
     assert "ends before its learning rate" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "ends"),
+    [
+        (lambda log: log.write_bytes(log.read_bytes() + b'{"step": 7, "x": "\xff\xfe"}\n'), None),
+        (lambda log: log.write_bytes(log.read_bytes()[:-9]), None),
+        (lambda log: log.unlink(), 0),
+        (lambda log: log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:1])), 4),
+    ],
+)
+def test_a_damaged_log_is_no_reason_to_end(
+    dataset: Dataset, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], Any], ends: int | None
+) -> None:
+    """What it lacks is said; a line that was cut off or cannot be read is left out."""
+    assert run("train", dataset, "--log-every", "4", "--epochs", "2", "--out", "runs/a") == 0
+    Path("runs/a/summary.json").unlink()
+    damage(Path("runs/a/log.jsonl"))
+    assert train("--mode", "train", "--resume", "runs/a/previous.pt") == 0
+    assert any(f"log.jsonl ends at step {ends} of " in line for line in caplog.messages) is (ends is not None)
+    assert all(json.loads(line) for line in Path("runs/a/log.jsonl").read_text().splitlines())
+
+
+def test_a_log_that_is_a_folder_is_named(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "2", "--out", "runs/a") == 0
+    Path("runs/a/summary.json").unlink()
+    Path("runs/a/log.jsonl").unlink()
+    Path("runs/a/log.jsonl").mkdir()
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a/previous.pt")
+    assert "runs/a/log.jsonl: is a folder, where the log of a run is written; move it away" in line
+
+
+def test_what_cannot_be_resumed_is_told_from_what_can(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "2", "--out", "runs/a") == 0
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a/report.html")
+    assert "--resume runs/a/report.html: is no checkpoint; name the folder of a run, or a .pt file in it" in line
+    Path("runs/a/last.pt").unlink()
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a")
+    assert "last.pt is not there; the one before it is: resume it with --resume runs/a/previous.pt" in line

@@ -113,9 +113,9 @@ def test_it_stops_when_the_loss_blows_up(dataset: Dataset, config: Callable[...,
     assert all(math.isfinite(loss) for loss in result.loss)
 
 
-def why_not(losses: Floats, steps: int = 100, stopped: str = "all steps were done") -> str:
+def why_not(losses: Floats, steps: int = 100, stopped: str = "all steps were done", *, low: bool = False) -> str:
     """Why a curve gives no rate; empty if it gives one."""
-    return no_recommendation(list(losses), smoothed_over(list(losses), steps), steps, stopped) or ""
+    return no_recommendation(list(losses), smoothed_over(list(losses), steps), steps, stopped, low=low) or ""
 
 
 def noise(size: float, seed: int, steps: int = 100) -> Floats:
