@@ -106,6 +106,16 @@ def check_possible(device: torch.device) -> None:
         )
 
 
+def on_cpu(config: Config, device: torch.device) -> str | None:
+    """What to say of a run that is compiled on a CPU; None if it is not."""
+    if device.type != "cpu" or not config.run.compile:
+        return None
+    return (
+        "compiling, which takes a minute or more before the first step; on a CPU compiled steps are slower than the "
+        "kernels that they replace, and there are no CUDA graphs"
+    )
+
+
 def change(before: Config, now: Config) -> list[str]:
     """What to say where a resumed run is compiled and was not so far, or the other way round."""
     if bool(before.run.compile) == bool(now.run.compile):

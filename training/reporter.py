@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from feedline.output import counted
+from feedline.output import counted, speed
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
@@ -119,7 +119,7 @@ class Reporter:
         if self._progress is not None:
             self._progress.show(
                 f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  LR {lr:.2e}  "
-                f"{record['images_per_s_last']:,.0f} images/s  stall {100 * record['stall']:.1f} %"
+                f"{speed(record['images_per_s_last'])} images/s  stall {100 * record['stall']:.1f} %"
             )
 
     def _speed_since(self, before: tuple[int, float]) -> float:
@@ -141,7 +141,7 @@ class Reporter:
             best: it is the best so far.
         """
         row: Record = self._state.position.history[-1]
-        speeds = f"{self._speed_since(self._began):,.0f} images/s (mean {row['images_per_s']:,.0f})"
+        speeds = f"{speed(self._speed_since(self._began))} images/s (mean {speed(row['images_per_s'])})"
         print(
             f"epoch {row['epoch']:>3}/{self._state.config.optim.epochs}  train loss {row['train_loss']:.3f}"
             f"{_shown(' top-1', row['train_top1'], '5.2f')}  {_val_figures(row)}  {speeds}  "

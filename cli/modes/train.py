@@ -16,13 +16,13 @@ from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
 from feedline.cli.unlearned import unlearned
 from feedline.console import aloud
-from feedline.output import counted
+from feedline.output import counted, speed
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint
 from feedline.training.best import NAMES, value
-from feedline.training.compiling import change
+from feedline.training.compiling import change, on_cpu
 from feedline.training.ending import of_early_end
 from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
@@ -57,7 +57,7 @@ def run(request: Request) -> int:
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))
-        notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config)])]
+        notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config), on_cpu(config, device)])]
         print_loader(train, config)
         if ranks.is_first and (warning := unlearned(train, val)):
             with aloud():
@@ -144,7 +144,7 @@ def _print_summary(summary: Mapping[str, Any], out: Path, report: Path) -> None:
     more = ", ".join(f"{name} {best[key]:.2f} %" for name, key in names.items() if best.get(key) is not None)
     print(
         f"best {NAMES[by]} {value(best, by):.2f} %{f' ({more})' if more else ''} in epoch {best['epoch']}; "
-        f"{summary['images_per_s']:,.0f} images/s, stall {100 * summary['stall']:.1f} %\n"
+        f"{speed(summary['images_per_s'])} images/s, stall {100 * summary['stall']:.1f} %\n"
         f"report: {report}  curves: {out / 'curves.png'}  summary: {out / 'summary.json'}  weights: {out / 'best.pt'}"
     )
 

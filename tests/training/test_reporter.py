@@ -100,8 +100,8 @@ def test_speeds_leave_out_the_steps_in_which_torch_compiles(
     assert summary["seconds"]["train"] == 159
     assert summary["seconds"]["first_steps"] == 150
     shown = [line for line in capsys.readouterr().out.splitlines() if " images/s" in line]
-    assert "  27 images/s (mean 27)" in shown[0]
-    assert "  13 images/s (mean 18)" in shown[1]
+    assert "  26.7 images/s (mean 26.7)" in shown[0]
+    assert "  13.3 images/s (mean 17.8)" in shown[1]
 
 
 def test_the_curve_of_the_learning_rate_begins_at_the_first_step(config: Make, trainer: Build) -> None:
