@@ -99,6 +99,19 @@ def test_a_compiled_run_is_resumed_on_a_cpu(
     assert (last.asked["config"]["compile"], last.config.run.compile) == (asked, bool(asked))
 
 
+def older_run(dataset: Dataset, **values: Any) -> tuple[list[str], Path]:
+    """A run of a recipe's file, whose checkpoint has values of an older version: its command, and the checkpoint."""
+    Path("my.toml").write_text("batch-size = 8\nimage-size = 16\nepochs = 2\n")
+    command = ["--mode", "train", "--data", str(dataset.root), "--recipe", "my.toml", "--device", "cpu"]
+    assert train(*command, "--out", "runs/a") == 0
+    path = Path("runs/a/previous.pt")
+    content = torch.load(path, weights_only=True)
+    for settings in (content["config"], content["asked"]["config"], content["asked"]["recipe"]):
+        settings.update(values)
+    torch.save(content, path)
+    return command, path
+
+
 def test_a_run_of_an_older_version_stays_as_it_was(
     dataset: Dataset,
     compiled: list[nn.Module],
@@ -106,14 +119,7 @@ def test_a_run_of_an_older_version_stays_as_it_was(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It says that nobody asked for it; its recipe now leaves it open. Still the command that began it goes on."""
-    Path("my.toml").write_text("batch-size = 8\nimage-size = 16\nepochs = 2\n")
-    mine = ["--mode", "train", "--data", str(dataset.root), "--recipe", "my.toml", "--device", "cpu"]
-    assert train(*mine, "--out", "runs/a") == 0
-    path = Path("runs/a/previous.pt")
-    content = torch.load(path, weights_only=True)
-    for values in (content["config"], content["asked"]["config"], content["asked"]["recipe"]):
-        values["compile"], values["compile_mode"] = False, "default"
-    torch.save(content, path)
+    mine, path = older_run(dataset, compile=False, compile_mode="default")
     monkeypatch.setattr(compiling, "decide", lambda *_, before, **__: before is not False)
     assert train(*mine, "--resume", str(path)) == 0
     assert not compiled
@@ -126,14 +132,7 @@ def test_a_compiled_run_of_an_older_version_keeps_its_mode(
 ) -> None:
     """Also where the command that began it has a recipe, which leaves the mode open now."""
     monkeypatch.setattr(compiling, "decide", lambda *_, **__: True)
-    Path("my.toml").write_text("batch-size = 8\nimage-size = 16\nepochs = 2\n")
-    mine = ["--mode", "train", "--data", str(dataset.root), "--recipe", "my.toml", "--device", "cpu"]
-    assert train(*mine, "--out", "runs/a") == 0
-    path = Path("runs/a/previous.pt")
-    content = torch.load(path, weights_only=True)
-    for values in (content["config"], content["asked"]["config"], content["asked"]["recipe"]):
-        values["compile_mode"] = "default"
-    torch.save(content, path)
+    mine, path = older_run(dataset, compile_mode="default")
     monkeypatch.setattr(compiling, "mode", lambda config, *_: config.run.compile_mode)
     assert train(*(mine if command else mine[:2]), "--resume", str(path)) == 0
     assert checkpoint.load(Path("runs/a/last.pt")).config.run.compile_mode == "default"
