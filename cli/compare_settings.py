@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feedline.output import setting
 from feedline.training.recorded import RecordedRun
 
 ABSENT = "-"  # of a run that another version wrote
@@ -36,7 +37,7 @@ def differences(all_settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
     """The settings that are not the same in all runs: a name and a value for each run."""
     names = dict.fromkeys(name for values in all_settings for name in values)
     return [
-        (name, *(_text(values[name]) if name in values else ABSENT for values in all_settings))
+        (name, *(setting(values[name]) if name in values else ABSENT for values in all_settings))
         for name in names
         if any(values.get(name) != all_settings[0].get(name) for values in all_settings)
     ]
@@ -45,17 +46,9 @@ def differences(all_settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, ..
 def shared(all_settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """The settings that are the same in all runs."""
     first, *others = all_settings
-    return [(n, _text(v)) for n, v in first.items() if v is not None and all(o.get(n) == v for o in others)]
+    return [(n, setting(v)) for n, v in first.items() if v is not None and all(o.get(n) == v for o in others)]
 
 
 def spelled(name: str) -> str:
     """A key as recipes spell it."""
     return name.replace("_", "-")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value)) or "none"
-    if isinstance(value, float) and len(str(value)) > 9:
-        return f"{value:.6g}"
-    return "none" if value is None else str(value)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedline.output import setting
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, alike
 from feedline.training import checkpoint
@@ -146,13 +147,8 @@ def _what_differs(path: Path, result: Mapping[str, Any], key: Mapping[str, Any])
     if result.get("dataset") != key["dataset"]:
         return ""
     pairs = [(name, result.get(name), value) for name, value in key.items() if result.get(name) != value]
-    told = ", ".join(f"`{name}={_text(was)}`, not `{name}={_text(now)}`" for name, was, now in pairs)
+    told = ", ".join(f"`{name}={setting(was)}`, not `{name}={setting(now)}`" for name, was, now in pairs)
     return f" (the test in {path.parent} has {told})" if told else ""
-
-
-def _text(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return "none" if text in ("", "None") else text
 
 
 def _read_test(path: Path) -> tuple[dict[str, Any], float | None, str] | None:

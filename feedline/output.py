@@ -20,6 +20,15 @@ def one_line(text: object) -> str:
     return _UNSAFE_IN_LINE.sub(_as_code, str(text))
 
 
+def setting(value: object) -> str:
+    """A setting's value in a message or table: lists joined by commas, nothing as `none`."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, float) and len(str(value)) > 9:
+        return f"{value:.6g}"
+    return "none" if value is None else str(value) or "none"
+
+
 def speed(images_per_s: float) -> str:
     """Images per second, with a decimal where there are few: `19,674`, `8.4`."""
     return f"{images_per_s:,.{0 if images_per_s >= 100 else 1}f}"
