@@ -153,6 +153,8 @@ def test_curves_that_give_no_rate() -> None:
     bare = [why_not(2.3 + noise(0.3, seed)) for seed in range(200)]
     assert sum("noise" in text or "rises" in text or "hardly" in text for text in bare) > 180
     assert any("no more than its noise; use a larger `batch_size`" in text for text in bare)
+    early = [why_not(2.3 + noise(0.3, seed), low=True) for seed in range(200)]
+    assert any("its noise; raise `end_lr`, or use a larger `batch_size`" in text for text in early)
 
 
 def test_the_study_s_curves_give_rates() -> None:
