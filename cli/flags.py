@@ -7,18 +7,9 @@ from typing import Any
 from feedline.cli.recipes import OF_ITS_SET, configure
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import alternatives
-from feedline.training.keys import convert_known, keys
+from feedline.training.keys import OTHER_NAMES, convert_known, keys
 
 HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": "puts flip into, or takes it out of,"}
-# What other trainers call these (ultralytics, timm, fastai, torchvision's references). `-e` is not among them: it is
-# --epochs in some and --evaluate in others.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "image_size": ("--imgsz", "--img-size"),
-    "batch_size": ("-b", "--bs"),
-    "max_lr": ("--lr",),
-    "weight_decay": ("--wd",),
-    "threads": ("-j", "--workers", "--num-workers"),
-}
 TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "mix": "mixing", "run": "run"}
 
 
@@ -37,9 +28,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             options["choices"] = words
         else:
             options["metavar"] = field.name.upper()
-        aliases = ALIASES.get(field.name, ())
-        action = groups[section].add_argument(flag(field.name), *aliases, **options)
-        if aliases:
+        others = other_flags(field.name)
+        action = groups[section].add_argument(flag(field.name), *others, **options)
+        if others:
             action.option_strings = [flag(field.name)]  # what help and errors call it
     _add_old_flags(groups["loader"])
 
@@ -71,6 +62,11 @@ def _shown(default: Any) -> str:
 def flag(name: str) -> str:
     """The flag of a key: `--batch-size` for `batch_size`."""
     return "--" + name.replace("_", "-")
+
+
+def other_flags(name: str) -> list[str]:
+    """A key's flags in other programs: `--lr` for `max_lr`."""
+    return [("-" if len(other) == 1 else "--") + other for other in OTHER_NAMES.get(name, ())]
 
 
 def given_values(flags: Mapping[str, Any]) -> dict[str, Any]:

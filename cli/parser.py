@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from feedline.cli.flags import ALIASES, add_flags, flag
+from feedline.cli.flags import add_flags, flag, other_flags
 from feedline.cli.modes import MODES
 from feedline.cli.usage import ALL, NOT_SUMMARY, OPTIONS, uses
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line, unknown_word, with_choice_meant
+from feedline.training.keys import OTHER_NAMES
 from feedline.use.rows import FORMATS
 
 WHAT = {
@@ -98,8 +99,8 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
 
 def _other_names(mode: str | None) -> str:
     """The end of the help: flags as other programs call them."""
-    used = [name for name in ALIASES if mode is None or mode in uses()[name]]
-    return "\n".join(["other names:"] * bool(used) + [f"  {', '.join(ALIASES[n])} for {flag(n)}" for n in used])
+    used = [name for name in OTHER_NAMES if mode is None or mode in uses()[name]]
+    return "\n".join(["other names:"] * bool(used) + [f"  {', '.join(other_flags(n))} for {flag(n)}" for n in used])
 
 
 def _show_modes(p: argparse.ArgumentParser, mode: str | None) -> None:

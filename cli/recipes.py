@@ -10,7 +10,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, as_keys, did_you_mean
 from feedline.program import command_line
 from feedline.training.config import Config
-from feedline.training.keys import convert, convert_known, key_types
+from feedline.training.keys import OTHER_NAMES, convert, convert_known, key_types
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,7 +92,8 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         if isinstance(value, Mapping):
             raise InputError(f"{where}: [{key}]: keys stand without a table, as epochs = 50")
         if field not in hints or "_" in key:
-            meant = did_you_mean(key, (name.replace("_", "-") for name in hints))
+            ours = next((name for name, others in OTHER_NAMES.items() if field.replace("_", "-") in others), key)
+            meant = did_you_mean(ours, (name.replace("_", "-") for name in hints))
             raise InputError(f"{where}: unknown key {key!r}{meant or see}")
         try:
             values[field] = convert(field, hints[field], value)

@@ -9,6 +9,16 @@ from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import is_list, matched
 from feedline.training.config import SECTIONS, key_fields
 
+# What other trainers call a key (ultralytics, timm, fastai, torchvision's references). `e` is not among them: it is
+# epochs in some and evaluate in others.
+OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "image_size": ("imgsz", "img-size"),
+    "batch_size": ("b", "bs"),
+    "max_lr": ("lr",),
+    "weight_decay": ("wd",),
+    "threads": ("j", "workers", "num-workers"),
+}
+
 
 def keys() -> Iterator[tuple[str, Any, "dataclasses.Field[Any]"]]:
     """Yields every key: its section, type and field."""
