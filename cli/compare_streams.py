@@ -54,7 +54,13 @@ def compare_streams(a: RecordedRun, b: RecordedRun) -> Verdict:
     steps = counted(len(shared), "step")
     same = f"same stream: images, order, windows and augmentations agree in all {steps} that both logged"
     pixels = _compare_pixels(a, b)
-    return Verdict(pixels.same, (same, *pixels.lines))
+    return Verdict(pixels.same, (same, *pixels.lines, *filter(None, map(_unlogged, (a, b)))))
+
+
+def _unlogged(run: RecordedRun) -> str:
+    """What to say of steps before the last one that a log does not have; empty if it has them all."""
+    missing = sorted(set(range(1, run.steps + 1)) - run.stream.keys())
+    return f"{run.name}: its log lacks {counted(len(missing), 'step')}, from step {missing[0]:,}" if missing else ""
 
 
 def _compare_pixels(a: RecordedRun, b: RecordedRun) -> Verdict:

@@ -208,6 +208,15 @@ def test_a_line_that_is_cut_off_and_one_that_is_there_twice(first: Path, copy: P
     assert "in all 10 steps that both logged" in lines[0]
 
 
+def test_steps_that_a_log_lacks_are_counted(first: Path, copy: Path, compare: Compare) -> None:
+    """As after a log was lost and the run resumed: what was not compared is said."""
+    write_log(copy, records(copy)[1:])
+    status, lines = compare(first, copy)
+    assert status == 0
+    assert "in all 19 steps that both logged" in lines[0]
+    assert lines[2] == "copy: its log lacks 5 steps, from step 1"
+
+
 def test_a_log_without_its_folder(first: Path, other: Callable[..., Path], compare: Compare) -> None:
     """As somebody else sends it: the stream can be compared, the settings are not known."""
     shutil.copy(first / "log.jsonl", "sent.jsonl")
