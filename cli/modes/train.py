@@ -119,8 +119,10 @@ def _prepare_resumed(start: Start, trainer: Trainer) -> None:
     if trainer.ranks.is_first and start.earlier is not None:
         checkpoint.put_back(start.earlier)
     position = trainer.state.position
+    back = f" from {start.earlier.name}, its {checkpoint.LAST} from now on," if start.earlier is not None else ""
     print(
-        f"resuming {start.out} at epoch {position.epoch + 1}, step {position.step} of {len(trainer.train)}", flush=True
+        f"resuming {start.out}{back} at epoch {position.epoch + 1}, step {position.step} of {len(trainer.train)}",
+        flush=True,
     )
 
 

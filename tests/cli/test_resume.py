@@ -301,13 +301,18 @@ def test_an_early_end_costs_nothing_where_the_rate_does_not_fall(
     ],
 )
 def test_a_damaged_log_is_no_reason_to_end(
-    dataset: Dataset, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], Any], ends: int | None
+    dataset: Dataset,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], Any],
+    ends: int | None,
 ) -> None:
-    """What it lacks is said; a line that was cut off or cannot be read is left out."""
+    """What it lacks is said; a line that was cut off or cannot be read is left out. So is which checkpoint is taken."""
     assert run("train", dataset, "--log-every", "4", "--epochs", "2", "--out", "runs/a") == 0
     Path("runs/a/summary.json").unlink()
     damage(Path("runs/a/log.jsonl"))
     assert train("--mode", "train", "--resume", "runs/a/previous.pt") == 0
+    assert "resuming runs/a from previous.pt, its last.pt from now on, at epoch 2, step 0" in capsys.readouterr().out
     assert any(f"log.jsonl ends at step {ends} of " in line for line in caplog.messages) is (ends is not None)
     assert all(json.loads(line) for line in Path("runs/a/log.jsonl").read_text().splitlines())
 
