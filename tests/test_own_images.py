@@ -8,10 +8,10 @@ from tests import own_images
 from tests.pages import checkout, steps
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """A checkout with the sets of the page in it."""
-    root = checkout(tmp_path_factory.mktemp("own"))
+    root = checkout(tmp_path)
     own_images.photos(root / "photos")
     own_images.kaggle(root / "kaggle")
     own_images.uneven(root / "uneven")

@@ -24,10 +24,10 @@ def Image(pixels): return pixels
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     """A checkout with stand-ins for the services."""
-    root = checkout(tmp_path_factory.mktemp("reports"))
+    root = checkout(tmp_path)
     for name in ("wandb", "trackio"):
         (root / f"{name}.py").write_text(f"NAME = {name + '.txt'!r}\n{STAND_IN}")
     return root
