@@ -8,6 +8,7 @@ from typing import Any
 from feedline.cli.flags import given_values
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
+from feedline.cli.usage import check_effect
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -46,7 +47,7 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
         dataset: of the run, for which recipes are read.
 
     Raises:
-        InputError: if the command asks for something else than the run.
+        InputError: if the command asks for something else than the run, or for a change without an effect.
     """
     asked = Asked.of(snapshot)
     changes, notes = _recipe_changes(request, snapshot, asked, dataset)
@@ -62,6 +63,7 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
             began = _text(run[name]) + (" (auto)" if before[name] == "auto" != run[name] else "")
             raise _refusal(name, value, began, given, asked.config)
     changed = {name: value for name, value in changed.items() if name in free}
+    check_effect(wanted, {name: value for name, value in request.flags.items() if name in changed})
     asked = Asked(asked.config.replace(**changed), asked.recipe)
     # What is automatic is decided again, because it may not be possible on this machine.
     again = {"compile": asked.config.run.compile, "compile_mode": asked.config.run.compile_mode}

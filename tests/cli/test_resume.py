@@ -61,6 +61,8 @@ def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.Captu
     assert "train on from its weights: a new run with --init runs/a/best.pt" in line
     line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--certify", "pixels")
     assert "this run is complete" in line, "what is certified may change"
+    line = refused(capsys, "--mode", "train", "--resume", "runs/a", "--compile-mode", "default")
+    assert "--compile-mode default: has no effect without --compile" in line
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--out", "runs/a")
     assert "--out runs/a: holds a complete run; choose another --out" in line
 
