@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.flags import given_values
-from feedline.cli.recipes import configure
+from feedline.cli.recipes import configure, read_recipe
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
 from feedline.pipeline.augment.old_keys import OLD_KEYS
@@ -98,9 +98,11 @@ def _recipe_changes(
     if other and not restarted():
         name, value = next(iter(other.items()))
         since = "the file was changed since" if same_name else f"with recipe {snapshot.config.recipe}"
+        own = name in read_recipe(request.recipe, dataset)
+        has = f"has {_key(name)} = {_text(value)}" if own else f"leaves out {_key(name)}, which makes it {_text(value)}"
         raise InputError(
-            f"`recipe={request.recipe}`: has {_key(name)} = {_text(value)}, the run was started with "
-            f"{_text(of_run[name])} ({since}); a resumed run keeps its settings: leave `recipe` out, or start a new run"
+            f"`recipe={request.recipe}`: {has}, the run was started with {_text(of_run[name])} ({since}); a resumed "
+            "run keeps its settings: leave `recipe` out, or start a new run"
         )
     kept = ", ".join(f"{_key(name)} = {_text(of_run[name])}" for name in other)
     notes = (f"{request.recipe} was changed since the run began; the run keeps {kept}",) if other else ()
