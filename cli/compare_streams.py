@@ -59,8 +59,9 @@ def compare_streams(a: RecordedRun, b: RecordedRun) -> Verdict:
 
 def _unlogged(run: RecordedRun) -> str:
     """What to say of steps before the last one that a log does not have; empty if it has them all."""
-    missing = sorted(set(range(1, run.steps + 1)) - run.stream.keys())
-    return f"{run.name}: its log lacks {counted(len(missing), 'step')}, from step {missing[0]:,}" if missing else ""
+    missing = run.steps - len(run.stream)
+    first = next((wanted for wanted, step in enumerate(sorted(run.stream), 1) if step != wanted), len(run.stream) + 1)
+    return f"{run.name}: its log lacks {counted(missing, 'step')}, from step {first:,}" if missing > 0 else ""
 
 
 def _compare_pixels(a: RecordedRun, b: RecordedRun) -> Verdict:

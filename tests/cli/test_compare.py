@@ -215,6 +215,8 @@ def test_steps_that_a_log_lacks_are_counted(first: Path, copy: Path, compare: Co
     assert status == 0
     assert "in all 19 steps that both logged" in lines[0]
     assert lines[2] == "copy: its log lacks 5 steps, from step 1"
+    write_log(copy, [records(first)[0], {"step": 10**12, "epoch": 1}])
+    assert compare(first, copy)[1][2] == "copy: its log lacks 999,999,999,995 steps, from step 6"
 
 
 def test_a_log_without_its_folder(first: Path, other: Callable[..., Path], compare: Compare) -> None:
