@@ -18,7 +18,7 @@ BELOW_BLOW_UP = 3.0
 FEWEST = 12  # losses of which a curve is read
 # A fall of the smoothed loss counts from 3 standard errors on. Of curves that are noise alone one in 20 falls by that;
 # the falls that real networks had in 66 tests of 60 steps and more were of 1.6 to 140, 3 of them below 3
-# (docs/lr-range.md).
+# (results/lr-range).
 SURE = 3.0
 SMALLEST_FALL = 0.01  # of the loss
 

@@ -12,7 +12,7 @@ from feedline.training.lr_curve import smoothed_over, suggest
 
 FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
 RULES = ("scaled", "minimum", "steepest", "valley")
-TITLES = {"epoch": "one epoch", "short": "60 steps", "full": "174 steps"}
+TITLES = {"epoch": "one epoch", "short": "60 steps", "full": "173 steps"}
 Points = Sequence[tuple[float, float]]  # (learning rate, top-1 in percent), sorted
 Curves = Mapping[str, Mapping[str, Any]]  # the range tests of a case
 
