@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench.lr_study.cases import CPU, SETS, Case, cases, search
+from bench.lr_study.cases import CPU, KINDS, SETS, Case, cases, search
 from bench.lr_study.table import suggestions, tables
 from bench.variants.page import put_between_marks
 from bench.variants.runs import commit
@@ -54,7 +54,7 @@ class Results:
 
 
 def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int) -> None:
-    """Runs the range tests of one epoch, the trainings, and range tests with fewer and more steps."""
+    """Runs the range tests of one epoch, the trainings, and the other range tests."""
 
     def sweeps(kind: str) -> None:
         for seed, case in itertools.product(range(sweep_seeds), todo):
@@ -69,8 +69,8 @@ def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int
         found = suggestions(results.content["sweeps"][case.name])
         low, high = statistics.median(found["valley"]), statistics.median(found["minimum"])
         search(functools.partial(train, case, seed), low, high)
-    sweeps("short")
-    sweeps("full")
+    for kind in KINDS:
+        sweeps(kind)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
 from feedline.training.config import Config
 from feedline.training.evaluate import evaluate
-from feedline.training.lr_range import Sweep, lr_range_test
+from feedline.training.lr_range import STEPS, Sweep, lr_range_test
 from feedline.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -29,9 +29,9 @@ SETS: dict[str, dict[str, Any]] = {
 COMMON: dict[str, Any] = {"split": "70-30", "image_size": 16, "ema": 0.0, "tta": False, "threads": 1, "device": "cpu"}
 OPTIMIZERS: dict[str, dict[str, Any]] = {"sgd": {"weight_decay": 5e-4}, "adam": {"weight_decay": 0.0}}
 BATCH_SIZES = (32, 128)
-# Range tests by their most steps: those of an epoch; short; enough for a factor of 1.069 a step on a small set too. The
-# last two may take several epochs.
-KINDS = {"epoch": None, "short": 60, "full": 10**6}
+# Range tests by their most steps (None: those of an epoch) and their fewest: one epoch; what `--mode lrfind` does;
+# short; enough for a factor of 1.069 a step on a small set too. All but the first may take several epochs.
+KINDS = {"epoch": (None, 1), "command": (None, STEPS), "short": (60, 1), "full": (10**6, 1)}
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Case:
         Returns:
             `lr` and `loss` of each step, `steps` that were planned, and why it `stopped`.
         """
-        config, end = self.config(seed), END_LR[self.optimizer]
+        config, end, (most, fewest) = self.config(seed), END_LR[self.optimizer], KINDS[kind]
         loader = make_loader(config, Dataset(self.data), "train", CPU)
         batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
         try:
-            sweep = Sweep.plan(KINDS[kind] or len(loader), start=end / 1e5, end=end, fewest=1)
+            sweep = Sweep.plan(most or len(loader), start=end / 1e5, end=end, fewest=fewest)
             test = lr_range_test(config, self.model(config), batches, CPU, sweep)
         finally:
             loader.close()

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from feedline.training.lr_curve import smoothed_over, suggest
+from feedline.training.lr_curve import BLEW_UP, smoothed_over, suggest
 
 FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
 RULES = ("scaled", "minimum", "steepest", "valley")
-TITLES = {"epoch": "one epoch", "short": "60 steps", "full": "173 steps"}
+TITLES = {"command": "as the command", "epoch": "one epoch", "short": "60 steps", "full": "173 steps"}
 Points = Sequence[tuple[float, float]]  # (learning rate, top-1 in percent), sorted
 Curves = Mapping[str, Mapping[str, Any]]  # the range tests of a case
 
@@ -22,13 +22,14 @@ def suggestions(curves: Curves, kind: str = "epoch") -> dict[str, list[float]]:
 
     Args:
         curves: the range tests of the case.
-        kind: of the tests: `epoch`, `short` or `full`.
+        kind: of the tests: `command`, `epoch`, `short` or `full`. Those of `command` are read as the command does it.
     """
     found: dict[str, list[float]] = {}
     for key, curve in curves.items():
         if key.startswith(kind):
             smoothed = smoothed_over(curve["loss"], curve["steps"])
-            rates = suggest(curve["lr"], smoothed)
+            blew_up = kind == "command" and curve["stopped"].startswith(BLEW_UP)
+            rates = suggest(curve["lr"], smoothed, blew_up=blew_up)
             for rule in RULES:
                 found.setdefault(rule, []).append(rates[rule])
     return found
@@ -124,7 +125,7 @@ def fixed(trainings: Mapping[str, Curves]) -> dict[str, Judged]:
 def tables(content: Mapping[str, Any]) -> str:
     """Markdown: the trainings, each rule in each case, and the rules over all cases and those of one optimizer."""
     judged, trainings = judge(content), content["trainings"]
-    as_the_mode = {rule: by_case for rule, by_case in judged.items() if rule.endswith(TITLES["epoch"])}
+    as_the_mode = {rule: by_case for rule, by_case in judged.items() if rule.endswith(TITLES["command"])}
     judged["a fixed rate"] = fixed(trainings)
     return "\n\n".join("\n".join(table) for table in (_trainings(trainings), _cases(as_the_mode), _rules(judged)))
 

@@ -32,7 +32,7 @@ def test_a_case_is_measured_once(
     name = "sample sgd 4 width 2"
     assert content["sweeps"].keys() == content["trainings"].keys() == {name}
     assert {kind: curve["steps"] for kind, curve in content["sweeps"][name].items()} == {
-        "epoch 0": 22, "short 0": 60, "full 0": 173}  # fmt: skip
+        "epoch 0": 22, "command 0": 100, "short 0": 60, "full 0": 173}  # fmt: skip
     rates = [2.0 ** int(key.split()[0][2:]) for key in content["trainings"][name]]
     found = table.suggestions(content["sweeps"][name])
     assert min(rates) <= found["valley"][0] < found["minimum"][0] <= max(rates)
