@@ -10,14 +10,13 @@ from feedline.output import counted
 BLEW_UP = "the loss blew up"  # why a test ended
 SMOOTHED_OVER = 30  # the loss is averaged over 1/30 of the steps on either side
 RECOMMENDED = "scaled"
-SCALE = 50.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
-# `scaled` is at most a third of the last rate before the loss blew up. In the study that changes little (2.3 points
-# lost in one epoch with and without, 2.6 instead of 2.7 in 60 steps); on 288 images in batches of 16 it was 4 times too
-# high without.
+SCALE = 35.0  # `scaled` / `valley`: what trained best, with SGD and Adam: docs/lr-range.md
+# `scaled` is at most a third of the last rate before the loss blew up. In the study that changes nothing; on 288 images
+# in batches of 16 it was 4 times too high without.
 BELOW_BLOW_UP = 3.0
 FEWEST = 12  # losses of which a curve is read
 # A fall of the smoothed loss counts from 3 standard errors on. Of curves that are noise alone one in 20 falls by that;
-# the falls that real networks had in 66 tests of 60 steps and more were of 1.6 to 140, 3 of them below 3
+# the falls that real networks had in 90 tests of 60 steps and more were of 1.6 to 140, 3 of them below 3
 # (results/lr-range).
 SURE = 3.0
 SMALLEST_FALL = 0.01  # of the loss

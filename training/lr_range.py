@@ -36,7 +36,7 @@ class LRRange:
 
     Attributes:
         lr, loss, smoothed: one value per step.
-        suggestions: `scaled` (50 times the valley, at most the last rate, or a third of it if the loss blew up there),
+        suggestions: `scaled` (35 times the valley, at most the last rate, or a third of it if the loss blew up there),
             `minimum` (lowest smoothed loss: the assignment's rule), `steepest` (fastest fall in the decade below that)
             and `valley` (middle of the longest fall); none where the curve gives none.
         recommended: the suggestion to use; None if there is none.

@@ -25,6 +25,7 @@ from feedline.training import plots
 from feedline.training.bench import endless
 from feedline.training.config import Config
 from feedline.training.loss import weights_of_classes
+from feedline.training.lr_curve import SCALE
 from feedline.training.lr_range import LRRange, Sweep, lr_range_test
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, versions
@@ -33,7 +34,7 @@ from feedline.training.precision import Precision
 END_LR = {"sgd": 10.0, "adam": 0.1, "adamw": 0.1, "muon": 2.0}  # higher than any network trains with
 FEWEST_IMAGES = 32
 MEANING = {
-    "scaled": "50 times the valley, the rule that trained best in docs/lr-range.md",
+    "scaled": f"{SCALE:g} times the valley, the rule that trained best in docs/lr-range.md",
     "minimum": "lowest loss (the rule of the assignment)",
     "steepest": "fastest fall of the loss in the decade before that",
     "valley": "middle of its longest fall",

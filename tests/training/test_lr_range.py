@@ -193,18 +193,18 @@ def fall(start: float, end: float) -> tuple[list[float], list[float]]:
 
 
 @pytest.mark.parametrize(("start", "end"), [(-4.0, -2.0), (-3.0, -2.0), (-3.5, -1.5)])
-def test_the_scaled_rate_is_50_times_the_middle_of_the_fall(start: float, end: float) -> None:
+def test_the_scaled_rate_is_35_times_the_middle_of_the_fall(start: float, end: float) -> None:
     result = suggest(*fall(start, end))
     assert math.log10(result["valley"]) == pytest.approx((start + end) / 2, abs=0.15)
-    assert result["scaled"] == pytest.approx(50 * result["valley"])
+    assert result["scaled"] == pytest.approx(35 * result["valley"])
     assert math.log10(result["minimum"]) == pytest.approx(end), "the assignment's rule is told too"
 
 
 def test_the_scaled_rate_is_at_most_the_last_one() -> None:
     lrs, loss = fall(-2, 0)
-    assert suggest(lrs, loss)["scaled"] == pytest.approx(5, rel=0.4)
-    assert suggest(lrs[:110], loss[:110])["scaled"] == lrs[109], "the test ended there"
-    assert suggest(lrs[:110], loss[:110], blew_up=True)["scaled"] == lrs[109] / 3
+    assert suggest(lrs, loss)["scaled"] == pytest.approx(3.5, rel=0.4)
+    assert suggest(lrs[:105], loss[:105])["scaled"] == lrs[104], "the test ended there"
+    assert suggest(lrs[:105], loss[:105], blew_up=True)["scaled"] == lrs[104] / 3
     lrs, loss = fall(-4, -2)
     assert suggest(lrs, loss, blew_up=True) == suggest(lrs, loss), "far below it nothing changes"
 
