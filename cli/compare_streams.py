@@ -45,23 +45,25 @@ def compare_streams(a: RecordedRun, b: RecordedRun) -> Verdict:
     if None not in sizes and sizes[0] != sizes[1]:
         where = f"of {sizes[0]} and {sizes[1]} images; steps can only be compared at one batch size"
         return Verdict(False, (f"different batches: {where}",))
+    unlogged = filter(None, dict.fromkeys(map(_unlogged, (a, b))))
     shared = a.stream.keys() & b.stream.keys()
     if not shared:
         raise InputError(f"{a.name} and {b.name}: there is no step that both logged with a certificate")
     if step := _first_difference(shared, a.stream, b.stream):
         why = _why(a, b, _deciding(a, b), "the stream")
-        return Verdict(False, (f"different stream: {_where(a, shared, step)}", why))
-    steps = counted(len(shared), "step")
-    same = f"same stream: images, order, windows and augmentations agree in all {steps} that both logged"
+        return Verdict(False, (f"different stream: {_where(a, shared, step)}", why, *unlogged))
+    steps = "the one step" if len(shared) == 1 else f"all {len(shared):,} steps"
+    same = f"same stream: images, order, windows and augmentations agree in {steps} that both logged"
     pixels = _compare_pixels(a, b)
-    return Verdict(pixels.same, (same, *pixels.lines, *filter(None, map(_unlogged, (a, b)))))
+    return Verdict(pixels.same, (same, *pixels.lines, *unlogged))
 
 
 def _unlogged(run: RecordedRun) -> str:
-    """What to say of steps before the last one that a log does not have; empty if it has them all."""
+    """What to say of steps up to the last one that a log has no certificate of; empty if it has all."""
     missing = run.steps - len(run.stream)
     first = next((wanted for wanted, step in enumerate(sorted(run.stream), 1) if step != wanted), len(run.stream) + 1)
-    return f"{run.name}: its log lacks {counted(missing, 'step')}, from step {first:,}" if missing > 0 else ""
+    which = f"step {first:,}" if missing == 1 else f"{missing:,} steps, the first of them step {first:,}"
+    return f"{run.name}: its log has no certificate of {which}" if missing > 0 else ""
 
 
 def _compare_pixels(a: RecordedRun, b: RecordedRun) -> Verdict:

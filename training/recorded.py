@@ -9,6 +9,7 @@ from typing import Any
 
 from feedline.pipeline.errors import InputError, first_line
 
+MOST = 10**15  # steps, epochs, and steps in an epoch: more are damage
 WORD = re.compile(r"[0-9a-f]{16}")
 
 
@@ -102,18 +103,22 @@ def _records(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in lines:
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == lines[-1][0]:  # a run that was killed, or is writing it now
                 return
             raise InputError(f"{log}: line {number} is damaged ({first_line(error)})") from error
         if not _is_record(record):
-            raise InputError(f"{log}: line {number} is no record of a training run (it lacks step or epoch)")
+            raise InputError(f"{log}: line {number} is no record of a training run (step or epoch missing or wrong)")
         yield number, record
 
 
 def _is_record(record: Any) -> bool:
-    numbers = [record.get("step"), record.get("epoch")] if isinstance(record, dict) else [None]
-    return all(isinstance(n, (int, float)) and n > 0 for n in numbers) and isinstance(record["step"], int)
+    if not isinstance(record, dict):
+        return False
+    step, epoch = record.get("step"), record.get("epoch")
+    if isinstance(step, bool) or not isinstance(step, int) or not isinstance(epoch, (int, float)):
+        return False
+    return 0 < step < MOST and 0 < epoch < MOST and step / epoch < MOST
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, float]:

@@ -214,9 +214,9 @@ def test_steps_that_a_log_lacks_are_counted(first: Path, copy: Path, compare: Co
     status, lines = compare(first, copy)
     assert status == 0
     assert "in all 19 steps that both logged" in lines[0]
-    assert lines[2] == "copy: its log lacks 5 steps, from step 1"
+    assert lines[2] == "copy: its log has no certificate of 5 steps, the first of them step 1"
     write_log(copy, [records(first)[0], {"step": 10**12, "epoch": 1}])
-    assert compare(first, copy)[1][2] == "copy: its log lacks 999,999,999,995 steps, from step 6"
+    assert "no certificate of 999,999,999,995 steps, the first of them step 6" in compare(first, copy)[1][2]
 
 
 def test_a_log_without_its_folder(first: Path, other: Callable[..., Path], compare: Compare) -> None:
@@ -265,6 +265,10 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "older": (without_certificates, "copy: its log holds no certificate of the stream: an older version wrote it"),
     "cut line": (damage(1), "copy/log.jsonl: line 2 is damaged (Expecting ',' delimiter"),
     "list": (lambda f: (f / "log.jsonl").write_text("[1]\n"), "copy/log.jsonl: line 1 is no record of a training run"),
+    "tiny epoch": (changed(epoch=1e-320), "copy/log.jsonl: line 2 is no record of a training run"),
+    "huge step": (changed(step=10**400), "copy/log.jsonl: line 2 is no record of a training run"),
+    "no number": (changed(step=True), "copy/log.jsonl: line 2 is no record of a training run"),
+    "deep line": (lambda f: (f / "log.jsonl").write_text("[" * 100_000 + "\n1\n"), "copy/log.jsonl: line 1 is damaged"),
     "no step": (changed(step="10"), "copy/log.jsonl: line 2 is no record of a training run"),
     "no words": (changed(stream=["xyz"]), "copy/log.jsonl: line 2 is damaged (stream holds 'xyz', no 16 hexadecimal"),
     "no list": (changed(pixels=3), "copy/log.jsonl: line 2 is damaged (pixels is no list of certificates"),
