@@ -92,7 +92,8 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         if isinstance(value, Mapping):
             raise InputError(f"{where}: [{key}]: keys stand without a table, as epochs = 50")
         if field not in hints or "_" in key:
-            ours = next((name for name, others in OTHER_NAMES.items() if field.replace("_", "-") in others), key)
+            plain = field.replace("_", "-").lower()
+            ours = next((name for name, others in OTHER_NAMES.items() if plain in others), key)
             meant = did_you_mean(ours, (name.replace("_", "-") for name in hints))
             raise InputError(f"{where}: unknown key {key!r}{meant or see}")
         try:

@@ -14,7 +14,7 @@ from feedline.training.config import SECTIONS, key_fields
 OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "image_size": ("imgsz", "img-size"),
     "batch_size": ("b", "bs"),
-    "max_lr": ("lr",),
+    "max_lr": ("lr", "lr0", "learning-rate"),
     "weight_decay": ("wd",),
     "threads": ("j", "workers", "num-workers"),
 }

@@ -27,6 +27,8 @@ def test_default_and_assignment_recipes_match_their_sources() -> None:
         ("epoch = 3", "unknown key 'epoch'; did you mean epochs"),
         ("batch_size = 3", "unknown key 'batch_size'; did you mean batch-size"),
         ("lr = 0.1", "unknown key 'lr'; did you mean max-lr?"),
+        ("LearningRate = 0.1", "unknown key 'LearningRate'"),
+        ("Learning_Rate = 0.1", "unknown key 'Learning_Rate'; did you mean max-lr?"),
         ("num_workers = 4", "unknown key 'num_workers'; did you mean threads?"),
         ("zzz = 3", "unknown key 'zzz'; see python train.py --help"),
         ("epochs = 'many'", "epochs = many: must be a whole number"),
