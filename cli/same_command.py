@@ -98,8 +98,9 @@ def _recipe_changes(
     if other and not restarted():
         name, value = next(iter(other.items()))
         since = "the file was changed since" if same_name else f"with recipe {snapshot.config.recipe}"
-        own = name in read_recipe(request.recipe, dataset)
-        has = f"has {_key(name)} = {_text(value)}" if own else f"leaves out {_key(name)}, which makes it {_text(value)}"
+        own = _keys(read_recipe(request.recipe, dataset))
+        has = "has" if name in own else f"leaves out {_key(name)}, which makes it"
+        has += f" {_key(name)} = {_text(value)}" if name in own else f" {_text(value)}"
         raise InputError(
             f"`recipe={request.recipe}`: {has}, the run was started with {_text(of_run[name])} ({since}); a resumed "
             "run keeps its settings: leave `recipe` out, or start a new run"

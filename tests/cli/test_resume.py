@@ -140,6 +140,9 @@ def test_a_recipe_that_was_changed_since(
     Path("part.toml").write_text("epochs = 2\n")
     line = refused(capsys, *data, "--recipe", "part.toml", "--resume", "runs/a")
     assert "--recipe part.toml: leaves out batch-size, which makes it 256, the run was started with 8" in line
+    line = refused(capsys, *data, "--recipe", recipe("crop = 'pad'\n"), "--resume", "runs/a")
+    assert "--recipe my.toml: has augment = pad-crop,flip, the run was started with auto-crop,flip" in line
+    recipe("momentum = 0.8\n")
     line = refused(capsys, *data, "--recipe", "demo", "--resume", "runs/a")
     assert "--recipe demo: has batch-size = 50, the run was started with 8 (with recipe my)" in line
     with monkeypatch.context() as patch:
