@@ -99,11 +99,10 @@ def _recipe_changes(
         name, value = next(iter(other.items()))
         since = "the file was changed since" if same_name else f"with recipe {snapshot.config.recipe}"
         own = _keys(read_recipe(request.recipe, dataset))
-        has = "has" if name in own else f"leaves out {_key(name)}, which makes it"
-        has += f" {_key(name)} = {_text(value)}" if name in own else f" {_text(value)}"
+        has = f"has {_key(name)} =" if name in own else f"leaves out {_key(name)}, which makes it"
         raise InputError(
-            f"`recipe={request.recipe}`: {has}, the run was started with {_text(of_run[name])} ({since}); a resumed "
-            "run keeps its settings: leave `recipe` out, or start a new run"
+            f"`recipe={request.recipe}`: {has} {_text(value)}, the run was started with {_text(of_run[name])} "
+            f"({since}); a resumed run keeps its settings: leave `recipe` out, or start a new run"
         )
     kept = ", ".join(f"{_key(name)} = {_text(of_run[name])}" for name in other)
     notes = (f"{request.recipe} was changed since the run began; the run keeps {kept}",) if other else ()
