@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,18 @@ def _check_images(config: Config, dataset: Dataset) -> None:
         )
 
 
+def _meaning(suggestions: Mapping[str, float]) -> dict[str, str]:
+    """What each suggestion is, in words."""
+    if not suggestions or suggestions["scaled"] > 0.99 * SCALE * suggestions["valley"]:
+        return MEANING
+    limited = f"a third of the last rate before the loss blew up, which is less than {SCALE:g} times the valley"
+    return {**MEANING, "scaled": limited}
+
+
 def _write(out: Path, result: dict[str, Any], title: str) -> None:
     write_json(out / "lr_range.json", result)
     plots.lr_range(out / "lr_range.png", result, title)
-    range_page(result, title, MEANING).write(out / REPORT)
+    range_page(result, title, _meaning(result["suggestions"])).write(out / REPORT)
 
 
 def _print_suggestions(test: LRRange, batches: int) -> None:
@@ -112,7 +121,7 @@ def _print_suggestions(test: LRRange, batches: int) -> None:
     )
     for name, lr in test.suggestions.items():
         mark = "->" if name == test.recommended else "  "
-        print(f"{mark} {name:<9} {lr:<10.3g} {MEANING[name]}")
+        print(f"{mark} {name:<9} {lr:<10.3g} {_meaning(test.suggestions)[name]}")
 
 
 def _print_advice(test: LRRange, request: Request, reason: str | None) -> None:

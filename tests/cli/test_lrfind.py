@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from feedline import Dataset
+from feedline.cli.modes import lrfind
 from tests.cli.commands import QUICK, refused, run, train
 from tests.cli.folders import dataset_of
 from tests.conftest import convert
@@ -113,3 +114,9 @@ def test_a_damaged_test_is_passed_over_and_named(
     said = capsys.readouterr()
     assert "skipped runs/damaged/lr_range.json: it cannot be read" in said.out
     assert "--max-lr auto: no LR range test for this dataset" in said.err
+
+
+def test_a_rate_that_the_blow_up_limits_is_told_as_such() -> None:
+    told = lrfind._meaning({"scaled": 0.0224, "minimum": 0.0118, "steepest": 0.00327, "valley": 0.00129})["scaled"]
+    assert told == "a third of the last rate before the loss blew up, which is less than 35 times the valley"
+    assert lrfind._meaning({"scaled": 0.035, "valley": 0.001})["scaled"].startswith("35 times the valley, the rule")
