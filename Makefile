@@ -8,7 +8,7 @@ RUNS := runs/demo
 
 .PHONY: demo test check lint clean
 
-$(VENV)/.installed: setup.cfg setup.py pyproject.toml model/_kernels.c pipeline/_kernels.c pipeline/_kernels.h pipeline/_resize.c
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml model/_kernels.c model/_kernels.h model/_winograd.c pipeline/_kernels.c pipeline/_kernels.h pipeline/_resize.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@

@@ -14,7 +14,8 @@ setup(
         ),
         Extension(
             "feedline.model._kernels",
-            ["model/_kernels.c"],
+            ["model/_kernels.c", "model/_winograd.c"],
+            depends=["model/_kernels.h"],
             extra_compile_args=["-O3"],
             optional=True,
         ),

@@ -1,4 +1,4 @@
-"""A convolution's three products on a CPU, by oneDNN and as matrix products: what the rule in model/conv.py comes from.
+"""A convolution's three products on a CPU, in each way that works here: what the rules in model/conv.py come from.
 
     python -m bench.products --sizes 24,32,48,64 --batch-size 128
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from feedline.model import compiled, conv
+from feedline.model import compiled, conv, winograd
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
 
@@ -33,35 +33,36 @@ LAYERS = (
     (512, 512, 8, 3, 1),
 )
 PRODUCTS = ("forward", "data", "weights")
-ONE_DNN = conv.How(forward=False, data=False, weights=False)
-MATRIX = conv.How(forward=True, data=True, weights=True)
+WAYS: dict[conv.Way, str] = {"onednn": "oneDNN", "matrix": "matrix", "winograd": "Winograd"}
 
 
 def measure(layer: tuple[int, ...], size: int, batch_size: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each product, by oneDNN and as a matrix product, and which one the rule takes."""
+    """Milliseconds of each product in each way, and which one the rule takes."""
     inputs, outputs, divisor, kernel, stride = layer
     module = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False).to(memory_format=torch.channels_last)
     x = torch.randn(batch_size, inputs, size // divisor, size // divisor).bfloat16()
     x = x.to(memory_format=torch.channels_last)
     side = (x.shape[3] - 1) // stride + 1
-    times: dict[tuple[str, str], list[float]] = {(p, w): [] for p in PRODUCTS for w in ("onednn", "matrix")}
+    ways = [way for way in WAYS if way != "winograd" or winograd.fits(module)]
+    times: dict[tuple[str, conv.Way], list[float]] = {(p, w): [] for p in PRODUCTS for w in ways}
     for _ in range(rounds):
-        for product in PRODUCTS:
-            for way, how in (("onednn", ONE_DNN), ("matrix", MATRIX)):
-                times[product, way].append(_milliseconds(_product(product, module, x, stride, how)))
-    rule = conv.choose(module, side)
+        for product, way in times:
+            times[product, way].append(_milliseconds(_product(product, module, x, stride, way)))
+    rule = conv.choose(module, side, tiles=conv.has_tiles())
     return {
         "size": size,
         "layer": f"{inputs} -> {outputs}, {kernel}x{kernel}, stride {stride}",
         "side": side,
-        "ms": {p: {w: round(statistics.median(times[p, w]), 2) for w in ("onednn", "matrix")} for p in PRODUCTS},
-        "rule": {p: "matrix" if getattr(rule, p) else "onednn" for p in PRODUCTS},
+        "ms": {p: {w: round(statistics.median(times[p, w]), 2) for w in ways} for p in PRODUCTS},
+        "rule": {p: getattr(rule, p) for p in PRODUCTS},
     }
 
 
-def _product(name: str, module: nn.Conv2d, x: torch.Tensor, stride: int, how: "conv.How") -> Callable[[], Any]:
+def _product(name: str, module: nn.Conv2d, x: torch.Tensor, stride: int, way: conv.Way) -> Callable[[], Any]:
     """One of the three products, ready to run."""
-    filters = module.weight.detach().to(dtype=x.dtype, memory_format=torch.channels_last)
+    how, filters = conv.How(way, way, way), module.weight.detach()
+    if way != "winograd":
+        filters = filters.to(dtype=x.dtype, memory_format=torch.channels_last)
     if name == "forward":
         return lambda: conv.output(x, filters, stride, how)
     dy = torch.randn_like(conv.output(x, filters, stride, how))
@@ -78,15 +79,20 @@ def _milliseconds(run: Callable[[], Any]) -> float:
 
 def table(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     """Markdown; what the rule takes is bold."""
-    yield "| image | layer | output | " + " | ".join(f"{p}: oneDNN | matrix" for p in PRODUCTS) + " |"
-    yield "| --- " * (3 + 2 * len(PRODUCTS)) + "|"
+    ways = [way for way in WAYS if any(way in row["ms"]["forward"] for row in rows)]
+    heads = [f"{product}: {WAYS[way]}" if way == ways[0] else WAYS[way] for product in PRODUCTS for way in ways]
+    yield "| image | layer | output | " + " | ".join(heads) + " |"
+    yield "| --- " * (3 + len(heads)) + "|"
     for row in rows:
-        cells = [
-            f"**{ms:.1f}**" if row["rule"][product] == way else f"{ms:.1f}"
-            for product in PRODUCTS
-            for way, ms in row["ms"][product].items()
-        ]
+        cells = [_cell(row, product, way) for product in PRODUCTS for way in ways]
         yield f"| {row['size']} | {row['layer']} | {row['side']} | {' | '.join(cells)} |"
+
+
+def _cell(row: Mapping[str, Any], product: str, way: str) -> str:
+    if way not in row["ms"][product]:
+        return ""
+    ms = f"{row['ms'][product][way]:.1f}"
+    return f"**{ms}**" if row["rule"][product] == way else ms
 
 
 def main() -> None:

@@ -7,13 +7,8 @@
    blocks of rows whose size does not depend on the number of threads, so neither does any result.
 */
 
-#define PY_SSIZE_T_CLEAN
-#define _GNU_SOURCE
-#include <Python.h>
+#include "_kernels.h"
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #if !defined(_WIN32)
 #include <dlfcn.h>
 #endif
@@ -32,8 +27,6 @@
 #else
 #define INDEPENDENT
 #endif
-
-typedef uint16_t bf16;
 
 /* Threads: torch's OpenMP runtime, so that its threads do this work too. A second set of threads would take turns with
    torch's, which spin for a while after each of its operations. */
@@ -67,8 +60,7 @@ static void run_share(void *argument)
     job->range(job->work, job->blocks * number / threads, job->blocks * (number + 1) / threads);
 }
 
-/* Calls range(work, first, last) for blocks 0 to `blocks`, in `threads` threads. */
-static void run_blocks(void (*range)(const void *, Py_ssize_t, Py_ssize_t), const void *work, Py_ssize_t blocks, int threads)
+void run_blocks(void (*range)(const void *, Py_ssize_t, Py_ssize_t), const void *work, Py_ssize_t blocks, int threads)
 {
     Job job = {range, work, blocks};
     Py_BEGIN_ALLOW_THREADS
@@ -540,6 +532,15 @@ static PyMethodDef methods[] = {
      "gather(image, windows, (images, height, width, channels), kernel, stride, threads)\n\nSee model.conv."},
     {"scatter", scatter, METH_VARARGS,
      "scatter(windows, image, (images, height, width, channels), kernel, stride, threads)\n\nSee model.conv."},
+#if defined(WINOGRAD)
+    {"winograd_works", winograd_works, METH_NOARGS, "winograd_works() -> bool\n\nSee model.winograd."},
+    {"winograd_filters", winograd_filters, METH_VARARGS,
+     "winograd_filters(filters, panels, (outputs, channels), reverse, threads)\n\nSee model.winograd."},
+    {"winograd_output", winograd_output, METH_VARARGS,
+     "winograd_output(x, panels, y, (images, height, width, channels), outputs, threads)\n\nSee model.winograd."},
+    {"winograd_gradient", winograd_gradient, METH_VARARGS,
+     "winograd_gradient(x, dy, dfilters, (images, height, width, channels), outputs, threads)\n\nSee model.winograd."},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

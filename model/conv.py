@@ -1,22 +1,27 @@
-"""Convolutions as matrix products on a CPU, where that is faster.
+"""Convolutions on a CPU in other ways than torch's, where they are faster.
 
 oneDNN's convolutions work on one row of an image at a time. In the deep stages of a network for small images a row has
 three to eight pixels, and most of an AMX tile stays empty: the gradient of the weights of a 512-channel layer runs at a
 tenth of the speed of a matrix product of that size. There the windows of all pixels are gathered into a matrix first.
-docs/performance.md has the measurements that the rule below comes from.
+
+Without AMX the multiplications are what takes the time, and Winograd's algorithm (winograd.py) needs fewer.
+docs/performance.md has the measurements that the rules below come from.
 """
 
 import functools
 import threading
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
+from feedline.model import winograd
 from feedline.model.compiled import buffer, has_hooks, kernels, usable
+
+Way: TypeAlias = Literal["onednn", "matrix", "winograd"]
 
 
 def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -29,9 +34,9 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Returns:
         Float [B, output channels, height / stride, width / stride], rounded up.
     """
-    if _is_plain(module) and usable(x) and has_tiles():
-        how = choose(module, (x.shape[3] - 1) // module.stride[1] + 1)
-        if how.forward or (how.backward and torch.is_grad_enabled()):
+    if _is_plain(module) and usable(x) and (has_tiles() or winograd.works()):
+        how = choose(module, (x.shape[3] - 1) // module.stride[1] + 1, tiles=has_tiles())
+        if how.forward != "onednn" or (how.backward and torch.is_grad_enabled()):
             result: torch.Tensor = _Products.apply(x.to(torch.bfloat16), module.weight, module.stride[0], how)
             return result
     output: torch.Tensor = module(x)
@@ -40,35 +45,42 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class How:
-    """Which of a convolution's products are faster as matrix products: the output, and the two gradients."""
+    """The ways of a convolution's products: the output, and the two gradients."""
 
-    forward: bool
-    data: bool
-    weights: bool
+    forward: Way
+    data: Way
+    weights: Way
 
     @property
     def backward(self) -> bool:
-        return self.data or self.weights
+        return self.data != "onednn" or self.weights != "onednn"
 
 
-def choose(module: nn.Conv2d, width: int) -> How:
+def choose(module: nn.Conv2d, width: int, *, tiles: bool) -> How:
     """A fixed rule and not a measurement at the start, so that the same run gives the same bits.
 
     Args:
         module: as `_is_plain` wants it.
         width: of the output in pixels.
+        tiles: whether the processor has AMX; else AVX512_BF16.
     """
-    narrow, strided = width <= 8, module.stride[0] > 1
-    return How(
-        forward=width <= 4 or (narrow and strided),
-        data=width <= 4 or (narrow and (strided or module.out_channels >= 512)) or module.kernel_size == (1, 1),
-        weights=narrow,
-    )
+    strided, single = module.stride[0] > 1, module.kernel_size == (1, 1)
+    if tiles:
+        forward = width <= 4 or (width <= 8 and strided)
+        data = width <= 4 or (width <= 8 and (strided or module.out_channels >= 512)) or single
+        weights = width <= 8
+    elif winograd.fits(module):
+        return How("winograd", "winograd", "winograd")
+    else:
+        forward = strided and (width <= 4 or single)
+        data = strided and (width <= 4 or single)
+        weights = strided and (width <= 4 or (width <= 8 and not single))
+    return How(*("matrix" if product else "onednn" for product in (forward, data, weights)))
 
 
 @functools.cache
 def has_tiles() -> bool:
-    """Whether the processor multiplies matrices of bfloat16 in tiles (AMX); the rule was measured on such a one."""
+    """Whether the processor multiplies matrices of bfloat16 in tiles (AMX)."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
@@ -89,14 +101,15 @@ def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 class _Products(torch.autograd.Function):
-    """A convolution in bfloat16 whose products are matrix products where `how` says so."""
+    """A convolution in bfloat16, with each of its products as `how` says."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, how: How) -> torch.Tensor:
-        filters = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
-        ctx.save_for_backward(x, filters)
+        if how.forward != "winograd":  # which rounds to bfloat16 what it makes of the weights
+            weight = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
+        ctx.save_for_backward(x, weight)
         ctx.stride, ctx.how = stride, how
-        return output(x, filters, stride, how)
+        return output(x, weight, stride, how)
 
     @staticmethod
     @once_differentiable
@@ -112,12 +125,14 @@ def output(x: torch.Tensor, filters: torch.Tensor, stride: int, how: How) -> tor
 
     Args:
         x: bfloat16 [B, in, height, width] in channels-last memory.
-        filters: bfloat16 [out, in, kernel, kernel] in channels-last memory.
+        filters: [out, in, kernel, kernel] in channels-last memory; float32 for `winograd`, else bfloat16.
         stride: in pixels, in both directions.
         how: which product to use.
     """
     kernel = filters.shape[2]
-    if not how.forward:
+    if how.forward == "winograd":
+        return winograd.output(x, filters)
+    if how.forward == "onednn":
         return conv2d(x, filters, stride=stride, padding=kernel // 2)
     height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
     y = torch.mm(_gather(x, kernel, stride), _matrix(filters).t())
@@ -127,7 +142,7 @@ def output(x: torch.Tensor, filters: torch.Tensor, stride: int, how: How) -> tor
 def gradients(
     dy: torch.Tensor, x: torch.Tensor, filters: torch.Tensor, stride: int, how: How, wanted: tuple[bool, ...]
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The gradients of input and filters, each if wanted, in their shapes and in bfloat16.
+    """The gradients of input and filters, each if wanted, in their shapes; in bfloat16, of filters maybe in float32.
 
     Args:
         dy: the output's gradient, in channels-last memory.
@@ -135,9 +150,13 @@ def gradients(
         wanted: whether the input's gradient is wanted, and whether the filters' is.
     """
     kernel, dx, dfilters = filters.shape[2], None, None
-    if wanted[0] and how.data:
+    if wanted[0] and how.data == "winograd":
+        dx = winograd.gradient_of_input(dy, filters)
+    elif wanted[0] and how.data == "matrix":
         dx = _scatter(torch.mm(_rows(dy), _matrix(filters), out=_scratch(dy, filters)), x, kernel, stride)
-    if wanted[1] and how.weights:
+    if wanted[1] and how.weights == "winograd":
+        dfilters = winograd.gradient_of_filters(dy, x)
+    elif wanted[1] and how.weights == "matrix":
         product = torch.mm(_rows(dy).t().contiguous(), _gather(x, kernel, stride))
         dfilters = product.view(len(filters), kernel, kernel, -1).permute(0, 3, 1, 2)
     rest = [wanted[0] and dx is None, wanted[1] and dfilters is None, False]
