@@ -33,7 +33,7 @@ LAYERS = (
     (512, 512, 8, 3, 1),
 )
 PRODUCTS = ("forward", "data", "weights")
-WAYS: dict[conv.Way, str] = {"onednn": "oneDNN", "matrix": "matrix", "winograd": "Winograd"}
+WAYS = {"onednn": "oneDNN", "matrix": "matrix", "winograd": "Winograd"}
 
 
 def measure(layer: tuple[int, ...], size: int, batch_size: int, rounds: int) -> dict[str, Any]:
@@ -43,29 +43,37 @@ def measure(layer: tuple[int, ...], size: int, batch_size: int, rounds: int) -> 
     x = torch.randn(batch_size, inputs, size // divisor, size // divisor).bfloat16()
     x = x.to(memory_format=torch.channels_last)
     side = (x.shape[3] - 1) // stride + 1
-    ways = [way for way in WAYS if way != "winograd" or winograd.fits(module)]
-    times: dict[tuple[str, conv.Way], list[float]] = {(p, w): [] for p in PRODUCTS for w in ways}
+    ways = [way for way in WAYS if way != "winograd" or winograd.suits(module, x)]
+    times: dict[tuple[str, str], list[float]] = {(p, w): [] for p in PRODUCTS for w in ways}
     for _ in range(rounds):
         for product, way in times:
             times[product, way].append(_milliseconds(_product(product, module, x, stride, way)))
     rule = conv.choose(module, side, tiles=conv.has_tiles())
+    by_winograd = winograd.suits(module, x) and not conv.has_tiles()
     return {
         "size": size,
         "layer": f"{inputs} -> {outputs}, {kernel}x{kernel}, stride {stride}",
         "side": side,
         "ms": {p: {w: round(statistics.median(times[p, w]), 2) for w in ways} for p in PRODUCTS},
-        "rule": {p: getattr(rule, p) for p in PRODUCTS},
+        "rule": {p: "winograd" if by_winograd else "matrix" if getattr(rule, p) else "onednn" for p in PRODUCTS},
     }
 
 
-def _product(name: str, module: nn.Conv2d, x: torch.Tensor, stride: int, way: conv.Way) -> Callable[[], Any]:
+def _product(name: str, module: nn.Conv2d, x: torch.Tensor, stride: int, way: str) -> Callable[[], Any]:
     """One of the three products, ready to run."""
-    how, filters = conv.How(way, way, way), module.weight.detach()
-    if way != "winograd":
-        filters = filters.to(dtype=x.dtype, memory_format=torch.channels_last)
+    weight = module.weight.detach()
+    dy = torch.randn_like(module(x.float())).bfloat16().contiguous(memory_format=torch.channels_last)
+    if way == "winograd":
+        return {
+            "forward": lambda: winograd.convolve(x, winograd.transformed(weight, reverse=False), len(weight)),
+            "data": lambda: winograd.convolve(dy, winograd.transformed(weight, reverse=True), x.shape[1]),
+            "weights": lambda: winograd.gradient_of_filters(dy, x),
+        }[name]
+    filters = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
+    matrix = way == "matrix"
+    how = conv.How(forward=matrix, data=matrix, weights=matrix)
     if name == "forward":
         return lambda: conv.output(x, filters, stride, how)
-    dy = torch.randn_like(conv.output(x, filters, stride, how))
     wanted = (name == "data", name == "weights")
     return lambda: conv.gradients(dy, x, filters, stride, how, wanted)
 

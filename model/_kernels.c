@@ -485,15 +485,15 @@ static PyObject *columns(PyObject *args, int scatter)
     if (!PyArg_ParseTuple(args, "y*w*(nnnn)nni", &from, &to, &work.images, &work.height, &work.width, &work.channels,
                           &work.kernel, &work.stride, &threads))
         return NULL;
-    const int sane = work.images > 0 && work.height > 0 && work.width > 0 && work.channels > 0 && work.kernel > 0 &&
-                     work.kernel % 2 && work.stride > 0;
+    const int sane = work.height > 0 && work.width > 0 && work.kernel > 0 && work.kernel % 2 && work.stride > 0;
     if (sane) {
         work.out_height = (work.height - 1) / work.stride + 1;
         work.out_width = (work.width - 1) / work.stride + 1;
     }
-    const Py_ssize_t image = work.images * work.height * work.width * work.channels * (Py_ssize_t)sizeof(bf16);
-    const Py_ssize_t windows = work.images * work.out_height * work.out_width * work.kernel * work.kernel * work.channels *
-                               (Py_ssize_t)sizeof(bf16);
+    const Py_ssize_t rows = multiplied(work.images, multiplied(work.channels, sizeof(bf16)));
+    const Py_ssize_t image = multiplied(rows, multiplied(work.height, work.width));
+    const Py_ssize_t kernel = multiplied(work.kernel, work.kernel);
+    const Py_ssize_t windows = multiplied(multiplied(rows, multiplied(work.out_height, work.out_width)), kernel);
     if (!sane || (scatter ? to.len != image || from.len != windows : from.len != image || to.len != windows))
         PyErr_SetString(PyExc_ValueError, "columns: array lengths do not fit together");
     else {

@@ -22,7 +22,7 @@ enum {
     LANES = 16,
     ROWS = 6,         /* tiles, or channels, in a product's block of registers */
     TILES = 8 * ROWS, /* of a block, forward */
-    PART = 131072,    /* values of a place in a part of the gradient: 16 places are 4 MiB */
+    PART = 262144,    /* values of a place, of x and dy together, in a part of the gradient: 8 MiB in all */
 };
 
 typedef struct {
@@ -368,9 +368,11 @@ PyObject *winograd_works(PyObject *self, PyObject *args)
                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16"));
 }
 
+/* Up to 2^20 channels, so that products of their numbers fit. */
 static int sane(Py_ssize_t channels, Py_ssize_t outputs)
 {
-    return channels > 0 && outputs > 0 && channels % COLUMNS == 0 && outputs % COLUMNS == 0;
+    return channels > 0 && outputs > 0 && channels % COLUMNS == 0 && outputs % COLUMNS == 0 && channels <= 1 << 20 &&
+           outputs <= 1 << 20;
 }
 
 static PyObject *wrong(void)
@@ -406,9 +408,10 @@ PyObject *winograd_filters(PyObject *self, PyObject *args)
 
 static int fits_image(const Winograd *work, const Py_buffer *x, const Py_buffer *y)
 {
-    const Py_ssize_t pixels = work->images * work->height * work->width * (Py_ssize_t)sizeof(bf16);
-    return work->images > 0 && work->height > 0 && work->width > 0 && sane(work->channels, work->outputs) &&
-           x->len == pixels * work->channels && y->len == pixels * work->outputs;
+    const Py_ssize_t pixels = multiplied(multiplied(work->images, work->height), work->width);
+    return pixels > 0 && sane(work->channels, work->outputs) &&
+           x->len == multiplied(pixels, work->channels * (Py_ssize_t)sizeof(bf16)) &&
+           y->len == multiplied(pixels, work->outputs * (Py_ssize_t)sizeof(bf16));
 }
 
 /* winograd_output(x, panels, y, (images, height, width, channels), outputs, threads) */
@@ -453,8 +456,8 @@ PyObject *winograd_gradient(PyObject *self, PyObject *args)
     if (!fits_image(&work, &x, &dy) || dfilters.len != count * 9 * (Py_ssize_t)sizeof(float))
         wrong();
     else {
-        const Py_ssize_t all = (all_tiles(&work) + 1) / 2 * 2, most = PART / (work.channels + work.outputs) * 2;
-        const Py_ssize_t part = all < most ? all : most;
+        const Py_ssize_t all = (all_tiles(&work) + 1) / 2 * 2, most = PART / (work.channels + work.outputs) / 2 * 2;
+        const Py_ssize_t part = all < most ? all : most < 2 ? 2 : most;
         work.x = x.buf, work.dy = dy.buf, work.dfilters = dfilters.buf;
         work.products = malloc(sizeof(float) * (size_t)(PLACES * count));
         work.v = malloc(sizeof(bf16) * (size_t)(PLACES * part * (work.channels + work.outputs)));

@@ -11,7 +11,7 @@ docs/performance.md has the measurements that the rules below come from.
 import functools
 import threading
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -20,8 +20,6 @@ from torch.nn.functional import conv2d
 
 from feedline.model import winograd
 from feedline.model.compiled import buffer, has_hooks, kernels, usable
-
-Way: TypeAlias = Literal["onednn", "matrix", "winograd"]
 
 
 def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -34,9 +32,11 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Returns:
         Float [B, output channels, height / stride, width / stride], rounded up.
     """
-    if _is_plain(module) and usable(x) and (has_tiles() or winograd.works()):
+    if len(x) and usable(x) and _is_plain(module) and _takes(module, x):
+        if not has_tiles() and winograd.suits(module, x):
+            return winograd.conv(x, module.weight)
         how = choose(module, (x.shape[3] - 1) // module.stride[1] + 1, tiles=has_tiles())
-        if how.forward != "onednn" or (how.backward and torch.is_grad_enabled()):
+        if how.forward or (how.backward and torch.is_grad_enabled()):
             result: torch.Tensor = _Products.apply(x.to(torch.bfloat16), module.weight, module.stride[0], how)
             return result
     output: torch.Tensor = module(x)
@@ -45,15 +45,15 @@ def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class How:
-    """The ways of a convolution's products: the output, and the two gradients."""
+    """Which of a convolution's products are faster as matrix products: the output, and the two gradients."""
 
-    forward: Way
-    data: Way
-    weights: Way
+    forward: bool
+    data: bool
+    weights: bool
 
     @property
     def backward(self) -> bool:
-        return self.data != "onednn" or self.weights != "onednn"
+        return self.data or self.weights
 
 
 def choose(module: nn.Conv2d, width: int, *, tiles: bool) -> How:
@@ -62,20 +62,22 @@ def choose(module: nn.Conv2d, width: int, *, tiles: bool) -> How:
     Args:
         module: as `_is_plain` wants it.
         width: of the output in pixels.
-        tiles: whether the processor has AMX; else AVX512_BF16.
+        tiles: whether the processor has AMX. The rule for others was measured with AVX512_BF16.
     """
     strided, single = module.stride[0] > 1, module.kernel_size == (1, 1)
     if tiles:
-        forward = width <= 4 or (width <= 8 and strided)
-        data = width <= 4 or (width <= 8 and (strided or module.out_channels >= 512)) or single
-        weights = width <= 8
-    elif winograd.fits(module):
-        return How("winograd", "winograd", "winograd")
-    else:
-        forward = strided and (width <= 4 or single)
-        data = strided and (width <= 4 or single)
-        weights = strided and (width <= 4 or (width <= 8 and not single))
-    return How(*("matrix" if product else "onednn" for product in (forward, data, weights)))
+        return How(
+            forward=width <= 4 or (width <= 8 and strided),
+            data=width <= 4 or (width <= 8 and (strided or module.out_channels >= 512)) or single,
+            weights=width <= 8,
+        )
+    if not winograd.works():
+        return How(forward=False, data=False, weights=False)
+    return How(
+        forward=width == 1 or (strided and (width <= 4 or single)),
+        data=width == 1 or (strided and (width <= 4 or single)),
+        weights=width == 1 or (strided and (width <= 4 or (width <= 8 and not single))),
+    )
 
 
 @functools.cache
@@ -100,16 +102,26 @@ def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
+def _takes(module: nn.Conv2d, x: torch.Tensor) -> bool:
+    """Whether the weights are as the module says, and fit to x; else torch knows what to do, or to say."""
+    weight = module.weight
+    return (
+        weight.shape == (module.out_channels, module.in_channels, *module.kernel_size)
+        and x.shape[1] == module.in_channels
+        and weight.device.type == "cpu"
+        and all(t.dtype in (torch.float32, torch.bfloat16) for t in (weight, x))
+    )
+
+
 class _Products(torch.autograd.Function):
-    """A convolution in bfloat16, with each of its products as `how` says."""
+    """A convolution in bfloat16 whose products are matrix products where `how` says so."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int, how: How) -> torch.Tensor:
-        if how.forward != "winograd":  # which rounds to bfloat16 what it makes of the weights
-            weight = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
-        ctx.save_for_backward(x, weight)
+        filters = weight.to(dtype=x.dtype, memory_format=torch.channels_last)
+        ctx.save_for_backward(x, filters)
         ctx.stride, ctx.how = stride, how
-        return output(x, weight, stride, how)
+        return output(x, filters, stride, how)
 
     @staticmethod
     @once_differentiable
@@ -125,14 +137,12 @@ def output(x: torch.Tensor, filters: torch.Tensor, stride: int, how: How) -> tor
 
     Args:
         x: bfloat16 [B, in, height, width] in channels-last memory.
-        filters: [out, in, kernel, kernel] in channels-last memory; float32 for `winograd`, else bfloat16.
+        filters: bfloat16 [out, in, kernel, kernel] in channels-last memory.
         stride: in pixels, in both directions.
         how: which product to use.
     """
     kernel = filters.shape[2]
-    if how.forward == "winograd":
-        return winograd.output(x, filters)
-    if how.forward == "onednn":
+    if not how.forward:
         return conv2d(x, filters, stride=stride, padding=kernel // 2)
     height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
     y = torch.mm(_gather(x, kernel, stride), _matrix(filters).t())
@@ -142,7 +152,7 @@ def output(x: torch.Tensor, filters: torch.Tensor, stride: int, how: How) -> tor
 def gradients(
     dy: torch.Tensor, x: torch.Tensor, filters: torch.Tensor, stride: int, how: How, wanted: tuple[bool, ...]
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The gradients of input and filters, each if wanted, in their shapes; in bfloat16, of filters maybe in float32.
+    """The gradients of input and filters, each if wanted, in their shapes and in bfloat16.
 
     Args:
         dy: the output's gradient, in channels-last memory.
@@ -150,13 +160,9 @@ def gradients(
         wanted: whether the input's gradient is wanted, and whether the filters' is.
     """
     kernel, dx, dfilters = filters.shape[2], None, None
-    if wanted[0] and how.data == "winograd":
-        dx = winograd.gradient_of_input(dy, filters)
-    elif wanted[0] and how.data == "matrix":
+    if wanted[0] and how.data:
         dx = _scatter(torch.mm(_rows(dy), _matrix(filters), out=_scratch(dy, filters)), x, kernel, stride)
-    if wanted[1] and how.weights == "winograd":
-        dfilters = winograd.gradient_of_filters(dy, x)
-    elif wanted[1] and how.weights == "matrix":
+    if wanted[1] and how.weights:
         product = torch.mm(_rows(dy).t().contiguous(), _gather(x, kernel, stride))
         dfilters = product.view(len(filters), kernel, kernel, -1).permute(0, 3, 1, 2)
     rest = [wanted[0] and dx is None, wanted[1] and dfilters is None, False]

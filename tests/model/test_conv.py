@@ -15,10 +15,10 @@ from tests.model.conftest import activations, needs_kernels, relative_error
 pytestmark = needs_kernels
 
 
-@pytest.fixture(autouse=True)
-def bf16_autocast_on_a_machine_with_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Machines without AMX compute the same, only not faster."""
-    monkeypatch.setattr(conv_module, "has_tiles", lambda: True)
+@pytest.fixture(autouse=True, params=[True, False], ids=["tiles", "no-tiles"])
+def bf16_autocast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on machines with AMX and without; here they compute the same, only not faster."""
+    monkeypatch.setattr(conv_module, "has_tiles", lambda: request.param)
     with torch.autocast("cpu", torch.bfloat16):
         yield
 
