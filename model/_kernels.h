@@ -22,7 +22,7 @@ static inline Py_ssize_t multiplied(Py_ssize_t a, Py_ssize_t b)
 /* Calls range(work, first, last) for blocks 0 to `blocks`, in `threads` threads, without the GIL. */
 void run_blocks(void (*range)(const void *, Py_ssize_t, Py_ssize_t), const void *work, Py_ssize_t blocks, int threads);
 
-/* Intrinsics for AVX512_BF16. */
+/* Where the compiler has intrinsics for AVX512_BF16. */
 #if defined(__x86_64__) && defined(__linux__) && \
     ((defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11) || (defined(__clang__) && __clang_major__ >= 14))
 #define WINOGRAD

@@ -1,4 +1,4 @@
-/* 3x3 convolutions with stride 1 in bfloat16 by Winograd's F(2x2, 3x3), for processors with AVX512_BF16 (model/conv.py).
+/* 3x3 convolutions with stride 1 in bfloat16 by Winograd's F(2x2, 3x3), for processors with AVX512_BF16 (model/winograd.py).
 
    Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. The output is made of 2x2 tiles, each from 4x4
    pixels of the input: Y = A' [(G g G') * (B' d B)] A, where * multiplies elements. A tile takes 16 products for each pair
@@ -18,7 +18,7 @@
 
 enum {
     PLACES = 16,
-    COLUMNS = 64, /* output channels in a panel of filters: four registers */
+    COLUMNS = 64, /* channels of the result in a panel of filters: four registers */
     LANES = 16,
     ROWS = 6,         /* tiles, or channels, in a product's block of registers */
     TILES = 8 * ROWS, /* of a block, forward */

@@ -4,7 +4,8 @@ oneDNN's convolutions work on one row of an image at a time. In the deep stages 
 three to eight pixels, and most of an AMX tile stays empty: the gradient of the weights of a 512-channel layer runs at a
 tenth of the speed of a matrix product of that size. There the windows of all pixels are gathered into a matrix first.
 
-Without AMX the multiplications are what takes the time, and Winograd's algorithm (winograd.py) needs fewer.
+Without AMX the multiplications are what takes the time. Where Winograd's algorithm (winograd.py) can do it, it needs
+fewer; deep convolutions with a stride are matrix products there too.
 docs/performance.md has the measurements that the rules below come from.
 """
 

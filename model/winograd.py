@@ -1,7 +1,7 @@
 """3x3 convolutions with 16 products instead of 36 for each 2x2 pixels (_winograd.c), for processors with AVX512_BF16.
 
 Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. What is multiplied are sums of up to four
-pixels and of up to nine weights, rounded to bfloat16. For inputs as a ReLU leaves them the error of the output is 1.7
+pixels and of up to nine weights, rounded to bfloat16. For inputs as a ReLU leaves them the error of the output is 1.6
 times that of a convolution in bfloat16, and that of the filters' gradient twice.
 """
 

@@ -17,7 +17,7 @@ pytestmark = needs_kernels
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["tiles", "no-tiles"])
 def bf16_autocast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on machines with AMX and without; here they compute the same, only not faster."""
+    """The rule for AMX and the other: both ways run on any machine that has the kernels."""
     monkeypatch.setattr(conv_module, "has_tiles", lambda: request.param)
     with torch.autocast("cpu", torch.bfloat16):
         yield
