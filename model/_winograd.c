@@ -375,10 +375,9 @@ static int sane(Py_ssize_t channels, Py_ssize_t outputs)
            outputs <= 1 << 20;
 }
 
-static PyObject *wrong(void)
+static void wrong(void)
 {
     PyErr_SetString(PyExc_ValueError, "winograd: array lengths do not fit together");
-    return NULL;
 }
 
 /* winograd_filters(filters, panels, (outputs, channels), reverse, threads) */

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import conv2d
 
 from feedline.model.compiled import kernels
 
@@ -9,6 +10,17 @@ needs_kernels = pytest.mark.skipif(kernels is None, reason="the kernels are not 
 def activations(*shape: int) -> torch.Tensor:
     """Random bfloat16 [B, channels, height, width] in channels-last memory."""
     return torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def exact(
+    x: torch.Tensor, weight: torch.Tensor, dy: torch.Tensor, stride: int = 1
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """A convolution in float64 with padding of half the kernel: output, gradient of x, gradient of the weight."""
+    with torch.autocast("cpu", enabled=False):
+        x, weight = (t.detach().double().requires_grad_() for t in (x, weight))
+        y = conv2d(x, weight, stride=stride, padding=weight.shape[2] // 2)
+        y.backward(dy.double())
+    return y, x.grad, weight.grad
 
 
 def relative_error(values: torch.Tensor | None, wanted: torch.Tensor | None) -> float:
