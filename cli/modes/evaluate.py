@@ -123,8 +123,8 @@ def _with_new_statistics(
 ) -> nn.Module:
     """The norms of a checkpoint hold for the size and the number of images of its run."""
     train = make_loader(config, dataset, "train", next(model.parameters()).device, ranks)
-    print(f"norm statistics of {counted(config.run.norm_images, 'train image', 'train images')}", flush=True)
-    epoch, images = max(snapshot.position.epoch - 1, 0), config.run.norm_images
+    epoch, images = max(snapshot.position.epoch - 1, 0), min(config.run.norm_images, len(train) * train.batch_size)
+    print(f"norm statistics of {counted(images, 'train image', 'train images')}", flush=True)
     try:
         return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)
     finally:

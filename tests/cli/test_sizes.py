@@ -1,6 +1,7 @@
 """Image sizes on the command line: by epoch, and in evaluation."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,8 @@ def test_eval_takes_norm_statistics_where_a_checkpoint_has_none(
     capsys.readouterr()
     assert run("eval", dataset, "--checkpoint", "runs/a/between.pt", "--out", "runs/e") == 0
     assert "norm statistics of 24 train images" in capsys.readouterr().out
+    flags = ("--checkpoint", "runs/a/last.pt", "--image-size", "17", "--norm-images", "5000", "--out", "runs/f")
+    assert run("eval", dataset, *flags) == 0
+    told = re.search(r"norm statistics of ([\d,]+) train images", capsys.readouterr().out)
+    assert told is not None
+    assert 24 < int(told[1].replace(",", "")) <= len(dataset.ids("official", "train")), "no more than there are"
