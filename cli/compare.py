@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.compare_settings import differences, settings, shared, spelled
-from feedline.cli.compare_streams import Verdict, compare_streams
+from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
 from feedline.program import command_line, short_name
 from feedline.training.recorded import RecordedRun, read_run
@@ -76,10 +76,13 @@ def compare(names: Sequence[str], page: Path | None = None) -> int:
     verdicts = [_verdict(first, other, page) for other in others]
     for other, verdict in zip(others, verdicts, strict=True):
         _print_verdict(f"{other.name} and {first.name}: " if len(others) > 1 else "", verdict)
+    gaps = [line for line in dict.fromkeys(unlogged(run) for run in runs if run.stream) if line]
+    for line in gaps:
+        print(line)
     _print_settings(runs)
     _print_results(runs)
     if page is not None:
-        _write(page, runs, verdicts)
+        _write(page, runs, verdicts, gaps)
         print(f"\npage: {page}")
     return 0 if all(verdict.same for verdict in verdicts) else 1
 
@@ -141,8 +144,8 @@ def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _write(page: Path, runs: Sequence[RecordedRun], verdicts: Sequence[Verdict]) -> None:
-    """Writes the page."""
+def _write(page: Path, runs: Sequence[RecordedRun], verdicts: Sequence[Verdict], gaps: Sequence[str]) -> None:
+    """Writes the page; `gaps` says of which steps there is no certificate."""
     from feedline.report.comparison import comparison_page  # half a second, which a comparison in text can do without
 
     known = [run for run in runs if run.about]
@@ -150,6 +153,7 @@ def _write(page: Path, runs: Sequence[RecordedRun], verdicts: Sequence[Verdict])
     content = comparison_page(
         runs,
         streams=[verdict.lines for verdict in verdicts],
+        gaps=gaps,
         differences=[(spelled(name), *values) for name, *values in differences(all_settings)] if known else [],
         shared=[(spelled(name), value) for name, value in shared(all_settings)] if known else [],
     )

@@ -45,20 +45,19 @@ def compare_streams(a: RecordedRun, b: RecordedRun) -> Verdict:
     if None not in sizes and sizes[0] != sizes[1]:
         where = f"of {sizes[0]} and {sizes[1]} images; steps can only be compared at one batch size"
         return Verdict(False, (f"different batches: {where}",))
-    unlogged = filter(None, dict.fromkeys(map(_unlogged, (a, b))))
     shared = a.stream.keys() & b.stream.keys()
     if not shared:
         raise InputError(f"{a.name} and {b.name}: there is no step that both logged with a certificate")
     if step := _first_difference(shared, a.stream, b.stream):
         why = _why(a, b, _deciding(a, b), "the stream")
-        return Verdict(False, (f"different stream: {_where(a, shared, step)}", why, *unlogged))
+        return Verdict(False, (f"different stream: {_where(a, shared, step)}", why))
     steps = "the one step" if len(shared) == 1 else f"all {len(shared):,} steps"
     same = f"same stream: images, order, windows and augmentations agree in {steps} that both logged"
     pixels = _compare_pixels(a, b)
-    return Verdict(pixels.same, (same, *pixels.lines, *unlogged))
+    return Verdict(pixels.same, (same, *pixels.lines))
 
 
-def _unlogged(run: RecordedRun) -> str:
+def unlogged(run: RecordedRun) -> str:
     """What to say of steps up to the last one that a log has no certificate of; empty if it has all."""
     missing = run.steps - len(run.stream)
     first = next((wanted for wanted, step in enumerate(sorted(run.stream), 1) if step != wanted), len(run.stream) + 1)

@@ -15,13 +15,18 @@ TITLED = 3  # names in the title
 
 
 def comparison_page(
-    runs: Sequence[RecordedRun], streams: Sequence[Sequence[str]], differences: Rows, shared: Sequence[tuple[str, str]]
+    runs: Sequence[RecordedRun],
+    streams: Sequence[Sequence[str]],
+    gaps: Sequence[str],
+    differences: Rows,
+    shared: Sequence[tuple[str, str]],
 ) -> Page:
     """The page.
 
     Args:
         runs: two to ten.
         streams: for each run but the first, what is the same in what it and the first one were fed, or what differs.
+        gaps: of which steps a log has no certificate.
         differences: settings that differ: a name, and a value for each run whose settings are known.
         shared: settings that do not: name and value.
     """
@@ -35,7 +40,7 @@ def comparison_page(
             Section("Results", tables=[_results(runs, names, best)]),
             curves_section(runs, names),
             _differing(runs, names, differences),
-            _fed(names, streams),
+            _fed(names, streams, gaps),
             *([Section("Settings that all share", tables=[facts(shared)], folded=True)] if shared else []),
         ],
     )
@@ -150,13 +155,14 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _fed(names: Sequence[str], streams: Sequence[Sequence[str]]) -> Section:
+def _fed(names: Sequence[str], streams: Sequence[Sequence[str]], gaps: Sequence[str]) -> Section:
     """Where what the runs were fed parts."""
     rows = [
         (name, lines[0], " ".join(line.removeprefix("why: ") for line in lines[1:]))
         for name, lines in zip(names[1:], streams, strict=True)
     ]
-    return Section("What they were fed", f"Each compared with {names[0]}.", tables=[Table(("run", "images", ""), rows)])
+    text = " ".join([f"Each compared with {names[0]}.", *(f"{line}." for line in gaps)])
+    return Section("What they were fed", text, tables=[Table(("run", "images", ""), rows)])
 
 
 def _differing(runs: Sequence[RecordedRun], names: Sequence[str], differences: Rows) -> Section:

@@ -215,6 +215,9 @@ def test_steps_that_a_log_lacks_are_counted(first: Path, copy: Path, compare: Co
     assert status == 0
     assert "in all 19 steps that both logged" in lines[0]
     assert lines[2] == "copy: its log has no certificate of 5 steps, the first of them step 1"
+    both = (copy, first, first, "--out", "page.html")  # what the log of one run lacks is said once
+    assert [line for line in compare(*both)[1] if "no certificate" in line] == [lines[2]]
+    assert Path("page.html").read_text().count(lines[2]) == 1
     write_log(copy, [records(first)[0], {"step": 10**12, "epoch": 1}])
     assert "no certificate of 999,999,999,995 steps, the first of them step 6" in compare(first, copy)[1][2]
 

@@ -67,7 +67,7 @@ def test_no_horizontal_scroll_bar(page: Path, width: int) -> None:
 def test_the_axis_and_the_lines_of_a_comparison_are_chosen(tmp_path: Path) -> None:
     """By clicks: from epochs to minutes, then without a run. Each waits for what the one before does."""
     runs = [write_run(tmp_path / "a", epochs=3), write_run(tmp_path / "b", epochs=1)]
-    comparison_page(runs, [("same",)], [], []).write(tmp_path / "page.html")
+    comparison_page(runs, [("same",)], [], [], []).write(tmp_path / "page.html")
     (tmp_path / "frame.html").write_text(
         '<iframe id="f" style="width:900px;height:900px" src="page.html"></iframe><p id="o"></p><script>'
         "const w = document.getElementById('f').contentWindow, out = document.getElementById('o');"

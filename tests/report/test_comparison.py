@@ -49,7 +49,7 @@ def with_balanced(run: RecordedRun) -> RecordedRun:
 
 
 def html(runs: list[RecordedRun]) -> str:
-    return comparison_page(runs, [("same stream: in all",)] * (len(runs) - 1), [], [("seed", "0")]).html()
+    return comparison_page(runs, [("same stream: in all",)] * (len(runs) - 1), [], [], [("seed", "0")]).html()
 
 
 def cells(page: str, name: str) -> list[str]:
