@@ -38,7 +38,18 @@ def fitted(request: Request, config: Config, dataset: Dataset) -> Config:
     if request.mode != "train":
         return config
     recipe = configure(request.recipe or "default", {}, dataset)
+    _say_decay(request, config, recipe)
     return _without_mirrors(request, _with_rate_of_batch(request, config, recipe), recipe)
+
+
+def _say_decay(request: Request, config: Config, recipe: Config) -> None:
+    """Says that a weight decay is meant otherwise: AdamW's is no part of the gradient (Loshchilov and Hutter, 2019)."""
+    kind, before, decay = config.optim.optimizer, recipe.optim.optimizer, config.optim.weight_decay
+    if "weight_decay" not in request.flags and decay and (kind == "adamw") != (before == "adamw"):
+        print(
+            f"weight decay {decay:g} is the recipe's for {before}; {kind} mostly wants another: say --weight-decay",
+            flush=True,
+        )
 
 
 def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> Config:

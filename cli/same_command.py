@@ -97,7 +97,7 @@ def _recipe_changes(
     other = {name: value for name, value in changed.items() if name not in FREE_ON_RESUME}
     if other and not restarted():
         name, value = next(iter(other.items()))
-        since = "the file was changed since" if same_name else f"with recipe {snapshot.config.recipe}"
+        since = "the file was changed since, or is another" if same_name else f"with recipe {snapshot.config.recipe}"
         own = _keys(read_recipe(request.recipe, dataset))
         has = f"has {_key(name)} =" if name in own else f"leaves out {_key(name)}, which makes it"
         raise InputError(

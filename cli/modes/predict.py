@@ -37,6 +37,8 @@ def run(request: Request) -> int:
         raise InputError("name files, folders or patterns of images, or - for names on stdin")
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for predictions
         path, snapshot = find_checkpoint(request)
+    if request.checkpoint is None and not request.quiet:
+        print(f"predicting with {path}", file=sys.stderr)
     config, loaded = used(request, path, snapshot)
     device = choose_device(config.run.device)
     set_up_host(config.run, device)

@@ -78,9 +78,14 @@ def test_the_rate_follows_the_batch_unless_it_was_given(
 
 def test_another_optimizer_than_the_recipes_is_said(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(dataset, "--optimizer", "adamw", "--batch-size", "16", "--out", "r/a") == 0
-    assert "max LR 0.2 is the recipe's for sgd; adamw mostly wants another" in capsys.readouterr().out
-    assert start(dataset, "--optimizer", "adamw", "--batch-size", "16", "--max-lr", "1e-3", "--out", "r/b") == 0
-    assert "max LR" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "max LR 0.2 is the recipe's for sgd; adamw mostly wants another" in out
+    assert "weight decay 0.0005 is the recipe's for sgd; adamw mostly wants another" in out
+    given = ["--max-lr", "1e-3", "--weight-decay", "0.05"]
+    assert start(dataset, "--optimizer", "adamw", "--batch-size", "16", *given, "--out", "r/b") == 0
+    assert "the recipe's for" not in capsys.readouterr().out
+    assert start(dataset, "--optimizer", "muon", "--batch-size", "16", "--out", "r/c") == 0
+    assert "weight decay" not in capsys.readouterr().out  # what it does not move by Muon it moves as SGD
 
 
 def test_a_batch_that_was_given_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

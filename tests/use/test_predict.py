@@ -62,6 +62,20 @@ def test_folders_files_and_patterns(photos: Path, trained: Path, capsys: pytest.
     assert all("%" in line and line.endswith(".png") for line in lines)
 
 
+def test_the_checkpoint_that_was_found_is_named(
+    photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody should have to guess which run is the latest."""
+    Path("runs/a").mkdir(parents=True)
+    shutil.copy(trained / "best.pt", "runs/a/best.pt")
+    command = ["--mode", "predict", *CPU, str(photos / "dogs/0.jpg"), "--format", "csv"]
+    for flags, named in (([], True), (["--quiet"], False), (["--checkpoint", str(trained)], False)):
+        assert train(*command, *flags) == 0
+        out, err = capsys.readouterr()
+        assert ("predicting with runs/a/best.pt" in err) == named
+        assert len(table(out)) == 1
+
+
 def test_files_that_are_no_images_are_named_and_passed_over(
     photos: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
