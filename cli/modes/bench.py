@@ -20,7 +20,7 @@ from feedline.pipeline.engines.choose import choose_engine
 from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
-from feedline.pipeline.stores import choose_store, resolve_store, stores_on
+from feedline.pipeline.stores import StoreName, choose_store, resolve_store, stores_on
 from feedline.report.bench import bench_page
 from feedline.training import bench, plots
 from feedline.training.compiling import with_compile
@@ -82,12 +82,9 @@ def run(request: Request) -> int:
 
 
 def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.device) -> dict[str, Loader]:
-    """A loader for each combination of store and engine that was asked for and is possible here."""
-    name = config.loader.store
-    stores = stores_on(device) if name == "auto" else (resolve_store(name, dataset, device),)
-    if name == "auto" and "resident" in stores and not _fits(dataset, device, request.ranks):
-        stores = tuple(store for store in stores if store != "resident")
-    engines = ENGINES if config.loader.engine == "auto" else (config.loader.engine,)
+    """A loader for each combination of store and engine that was asked for; `auto` asks for those possible here."""
+    named = config.loader.engine
+    here = tuple(name for name in ENGINES if name != "dali" or not dali.problem())
     return {
         f"{store} {engine}": make_loader(
             config.replace(store=store, engine=engine, image_size=config.loader.last_size),
@@ -96,15 +93,25 @@ def _loaders(request: Request, config: Config, dataset: Dataset, device: torch.d
             device,
             request.ranks,
         )
-        for store in stores
-        for engine in engines
-        if _is_possible(store, engine, dataset)
+        for store in _asked_stores(request, config, dataset, device)
+        for engine in (here if named == "auto" else (named,))
     }
+
+
+def _asked_stores(request: Request, config: Config, dataset: Dataset, device: torch.device) -> tuple[StoreName, ...]:
+    """The store that was named, or those that the dataset and the device have what they need for."""
+    name = config.loader.store
+    if name != "auto":
+        return (resolve_store(name, dataset, device),)
+    stores = tuple(store for store in stores_on(device) if _has(dataset, store))
+    if "resident" in stores and not _fits(dataset, device, request.ranks):
+        return tuple(store for store in stores if store != "resident")
+    return stores
 
 
 def _fits(dataset: Dataset, device: torch.device, ranks: Ranks) -> bool:
     """Whether the pixels fit in half of a GPU's free memory, on every rank: the model needs some too. Says if not."""
-    nbytes = dataset.packs["raw"]["bytes"] if "raw" in dataset.packs else 0
+    nbytes = dataset.packs["raw"]["bytes"]
     free = torch.cuda.mem_get_info(device)[0]
     lowest = int(ranks.all_reduce(torch.tensor([free]), ReduceOp.MIN))
     if nbytes > lowest / 2:
@@ -115,10 +122,8 @@ def _fits(dataset: Dataset, device: torch.device, ranks: Ranks) -> bool:
     return nbytes <= lowest / 2
 
 
-def _is_possible(store: str, engine: str, dataset: Dataset) -> bool:
-    """Whether the dataset and this machine have what a combination needs."""
-    if engine == "dali" and dali.problem():
-        return False
+def _has(dataset: Dataset, store: str) -> bool:
+    """Whether a dataset has what a store reads."""
     if store == "resident":
         return "raw" in dataset.packs and dataset.packs["raw"]["image_size"] is not None
     return store == "files" or store in dataset.packs

@@ -13,7 +13,9 @@ from feedline import Dataset
 from feedline.model import resnet18
 from feedline.pipeline import compiled
 from feedline.pipeline.dataset import turbojpeg
-from tests.cli.commands import QUICK, refused, run, train
+from feedline.pipeline.engines import dali
+from tests.cli.commands import QUICK, SMALL, refused, run, train
+from tests.conftest import convert
 from tests.training.conftest import small_model
 
 
@@ -87,6 +89,15 @@ def test_bench_measures_only_the_given_combinations(
     assert [r["name"] for r in bench["results"]] == ["loader jpeg torch", "model", "together"]
     assert bench["versions"]["kernels"] == "numpy and torch"
     assert "kernels are not compiled here" in capsys.readouterr().out
+
+
+def test_bench_refuses_a_store_or_an_engine_that_is_not_there(
+    tiny_source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = convert(tiny_source, Path("raw-only"), "--packs", "raw").root
+    monkeypatch.setattr(dali, "problem", lambda: "No module named 'nvidia'")
+    for words, what in (("--store jpeg", "pack"), ("--engine dali", "--engine dali: DALI cannot be imported")):
+        assert what in refused(capsys, "--mode", "bench", "--data", str(data), *SMALL, *words.split())
 
 
 @pytest.mark.parametrize(("store", "said"), [("jpeg", True), ("raw", False)])
