@@ -51,9 +51,9 @@ def find_checkpoint(request: Request) -> tuple[Path, Snapshot]:
         return path, checkpoint.load(path)
     data = named_data(request)
     fingerprint = None if data is None else Dataset(data).fingerprint
-    found, skipped = newest_of(request.runs(), checkpoint.BEST, fingerprint)
+    found, skipped = newest_of(request.searched(), checkpoint.BEST, fingerprint)
     if found is None:
-        raise no_such_run(request.runs(), checkpoint.BEST, skipped)
+        raise no_such_run(request.searched(), checkpoint.BEST, skipped)
     for reason in skipped:
         print(f"skipped {reason}")
     return found

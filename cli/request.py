@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from feedline.cli.claim import Claims
 from feedline.cli.recipes import configure
+from feedline.cli.runs import RUNS
 from feedline.cli.usage import check_effect
 from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
@@ -101,7 +102,7 @@ class Request:
             InputError: if it cannot be written, another run lives there, or it holds a dataset or images.
         """
         if self.out is None:
-            return self.claims.new(self.runs(), f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
+            return self.claims.new(RUNS, f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
         if (Path(self.out) / "dataset.json").exists():
             raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
         if images := _folder_of_images(Path(self.out)):
@@ -113,9 +114,12 @@ class Request:
             raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
         return out
 
-    def runs(self) -> Path:
-        """The folder that holds the runs."""
-        return Path("runs") if self.out is None else Path(self.out).parent
+    def searched(self) -> tuple[Path, ...]:
+        """Where the latest run, or LR range test, may be: in `runs`, and beside the folder that `--out` names."""
+        if self.out is None or self.mode in ("predict", "export"):  # whose `--out` is no run
+            return (RUNS,)
+        beside = Path(self.out).parent
+        return (RUNS,) if beside.resolve() == RUNS.resolve() else (beside, RUNS)
 
 
 def _folder_of_images(out: Path) -> Path | None:

@@ -74,7 +74,7 @@ def _new(request: Request) -> Start:
         raise _taken(out)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
-    config, test = resolve_max_lr(fitted(request, config, dataset), dataset, request.runs())
+    config, test = resolve_max_lr(fitted(request, config, dataset), dataset, request.searched())
     return Start(out, config, asked, lr_test=test)
 
 
@@ -128,7 +128,7 @@ def _run_to_resume(request: Request) -> Path:
         InputError: if `--out` names another folder, or there is no run.
     """
     if request.resume == "latest" and not Path("latest").exists():
-        return Path(request.out) if request.out else latest_checkpoint(request.runs(), checkpoint.LAST).parent
+        return Path(request.out) if request.out else latest_checkpoint(request.searched(), checkpoint.LAST).parent
     path = Path(request.resume or "")
     if path.is_file() and path.suffix != ".pt":
         raise InputError(f"`resume={path}`: is no checkpoint; name the folder of a run, or a .pt file in it")

@@ -12,15 +12,16 @@ from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.snapshot import Snapshot
 
+RUNS = Path("runs")  # the folder of those that no flag names
 SHOWN = 3  # checkpoints that a message names
 SHOWN_RUNS = 5
 
 
-def latest_checkpoint(runs: Path, name: str) -> Path:
+def latest_checkpoint(runs: Sequence[Path], name: str) -> Path:
     """The newest checkpoint of that name. Raises InputError if there is none.
 
     Args:
-        runs: the folder that holds the runs.
+        runs: the folders that hold the runs.
         name: `last.pt` or `best.pt`.
     """
     path = next(_newest_first(runs, name), None)
@@ -29,11 +30,13 @@ def latest_checkpoint(runs: Path, name: str) -> Path:
     return path
 
 
-def newest_of(runs: Path, name: str, fingerprint: str | None) -> tuple[tuple[Path, Snapshot] | None, list[str]]:
+def newest_of(
+    runs: Sequence[Path], name: str, fingerprint: str | None
+) -> tuple[tuple[Path, Snapshot] | None, list[str]]:
     """The newest checkpoint that can be read, and newer ones that were skipped, each with the reason.
 
     Args:
-        runs: the folder that holds the runs.
+        runs: the folders that hold the runs.
         name: `last.pt` or `best.pt`.
         fingerprint: of the dataset that it must be of; None for any.
     """
@@ -54,11 +57,11 @@ def _called(snapshot: Snapshot) -> str:
     return f", {snapshot.dataset['name']}" if "name" in snapshot.dataset else ""
 
 
-def no_such_run(runs: Path, name: str, skipped: Sequence[str] = ()) -> InputError:
+def no_such_run(runs: Sequence[Path], name: str, skipped: Sequence[str] = ()) -> InputError:
     """The error that there is no checkpoint, with what there is instead."""
     more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
     there = f" for this dataset ({'; '.join(skipped[:SHOWN])}{more})" if skipped else ""
-    return InputError(f"no run with a {name} in {runs}{there}; train one with --mode train, or name it")
+    return InputError(f"no run with a {name} in {_listed(runs)}{there}; train one with --mode train, or name it")
 
 
 def named_checkpoint(flag: str, named: Path, name: str) -> Path:
@@ -81,16 +84,19 @@ def named_checkpoint(flag: str, named: Path, name: str) -> Path:
             f"`{flag}={named}`: {name} is not there; the one before it is: resume it with `resume={before}`"
         )
     files = sorted(named.parent.glob("*.pt")) if named.suffix == ".pt" else []
-    near = files or sorted(
-        {found.parent for folder in (named.parent, Path("runs")) for found in folder.glob(f"*/{name}")}
-    )
+    near = files or sorted({found.parent for folder in (named.parent, RUNS) for found in folder.glob(f"*/{name}")})
     what = f"a folder without {name}" if named.is_dir() else f"no such {'checkpoint' if path == named else 'run'}"
     there = f"there {'is' if len(near) == 1 else 'are'} {', '.join(alike(named.name, near)[:SHOWN_RUNS])}"
     raise InputError(f"`{flag}={named}`: {what}; {there if near else f'runs save theirs as runs/<run>/{name}'}")
 
 
-def _newest_first(runs: Path, name: str) -> Iterator[Path]:
-    yield from sorted(runs.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime, reverse=True)
+def _newest_first(runs: Sequence[Path], name: str) -> Iterator[Path]:
+    found = (path for folder in runs for path in folder.glob(f"*/{name}"))
+    yield from sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _listed(runs: Sequence[Path]) -> str:
+    return " or ".join(map(str, runs))
 
 
 # The settings that the best learning rate depends on.
@@ -112,7 +118,7 @@ def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config, Path | None]:
+def resolve_max_lr(config: Config, dataset: Dataset, runs: Sequence[Path]) -> tuple[Config, Path | None]:
     """Replaces `max_lr=auto` by the recommendation of the last LR range test, whose file is returned too.
 
     Raises:
@@ -138,7 +144,7 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Path) -> tuple[Config
         return config.replace(max_lr=lr), path
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
-        f"batches of {config.loader.batch_size} in {runs}{near}; run --mode lrfind with the same flags first"
+        f"batches of {config.loader.batch_size} in {_listed(runs)}{near}; run --mode lrfind with the same flags first"
     )
 
 

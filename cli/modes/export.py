@@ -11,6 +11,7 @@ from feedline.cli.locate import find_checkpoint
 from feedline.cli.names import short_name
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
+from feedline.cli.runs import RUNS
 from feedline.cli.using import used
 from feedline.console import aloud
 from feedline.output import one_line
@@ -36,7 +37,7 @@ def run(request: Request) -> int:
     forms = chosen_forms(request.to)
     path, snapshot = find_checkpoint(request)
     config, loaded = used(request, path, snapshot)
-    out = Path(request.out) if request.out else request.runs() / f"export-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = Path(request.out) if request.out else RUNS / f"export-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(out)
     probes = _probes(request, path, snapshot, config, loaded)
     about = {

@@ -50,7 +50,7 @@ def _settings(request: Request) -> tuple[Config, Dataset]:
         config, dataset = request.opened()
         return fitted(request, config, dataset), dataset
     latest = request.resume == "latest" and not Path("latest").exists()
-    path = latest_checkpoint(request.runs(), checkpoint.LAST) if latest else Path(request.resume)
+    path = latest_checkpoint(request.searched(), checkpoint.LAST) if latest else Path(request.resume)
     path = named_checkpoint("resume", path, checkpoint.LAST)
     snapshot = checkpoint.load(path)
     config = snapshot.config.replace(data=str(request.flags.get("data") or run_data(snapshot, path)))

@@ -58,6 +58,17 @@ def test_a_checkpoint_knows_its_dataset(
     assert line.endswith(f"was at {Path('data').absolute()}, where there is none now; name it with --data")
 
 
+def test_the_latest_run_is_found_from_elsewhere(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is in runs/, or beside the results."""
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    assert train("--mode", "eval", "--out", "e") == 0
+    assert train("--mode", "peek", "--resume", "--out", "deep/p") == 0
+    assert "runs/a/best.pt: top-1" in capsys.readouterr().out
+    assert run("train", dataset, "--epochs", "1", "--out", "deep/b") == 0
+    assert train("--mode", "eval", "--out", "deep/e") == 0
+    assert "deep/b/best.pt: top-1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -74,6 +74,9 @@ def test_the_checkpoint_that_was_found_is_named(
         out, err = capsys.readouterr()
         assert ("predicting with runs/a/best.pt" in err) == named
         assert len(table(out)) == 1
+    for mode, out in (("predict", "p.csv"), ("export", "deep/x")):
+        argv = ["--to", "torch"] if mode == "export" else [*CPU, str(photos / "dogs/0.jpg")]
+        assert train("--mode", mode, *argv, "--out", out) == 0, "its results are not where the runs are"
 
 
 def test_files_that_are_no_images_are_named_and_passed_over(
