@@ -113,9 +113,11 @@ def _settle(start: Start, trainer: Trainer) -> list[str]:
 
 
 def _prepare_resumed(start: Start, trainer: Trainer) -> None:
-    """Prints where a resumed run continues, and makes its checkpoint the last one."""
+    """Prints where a resumed run continues, and makes its checkpoint the last one. An earlier end no longer holds."""
     if start.snapshot is None:
         return
+    if trainer.ranks.is_first:
+        (start.out / "summary.json").unlink(missing_ok=True)
     if trainer.ranks.is_first and start.earlier is not None:
         checkpoint.put_back(start.earlier)
     position = trainer.state.position

@@ -251,6 +251,16 @@ def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(
     assert "--epochs 5: the run was started with 4, and its learning rate has begun to fall" in line
 
 
+def test_a_run_that_goes_on_after_its_end_is_not_complete(
+    dataset: Dataset, command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = ["--schedule", "trapezoid", "--cooldown", "0", "--peak-epoch", "1"]
+    assert run("train", dataset, *flat, "--epochs", "2", "--out", "runs/a") == 0
+    stopped("--mode", "train", "--resume", "runs/a", "--epochs", "3")
+    assert ">training<" not in Path("runs/a/report.html").read_text(), "the summary of the first end"
+    assert "holds a run already, which was stopped" in refused(capsys, *command, "--out", "runs/a")
+
+
 def rates(run: Path) -> list[float]:
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [record["lr"] for record in records if "val_top1" not in record]
