@@ -55,13 +55,16 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
     if asked.recipe is None:
         given = {k: v for k, v in given.items() if v != "auto" or k in FREE_ON_RESUME}
     wanted = asked.config.replace(**{**changes, **given})
-    free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _peak_goes_on(snapshot, wanted) else set())
+    free = FREE_ON_RESUME | ({"epochs", "cooldown"} if _can_get_other_epochs(snapshot, wanted) else set())
     before, now, run = asked.config.flat(), wanted.flat(), snapshot.config.flat()
     changed = {name: value for name, value in now.items() if value != before[name]}
     for name, value in changed.items():
         if name not in free and not _is_what_it_came_to(value, run[name], before[name]):
             began = _text(run[name]) + (" (auto)" if before[name] == "auto" != run[name] else "")
-            raise _refusal(name, value, began, given, asked.config)
+            if name == "epochs":
+                why = _why_epochs_stay(asked.config, snapshot, wanted)
+                raise InputError(f"`epochs={value}`: the run was started with {began}, {why}")
+            raise _refusal(name, value, began, given)
     changed = {name: value for name, value in changed.items() if name in free}
     check_effect(wanted, {name: value for name, value in request.flags.items() if name in changed})
     asked = Asked(asked.config.replace(**changed), asked.recipe)
@@ -126,7 +129,7 @@ def _is_what_it_came_to(value: Any, run: Any, asked: Any) -> bool:
     return value == run or (numbers and math.isfinite(run) and f"{value:.3g}" == f"{run:.3g}")
 
 
-def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any], config: Config) -> InputError:
+def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any]) -> InputError:
     """The error about a value that another run would need; it names what the user wrote."""
     if name == "augment" and "augment" not in given:
         flag = next(f"{old}={given[old]}" for old in OLD_KEYS if old in given)
@@ -137,34 +140,52 @@ def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any], config
         what = f"`{name}={_text(value)}`: the run was started without `{name}`"
     else:
         what = f"`{name}={_text(value)}`: the run was started with {began}"
-    if name == "epochs":
-        return InputError(f"{what}, {_why_epochs_stay(config)}")
     return InputError(f"{what}; a resumed run keeps its settings, start a new one to change them")
 
 
-def _why_epochs_stay(config: Config) -> str:
+def _why_epochs_stay(config: Config, snapshot: Snapshot, wanted: Config) -> str:
     """Why a run cannot get another number of epochs."""
-    if config.optim.schedule == "trapezoid":
+    if config.optim.schedule != "trapezoid":
         return (
-            "and its learning rate has begun to fall to the end of these; start a new run, with `init` from the "
-            "weights of this one"
+            "over which its learning rate rises and falls (`schedule=onecycle`): other epochs would need another rate "
+            "in the steps that are done. Start a new run, with `init` from the weights of this one; one with "
+            "`schedule=trapezoid` can get other epochs until it falls"
         )
-    return (
-        "over which its learning rate rises and falls (`schedule=onecycle`): other epochs would need another rate in "
-        "the steps that are done. Start a new run, with `init` from the weights of this one; one with "
-        "`schedule=trapezoid` can get other epochs until it falls"
-    )
+    if wanted.optim.epochs <= (done := snapshot.position.epoch):
+        why = f"and has done {done}; give more, or"
+    elif _peak_goes_on(snapshot, wanted):
+        first = f"{config.mix.mix_until:g} of these (`mix_until`)"
+        why = f"and mixes in the first {first}: epochs that are done would change;"
+    else:
+        why = "and its learning rate has begun to fall to the end of these;"
+    return f"{why} start a new run, with `init` from the weights of this one"
+
+
+def _can_get_other_epochs(snapshot: Snapshot, wanted: Config) -> bool:
+    """Whether other epochs, or another fall, leave those that are done as they were, and one to do."""
+    left = wanted.optim.epochs > snapshot.position.epoch
+    return left and _peak_goes_on(snapshot, wanted) and _mixes_as_before(snapshot, wanted)
 
 
 def _peak_goes_on(snapshot: Snapshot, wanted: Config) -> bool:
     """Whether the run is at the peak of a trapezoid, as it was planned and as it would be now."""
-    whole, started = snapshot.position.epoch, snapshot.position.epoch + (snapshot.position.step > 0)
     return all(
         optim.schedule == "trapezoid"
-        and optim.warmup * optim.epochs <= whole
-        and started <= optim.epochs * (1 - optim.cooldown)
+        and optim.warmup * optim.epochs <= snapshot.position.epoch
+        and _begun(snapshot) <= optim.epochs * (1 - optim.cooldown)
         for optim in (snapshot.config.optim, wanted.optim)
     )
+
+
+def _mixes_as_before(snapshot: Snapshot, wanted: Config) -> bool:
+    """Whether the same of the epochs that were begun are mixed."""
+    before, now = (min(c.mix.mixed(c.optim.epochs), _begun(snapshot)) for c in (snapshot.config, wanted))
+    return before == now
+
+
+def _begun(snapshot: Snapshot) -> int:
+    """Epochs of which a step is done."""
+    return snapshot.position.epoch + (snapshot.position.step > 0)
 
 
 def _key(name: str) -> str:

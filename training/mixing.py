@@ -1,5 +1,6 @@
 """MixUp and CutMix: what a run mixes, and how images and losses are mixed on the device."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,10 @@ class MixConfig:
         for name in ("mix_prob", "mix_until"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
 
+    def mixed(self, epochs: int) -> int:
+        """How many of a run's epochs are mixed; they are its first ones."""
+        return math.ceil(self.mix_until * epochs) if (self.mixup or self.cutmix) and self.mix_prob else 0
+
 
 class Mixing:
     """Says how the batches of a run are mixed.
@@ -48,11 +53,10 @@ class Mixing:
     """
 
     def __init__(self, config: MixConfig, train: Loader, epochs: int) -> None:
-        on = (config.mixup or config.cutmix) and config.mix_prob
         self._mix = Mix(config.mixup, config.cutmix, config.mix_prob)
-        self._epochs = config.mix_until * epochs if on else 0.0
+        self._epochs = config.mixed(epochs)
         self._plan = train.plan
-        if on and train.batch_size % (2 * self._plan.world_size):
+        if self._epochs and train.batch_size % (2 * self._plan.world_size):
             raise InputError(
                 f"`batch_size={train.batch_size}`: mixup and cutmix pair the images of a batch; make it a multiple of "
                 f"{2 * self._plan.world_size}"

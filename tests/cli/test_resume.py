@@ -12,9 +12,12 @@ import pytest
 import torch
 
 from feedline import Dataset, Loader
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
 from feedline.training.evaluate import Evaluation, evaluate
+from feedline.training.loop import Trainer
+from feedline.training.reporter import Reporter
 from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import same
 
@@ -259,6 +262,44 @@ def test_a_run_that_goes_on_after_its_end_is_not_complete(
     stopped("--mode", "train", "--resume", "runs/a", "--epochs", "3")
     assert ">training<" not in Path("runs/a/report.html").read_text(), "the summary of the first end"
     assert "holds a run already, which was stopped" in refused(capsys, *command, "--out", "runs/a")
+
+
+@pytest.mark.parametrize(
+    ("flags", "epochs", "why"),
+    [
+        (["--eval-every", "0"], "2", "--epochs 2: the run was started with 4, and has done 2; give more"),
+        (["--mixup", "0.2", "--mix-until", "0.5"], "3", None),
+        (["--mixup", "0.2", "--mix-until", "0.4"], "3", None),
+        (
+            ["--mixup", "0.2", "--mix-until", "0.3"],
+            "3",
+            "and mixes in the first 0.3 of these (--mix-until): epochs that",
+        ),
+    ],
+)
+def test_other_epochs_leave_those_that_are_done_as_they_were(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], flags: list[str], epochs: str, why: str | None
+) -> None:
+    flat = ["--schedule", "trapezoid", "--cooldown", "0", "--peak-epoch", "1", "--epochs", "4", *flags]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_train_epoch", stopping_after(2))
+        assert run("train", dataset, *flat, "--out", "runs/a") == 2
+    command = ["--mode", "train", "--resume", "runs/a", "--epochs", epochs]
+    if why is None:
+        assert train(*command) == 0
+    else:
+        assert why in refused(capsys, *command)
+
+
+def stopping_after(epochs: int) -> Callable[..., None]:
+    train_epoch = Trainer._train_epoch
+
+    def stopping(self: Trainer, reporter: Reporter) -> None:
+        if self.state.position.epoch == epochs:
+            raise InputError("the power is gone")
+        train_epoch(self, reporter)
+
+    return stopping
 
 
 def rates(run: Path) -> list[float]:
