@@ -1,6 +1,7 @@
 """How a training run starts: new, or resumed from a checkpoint."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,27 +63,30 @@ def choose_start(request: Request) -> Start:
     return _new(request)
 
 
-def resume_command(out: Path) -> str:
-    """The command that resumes a run."""
-    return f"{command_line('train')} --mode train --resume {shlex.quote(str(out))}"
+def resume_command(run: Path) -> str:
+    """The command that resumes a run, named by its folder or a checkpoint."""
+    return f"{command_line('train')} --mode train --resume {shlex.quote(str(run))}"
 
 
 def _new(request: Request) -> Start:
     config, dataset = request.opened()
     out = request.folder()
-    if (out / checkpoint.LAST).exists():
-        raise _taken(out)
+    if not restarted() and (held := [name for name in checkpoint.NAMES if (out / name).exists()]):
+        raise _taken(out, held)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
     config, test = resolve_max_lr(fitted(request, config, dataset), dataset, request.searched())
     return Start(out, config, asked, lr_test=test)
 
 
-def _taken(out: Path) -> InputError:
+def _taken(out: Path, held: Sequence[str]) -> InputError:
     if (out / "summary.json").exists():
         return InputError(f"`out={out}`: holds a complete run; choose another `out`")
+    if held == [checkpoint.BEST]:
+        return InputError(f"`out={out}`: holds the {checkpoint.BEST} of another run; choose another `out`")
+    run = out if checkpoint.LAST in held else out / checkpoint.PREVIOUS
     return InputError(
-        f"`out={out}`: holds a run already, which was stopped; resume it with: {resume_command(out)} (or choose "
+        f"`out={out}`: holds a run already, which was stopped; resume it with: {resume_command(run)} (or choose "
         "another `out`)"
     )
 

@@ -10,7 +10,7 @@ import torch
 from feedline.pipeline.errors import InputError, first_line
 from feedline.training.snapshot import Snapshot
 
-LAST, BEST, PREVIOUS = "last.pt", "best.pt", "previous.pt"
+NAMES = LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 
 
 def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:

@@ -28,7 +28,7 @@ def check_space(state: TrainState, out: Path) -> None:
     Raises:
         InputError: if there is less room than they take.
     """
-    there = [out / name for name in (checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST)]
+    there = [out / name for name in checkpoint.NAMES]
     held = sum(path.stat().st_size for path in there if path.exists())
     needed, free = max(FILES * checkpoint_bytes(state) - held, 0), shutil.disk_usage(out).free
     if free < needed:

@@ -392,3 +392,13 @@ def test_what_cannot_be_resumed_is_told_from_what_can(dataset: Dataset, capsys: 
     Path("runs/a/last.pt").unlink()
     line = refused(capsys, "--mode", "train", "--resume", "runs/a")
     assert "last.pt is not there; the one before it is: resume it with --resume runs/a/previous.pt" in line
+
+
+def test_a_new_run_takes_no_folder_with_a_checkpoint(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(*command, "--out", "runs/a")
+    Path("runs/a/last.pt").rename("runs/a/previous.pt")
+    assert "--resume runs/a/previous.pt (or" in refused(capsys, *command, "--out", "runs/a")
+    Path("runs/a/previous.pt").rename("runs/a/best.pt")
+    assert "--out runs/a: holds the best.pt of another run; ch" in refused(capsys, *command, "--out", "runs/a")
