@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.cli.names import short_name
 from feedline.cli.reports import report_evaluation
 from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
@@ -17,6 +16,7 @@ from feedline.training.evaluate import Evaluation, most_confused
 from feedline.training.meter import hardware, versions
 from feedline.training.predictions import write_predictions
 from feedline.training.records import write_csv
+from feedline.use.names import short_name
 
 LISTED = 5  # classes and pairs in a line
 

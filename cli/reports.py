@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from feedline.cli.names import short_name
 from feedline.cli.request import Request
 from feedline.cli.seen import IMAGES, pixel_loader, seen, seen_of_val
 from feedline.output import counted
@@ -23,6 +22,7 @@ from feedline.report.sheet import save_sheet
 from feedline.training.config import Config
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
+from feedline.use.names import short_name
 
 REPORT = "report.html"
 TRAIN_BATCH, VAL_BATCH = "train_batch.png", "val_batch.png"

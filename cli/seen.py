@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from feedline.cli.names import short_name
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.errors import InputError
@@ -15,6 +14,7 @@ from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.plan.edits import NOTHING
 from feedline.report.peek import Seen
 from feedline.training.config import Config
+from feedline.use.names import short_name
 
 IMAGES = 16
 

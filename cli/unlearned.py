@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from feedline.cli.names import short_name
 from feedline.output import counted
 from feedline.pipeline.loader import Loader
+from feedline.use.names import short_name
 
 NAMED = 5  # classes in a line
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from feedline.output import one_line
 from feedline.pipeline.dataset import ClassInfo
+from feedline.use.names import short_name
 from feedline.use.predicting import Prediction
 
 Format: TypeAlias = Literal["table", "csv", "jsonl"]
@@ -27,7 +28,8 @@ class Rows:
 
     def __init__(self, format: Format, classes: Sequence[ClassInfo], top: int) -> None:
         self._format, self._classes, self._top = format, classes, min(top, len(classes))
-        self._names = [name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..." for name in map(_short, classes)]
+        names = [one_line(short_name(info)) for info in classes]
+        self._names = [name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..." for name in names]
         self._width = max(map(len, self._names))
 
     def header(self) -> str:
@@ -58,11 +60,6 @@ class Rows:
             for label, share in zip(prediction.top, prediction.probabilities, strict=True)
         ]
         return f"{'  '.join(cells_)}  {one_line(prediction.path)}\n"
-
-
-def _short(info: ClassInfo) -> str:
-    """Of the synonyms in the words of a WordNet class the first."""
-    return one_line(str(info).split(",")[0])
 
 
 def _csv(cells: Iterable[Any]) -> str:

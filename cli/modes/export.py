@@ -8,7 +8,6 @@ import numpy as np
 
 import feedline
 from feedline.cli.locate import find_checkpoint
-from feedline.cli.names import short_name
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.runs import RUNS
@@ -27,6 +26,7 @@ from feedline.use.exporting import check_folder, export
 from feedline.use.forms import chosen_forms
 from feedline.use.inputs import image_files
 from feedline.use.loading import Loaded, dataset_of
+from feedline.use.names import short_name
 from feedline.use.probes import COUNT, Probes
 
 PerClass = list[tuple[str, int, float | None]]

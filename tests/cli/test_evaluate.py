@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from feedline import Dataset, Loader
-from feedline.cli.names import short_name
 from feedline.pipeline.dataset import ClassInfo
+from feedline.use.names import short_name
 from tests.cli.commands import refused, run
 from tests.cli.folders import dataset_of
 

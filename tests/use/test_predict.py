@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from feedline import Dataset
+from feedline.pipeline.dataset import ClassInfo
+from feedline.use.predicting import Prediction
+from feedline.use.rows import Rows
 from tests.cli.commands import refused, run, train
 
 CPU = ["--device", "cpu"]
@@ -77,6 +80,12 @@ def test_the_checkpoint_that_was_found_is_named(
     for mode, out in (("predict", "p.csv"), ("export", "deep/x")):
         argv = ["--to", "torch"] if mode == "export" else [*CPU, str(photos / "dogs/0.jpg")]
         assert train("--mode", mode, *argv, "--out", out) == 0, "its results are not where the runs are"
+
+
+def test_the_table_has_the_first_synonym_of_a_wordnet_class_and_whole_names_of_others() -> None:
+    classes = [ClassInfo(0, "cat, black", "cat, black"), ClassInfo(1, "n02123045", "tabby, tabby cat")]
+    row = Rows("table", classes, 2).row(Prediction("a.png", [0, 1], [0.75, 0.25]))
+    assert row.split() == ["75.00", "%", "cat,", "black", "25.00", "%", "tabby", "a.png"]
 
 
 def test_files_that_are_no_images_are_named_and_passed_over(
