@@ -212,6 +212,7 @@ class Trainer:
     def _stop_if_requested(self) -> None:
         stop, _ = self._agreement.ask(self.stopping.is_set(), False)
         if stop:
+            check_weights(self.state)
             self._save_last()
             raise Interrupted
 
@@ -226,6 +227,7 @@ class Trainer:
         steps = self.state.global_step
         if self.ranks.is_distributed or not steps or self.state.counts.read().first_bad is not None:
             return error
+        check_weights(self.state)
         self._save_last()
         return InputError(
             f"{error.message}; the {counted(steps, 'step')} before it {'is' if steps == 1 else 'are'} saved, resume "

@@ -1,11 +1,12 @@
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from feedline.pipeline.errors import DivergedError
+from feedline.pipeline.errors import DivergedError, InputError
 from feedline.training import checkpoint
 from feedline.training.step import TrainStep
 from tests.training.conftest import Build, Make
@@ -89,3 +90,24 @@ def test_weights_that_blow_up_in_the_last_step_of_an_epoch(
         assert checkpoint.load(run.out / "last.pt").position.epoch == 1
         assert run.state.position.history[-1]["epoch"] == 1
         assert (run.out / "best.pt").exists() == (every == 1)
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_such_weights_are_not_saved_by_what_ends_an_evaluation(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch, unreadable: bool
+) -> None:
+    """A signal, or an image that can no longer be read."""
+    run = trainer(config(epochs=1))
+
+    def ending(*args: Any, after_batch: Callable[[], None], **options: Any) -> None:
+        with torch.no_grad():
+            next(run.state.model.parameters()).fill_(math.inf)
+        if unreadable:
+            raise InputError("a.png: cannot be read")
+        run.stopping.set()
+        after_batch()
+
+    monkeypatch.setattr("feedline.training.loop.evaluate", ending)
+    with pytest.raises(DivergedError, match="weights are not finite after step 6"):
+        run.fit()
+    assert not (run.out / "last.pt").exists()
