@@ -4,6 +4,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -69,11 +70,7 @@ def load(path: Path) -> Snapshot:
         InputError: if there is no such file, or it is damaged or something else.
     """
     try:
-        # torch does not verify the checksums in the file.
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise zipfile.BadZipFile(f"{damaged} is damaged")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint; runs save theirs as runs/<run>/last.pt and best.pt") from error
     except Exception as error:  # damaged bytes make zipfile and torch raise anything
@@ -82,6 +79,23 @@ def load(path: Path) -> Snapshot:
         return Snapshot.from_dict(content)
     except InputError as error:
         raise InputError(f"{path}: {error.message}") from error
+
+
+def read(path: Path, *, old: bool = False) -> Any:
+    """What torch saved in a file, on the CPU. Runs no code that the file may hold.
+
+    Args:
+        path: of the file.
+        old: it may be in the form of torch before 1.6, which is no zip.
+
+    Raises:
+        Exception: of any kind, if the bytes are damaged.
+    """
+    if not old or zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch does not verify the checksums
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_last(run: Path) -> Snapshot:

@@ -1,6 +1,5 @@
 """Weights to start from: a checkpoint's, or a state dict that torchvision or timm wrote."""
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from feedline.pipeline.errors import InputError, did_you_mean, first_line
+from feedline.training import checkpoint
 from feedline.training.checkpoint import BEST, LAST
 from feedline.training.snapshot import FORMAT, Snapshot
 
@@ -45,10 +45,10 @@ class Initial:
         """
         path = _in_run(path) if path.is_dir() else path
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = checkpoint.read(path, old=True)
         except FileNotFoundError as error:
             raise _no_file(path) from error
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        except Exception as error:  # damaged bytes make zipfile and torch raise anything
             raise InputError(f"`init={path}`: holds no weights that can be read ({_why(error)})") from error
         if isinstance(content, dict) and content.get("format") == FORMAT:
             try:

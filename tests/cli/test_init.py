@@ -95,6 +95,7 @@ def test_resnet18_of_torchvision_and_timm(
     [
         (None, "no such file; runs save theirs"),
         (b"no weights", "holds no weights that can be read (not a state_dict() as torch.save writes it, or damaged)"),
+        (b"\x80\x02.", "holds no weights that can be read"),
         ({}, "holds no weights by name; save a network's state_dict()"),
         ({"epoch": 3}, "holds no weights by name"),
         ([torch.zeros(3)], "holds no weights by name"),
@@ -143,6 +144,7 @@ def test_val_images_that_the_weights_were_trained_on(dataset: Dataset, capsys: p
         ("resnet18", "no such file; name a checkpoint, the folder of a run, or a file of weights: torchvision's are"),
         ("picture.png", "holds no weights that can be read"),
         ("cut.pt", "holds no weights that can be read"),
+        ("damaged.pt", "holds no weights that can be read"),
         ("r/empty", "a folder without best.pt or last.pt"),
         ("r/a/bst.pt", "no such file; did you mean r/a/best.pt?"),
         ("r/aa", "no such file; did you mean r/a?"),
@@ -157,6 +159,9 @@ def test_what_is_no_file_of_weights_is_said(
     torch.save(small_model().state_dict(), checkpoint_like)
     Path("r/a/best.pt").write_bytes(checkpoint_like.getvalue())
     Path("cut.pt").write_bytes(checkpoint_like.getvalue()[:2000])
+    one_byte = bytearray(checkpoint_like.getvalue())
+    one_byte[one_byte.index(small_model().state_dict()["0.weight"].numpy().tobytes())] ^= 1
+    Path("damaged.pt").write_bytes(one_byte)
     Image.new("RGB", (8, 8)).save("picture.png")
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--init", init, "--out", "r/new")
     assert f"--init {init}: {message}" in line
