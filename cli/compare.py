@@ -8,9 +8,10 @@ from typing import Any
 
 from feedline.cli.compare_settings import differences, settings, shared, spelled
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.program import command_line, short_name
 from feedline.training.recorded import RecordedRun, read_run
+from feedline.use.outputs import writing_to
 
 MOST = 10  # runs
 PAGES = (".html", ".htm")
@@ -157,8 +158,6 @@ def _write(page: Path, runs: Sequence[RecordedRun], verdicts: Sequence[Verdict],
         differences=[(spelled(name), *values) for name, *values in differences(all_settings)] if known else [],
         shared=[(spelled(name), value) for name, value in shared(all_settings)] if known else [],
     )
-    try:
+    with writing_to(page):
         page.parent.mkdir(parents=True, exist_ok=True)
         content.write(page)
-    except OSError as error:
-        raise InputError(f"`out={page}`: cannot be written ({error.strerror or first_line(error)})") from error

@@ -10,6 +10,7 @@ from feedline.pipeline.errors import InputError
 from feedline.use.deployed import metadata
 from feedline.use.forms import FILES
 from feedline.use.loading import Loaded
+from feedline.use.outputs import writing_to
 from feedline.use.probes import FILE, Probes, check
 from feedline.use.reading import open_exported
 from feedline.use.timm_form import CONFIG, write_timm
@@ -44,8 +45,9 @@ def export(
         InputError: if a form cannot be written, or answers otherwise; then nothing is written.
     """
     about = metadata(loaded, about)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    with writing_to(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         probes.save(folder)
         for form in forms:
@@ -56,17 +58,20 @@ def export(
                 raise InputError(f"{line}; nothing was written")
             say(line)
         card(folder)
-        _put_in_place(folder, out)
+        with writing_to(out):
+            _put_in_place(folder, out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_folder(out: Path) -> None:
     """Raises InputError if a folder holds anything but an earlier export: its README.md may be a person's own."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"`out={out}`: is a file; name a folder")
-    others = sorted(path.name for path in out.iterdir() if path.name not in OURS) if out.exists() else []
-    if others or ((out / "README.md").exists() and not (out / FILE).exists()):
+    with writing_to(out):
+        if out.exists() and not out.is_dir():
+            raise InputError(f"`out={out}`: is a file; name a folder")
+        names = {path.name for path in out.iterdir()} if out.exists() else set()
+    others = sorted(names - OURS)
+    if others or ("README.md" in names and FILE not in names):
         raise InputError(
             f"`out={out}`: holds other files ({', '.join((others or ['README.md'])[:3])}); name a new folder, or that "
             "of an earlier export"

@@ -1,6 +1,7 @@
 """Which files a command line means: files, folders, globs, and names on stdin."""
 
 import glob
+import io
 import logging
 import os
 import re
@@ -26,14 +27,16 @@ def image_files(words: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[str
     Raises:
         InputError: if a folder holds no image, or nothing matches a pattern.
     """
+    if STDIN in words and isinstance(stdin, io.TextIOWrapper):
+        stdin.reconfigure(errors="surrogateescape")  # names need not be UTF-8
     for word in words:
         if word == STDIN:
             for line in stdin:
                 if name := line.rstrip("\r\n"):
-                    yield from _below(name) if Path(name).is_dir() else [name]
-        elif Path(word).is_dir():
+                    yield from _below(name) if os.path.isdir(name) else [name]  # noqa: PTH112
+        elif os.path.isdir(word):  # noqa: PTH112  Path.is_dir raises OSError if the name is too long
             yield from _below(word)
-        elif re.search(r"[*?\[]", word) and not Path(word).exists():
+        elif re.search(r"[*?\[]", word) and not os.path.exists(word):  # noqa: PTH110
             yield from _matching(word)
         else:
             yield word

@@ -109,6 +109,8 @@ class Predictor:
                 decoded.append(read_pixels(path))
             except InputError as error:
                 unread.append(Unread(path, error.message))
+            except ValueError as error:  # no name of a file: it has a NUL byte
+                unread.append(Unread(path, f"{path}: cannot be read ({error})"))
             else:
                 names.append(path)
         return names, self._preprocess.batch(decoded), unread

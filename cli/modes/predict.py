@@ -20,6 +20,7 @@ from feedline.progress import Progress
 from feedline.training.memory import memory_errors
 from feedline.training.precision import Precision
 from feedline.use.inputs import STDIN, image_files
+from feedline.use.outputs import writing_to
 from feedline.use.predicting import Predictor, Unread
 from feedline.use.rows import FORMATS, Format, Rows
 
@@ -91,10 +92,13 @@ def _output(request: Request) -> Iterator[TextIO]:
             yield sys.stdout
         return
     final = Path(request.out)
-    if final.is_dir():
-        raise InputError(f"`out={request.out}`: is a folder; name a file")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(final) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+    with contextlib.ExitStack() as stack:
+        with writing_to(request.out):
+            if final.is_dir():
+                raise InputError(f"`out={request.out}`: is a folder; name a file")
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary = stack.enter_context(replacing(final))
+            file = stack.enter_context(temporary.open("w", encoding="utf-8", errors="surrogateescape"))
         yield file
 
 

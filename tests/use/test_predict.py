@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,21 @@ def test_files_that_are_no_images_are_named_and_passed_over(
     assert predict(trained, "bad.jpg", "--out", "x.csv") == 1
 
 
+def test_names_on_stdin_are_any_bytes(
+    photos: Path, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = photos / "dogs/0.jpg"
+    shutil.copy(good, os.fsdecode(b"\xff.jpg"))
+    names = b"\n".join([b"a\0b.jpg", b"x" * 300, b"\xff.jpg", bytes(good), b""])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names), encoding="utf-8"))
+    assert predict(trained, "-", "--out", "x.csv") == 0
+    assert Path("x.csv").read_bytes().count(b".jpg,") == 2
+    err = capsys.readouterr().err
+    assert "b.jpg: cannot be read (embedded null byte)" in err
+    assert "xxx: cannot be read (File name too long)" in err
+    assert predict(trained, "[" + "x" * 300, str(good)) == 2, "a pattern"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -112,15 +128,19 @@ def test_files_that_are_no_images_are_named_and_passed_over(
         (["a.jpg", "--epochs", "2"], "--epochs: --mode predict does not use it"),
         (["a.jpg", "--batchsize", "2"], "--batchsize: there is no such flag; did you mean --batch-size?"),
         (["a.jpg", "--out", "empty"], "--out empty: is a folder; name a file"),
+        (["a.jpg", "--out", "file/p.csv"], "--out file/p.csv: cannot be written (File exists)"),
+        (["a.jpg", "--out", "file/deep/p.csv"], "--out file/deep/p.csv: cannot be written (Not a directory)"),
+        (["a.jpg", "--out", "x" * 300], "xxx: cannot be written (File name too long)"),
     ],
 )
 def test_what_cannot_be_done_is_said(
     trained: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     Path("empty").mkdir()
+    Path("file").touch()
     line = refused(capsys, "--mode", "predict", "--checkpoint", str(trained), "--device", "cpu", *words)
     assert message in line
-    assert [path.name for path in Path().iterdir()] == ["empty"]
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "file"]
 
 
 def test_names_are_for_predict_only(capsys: pytest.CaptureFixture[str]) -> None:
