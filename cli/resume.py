@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from feedline.cli.build import choose_device, make_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
 from feedline.cli.locate import run_data
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
-from feedline.cli.runs import latest_checkpoint, named_checkpoint, resolve_max_lr
+from feedline.cli.runs import latest_checkpoint, named_checkpoint, tested_max_lr
 from feedline.cli.same_command import resumed_config
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -75,8 +76,17 @@ def _new(request: Request) -> Start:
         raise _taken(out, held)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))
-    config, test = resolve_max_lr(fitted(request, config, dataset), dataset, request.searched())
+    config, test = fitted(request, config, dataset), None
+    if config.optim.max_lr == "auto":
+        lr, test = tested_max_lr(_with_stem(config, request, dataset), dataset, request.searched())
+        config = config.replace(max_lr=lr)
     return Start(out, config, asked, lr_test=test)
+
+
+def _with_stem(config: Config, request: Request, dataset: Dataset) -> Config:
+    """The configuration with the stem that its training has."""
+    loader = make_loader(config, dataset, "train", choose_device(config.run.device, request.ranks), request.ranks)
+    return with_stem(config, request, training_side(config, loader.output(0)))
 
 
 def _taken(out: Path, held: Sequence[str]) -> InputError:

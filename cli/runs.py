@@ -103,6 +103,7 @@ def _listed(runs: Sequence[Path]) -> str:
 OF_RATE = (
     *("optimizer", "momentum", "weight_decay", "label_smoothing", "clip_grad", "class_weights", "accumulate", "init"),
     *("split", "classes", "fraction", "batch_size", "image_size", "augment", "mixup", "cutmix", "mix_prob"),
+    *("stem", "drop_path", "zero_init", "dirac_init", "norm_eps", "head_bias"),
 )
 
 HIGHEST_RATE = 1e6  # in a file of a test; more is damage
@@ -118,14 +119,17 @@ def lr_range_key(config: Config, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def resolve_max_lr(config: Config, dataset: Dataset, runs: Sequence[Path]) -> tuple[Config, Path | None]:
-    """Replaces `max_lr=auto` by the recommendation of the last LR range test, whose file is returned too.
+def tested_max_lr(config: Config, dataset: Dataset, runs: Sequence[Path]) -> tuple[float, Path]:
+    """The recommendation of the last LR range test, and its file.
+
+    Args:
+        config: to train with, with its stem.
+        dataset: to train on.
+        runs: the folders that hold the tests.
 
     Raises:
         InputError: if there was no test with this dataset, recipe and batch size, or the last one recommends no rate.
     """
-    if config.optim.max_lr != "auto":
-        return config, None
     key, near = lr_range_key(config, dataset), ""
     for path in _newest_first(runs, "lr_range.json"):
         if (found := _read_test(path)) is None:
@@ -141,7 +145,7 @@ def resolve_max_lr(config: Config, dataset: Dataset, runs: Sequence[Path]) -> tu
                 "recipe, give a number, or test again with other flags"
             )
         print(f"max LR {lr:.3g}, {why} of {path}")
-        return config.replace(max_lr=lr), path
+        return lr, path
     raise InputError(
         f"`max_lr=auto`: no LR range test for this dataset, recipe {config.recipe}, {config.optim.optimizer} and "
         f"batches of {config.loader.batch_size} in {_listed(runs)}{near}; run --mode lrfind with the same flags first"
@@ -164,6 +168,7 @@ def _read_test(path: Path) -> tuple[dict[str, Any], float | None, str] | None:
     """
     try:
         result = dict(json.loads(path.read_text(encoding="utf-8")))
+        result = {**result.get("config", {}), **result}  # what later versions compare
         rule = result["recommended"]
         if rule is None:
             return result, None, str(result["reason"])

@@ -11,7 +11,7 @@ from torch import nn
 from feedline import Dataset
 from feedline.model import resnet18
 from feedline.training import checkpoint
-from tests.cli.commands import refused, run, train
+from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import small_model
 
 
@@ -72,6 +72,21 @@ def test_the_other_modes_build_the_network_that_is_trained(
     assert run("bench", dataset, *sizes, *few, network=network) == 0
     assert first_line(capsys).endswith("; stem standard (7x7, max-pool)")
     assert network.seen == ["standard"] * 2
+
+
+def test_a_rate_is_that_of_the_stem(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named or automatic; older tests have it among their settings only."""
+    network, same = Stems(), ["--batch-size", "16"]
+    assert run("lrfind", dataset, *same, "--stem", "standard", "--out", "runs/l", network=network) == 0
+    command = ["--mode", "train", "--data", str(dataset.root), *QUICK, *same, "--epochs", "1", "--max-lr", "auto"]
+    line = refused(capsys, *command, "--out", "runs/a", network=network)
+    assert "(the test in runs/l has --stem standard, not --stem small)" in line
+    file = Path("runs/l/lr_range.json")
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "stem"}))
+    assert train(*command, "--stem", "standard", "--out", "runs/a", network=network) == 0
+    assert run("lrfind", dataset, *same, "--out", "runs/m", network=network) == 0
+    assert train(*command, "--out", "runs/b", network=network) == 0
+    assert train(*command, "--stem", "small", "--out", "runs/c", network=network) == 0
 
 
 def test_a_checkpoint_from_before_there_were_two_has_the_small_one(
