@@ -1,7 +1,9 @@
 """What a command makes of a checkpoint that it uses."""
 
+import sys
 from pathlib import Path
 
+from feedline.cli.build import shown
 from feedline.cli.flags import given_values
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
@@ -26,4 +28,21 @@ def used(request: Request, path: Path, snapshot: Snapshot) -> tuple[Config, Load
         raise InputError(f"--mode {request.mode} is one process; start it without torchrun")
     config = snapshot.config.replace(**given_values(request.flags))
     check_effect(config, request.flags)
-    return config, use_snapshot(snapshot, path, request.network, config)
+    loaded = use_snapshot(snapshot, path, request.network, config)
+    if snapshot.norms is not None and not _has_size_of_run(loaded, snapshot):
+        print(
+            f"{path}: at {shown(loaded.preprocess.size)} with norm statistics of {shown(snapshot.image_size)}, those "
+            "of the run; --mode eval takes them again",
+            file=sys.stderr,
+        )
+    return config, loaded
+
+
+def as_evaluated(config: Config, loaded: Loaded, snapshot: Snapshot) -> bool:
+    """Whether images are cropped and resized as in the evaluation of the run."""
+    same_crop = config.loader.crop_fraction == snapshot.config.loader.crop_fraction
+    return same_crop and _has_size_of_run(loaded, snapshot)
+
+
+def _has_size_of_run(loaded: Loaded, snapshot: Snapshot) -> bool:
+    return loaded.preprocess.size == tuple(snapshot.image_size)

@@ -11,7 +11,7 @@ from feedline.cli.locate import find_checkpoint
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.runs import RUNS
-from feedline.cli.using import used
+from feedline.cli.using import as_evaluated, used
 from feedline.console import aloud
 from feedline.output import one_line
 from feedline.pipeline.dataset import Dataset
@@ -37,6 +37,8 @@ def run(request: Request) -> int:
     forms = chosen_forms(request.to)
     path, snapshot = find_checkpoint(request)
     config, loaded = used(request, path, snapshot)
+    if not as_evaluated(config, loaded, snapshot):
+        snapshot = dataclasses.replace(snapshot, val_top1=None)
     out = Path(request.out) if request.out else RUNS / f"export-{time.strftime('%Y%m%d-%H%M%S')}"
     check_folder(out)
     probes = _probes(request, path, snapshot, config, loaded)

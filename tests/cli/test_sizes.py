@@ -9,7 +9,7 @@ import torch
 
 from feedline import Dataset
 from feedline.training import checkpoint
-from tests.cli.commands import refused, run
+from tests.cli.commands import refused, run, train
 
 
 def size_line(out: str) -> str:
@@ -98,6 +98,15 @@ def test_eval_takes_norm_statistics_again_where_they_do_not_hold(
         losses.append(json.loads(Path("runs/e/eval.json").read_text())["loss"])
     assert losses[0] == pytest.approx(best["val_loss"], abs=1e-4)
     assert len(set(losses)) == 5
+
+
+def test_other_uses_say_that_they_keep_norm_statistics(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--norm-images", "24", "--epochs", "1", "--out", "runs/a") == 0
+    image = str(dataset.root / dataset.path(0))
+    for flags, told in (([], False), (["--eval-size", "24"], True), (["--eval-size", "16"], False)):
+        capsys.readouterr()
+        assert train("--mode", "predict", "--device", "cpu", image, *flags) == 0
+        assert ("at 24x24 with norm statistics of 16x16, those of the run" in capsys.readouterr().err) is told
 
 
 def test_eval_takes_norm_statistics_where_a_checkpoint_has_none(

@@ -146,6 +146,13 @@ def test_the_card_tells_data_recipe_accuracy_and_limits(trained: Path, dataset: 
         assert text in card
     assert f"fingerprint `{dataset.fingerprint}`" in card
     assert str(dataset.root) not in card
+    for flags in (["--eval-size", "24"], ["--crop-fraction", "0.5"]):
+        assert export(trained, "torch", *flags) == 0
+        card = Path("x/README.md").read_text()
+        assert "accuracy\n" not in card, "the run was not evaluated so"
+        assert "## Accuracy" not in card
+    assert export(trained, "torch", "--eval-size", "16") == 0
+    assert "## Accuracy" in Path("x/README.md").read_text(), "its own size"
 
 
 def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
