@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import feedline
 from feedline.cli.locate import find_checkpoint
+from feedline.cli.machine import set_up_host
 from feedline.cli.recipes import configure
 from feedline.cli.request import Request
 from feedline.cli.runs import RUNS
@@ -37,6 +39,7 @@ def run(request: Request) -> int:
     forms = chosen_forms(request.to)
     path, snapshot = find_checkpoint(request)
     config, loaded = used(request, path, snapshot)
+    set_up_host(config.run, torch.device("cpu"))
     if not as_evaluated(config, loaded, snapshot):
         snapshot = dataclasses.replace(snapshot, val_top1=None)
     out = Path(request.out) if request.out else RUNS / f"export-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -172,6 +172,15 @@ def test_a_folder_of_other_files_is_left_alone(trained: Path, capsys: pytest.Cap
     assert [path.read_text() for path in Path("x").iterdir()] == ["mine"]
 
 
+def test_it_is_tried_with_the_threads_that_were_asked_for(trained: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        assert export(trained, "torch", "--torch-threads", "3") == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_probes_may_be_any_images(trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(trained, "torch", "--probes", str(photos / "dogs")) == 0
     assert "12 real images" in capsys.readouterr().out
