@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from feedline.cli.recipes import read_recipe
 from feedline.cli.request import Request
 from feedline.cli.runs import named_checkpoint, newest_of, no_such_run
 from feedline.pipeline.dataset import Dataset
@@ -31,13 +30,6 @@ def run_data(snapshot: Snapshot, path: Path) -> str:
     raise InputError(f"{path}: its dataset {name} was at {kept}, where there is none now; name it with `data`")
 
 
-def named_data(request: Request) -> str | None:
-    """The dataset folder that a command names, by flag or recipe; None if it names none."""
-    if "data" in request.flags:
-        return str(request.flags["data"])
-    return read_recipe(request.recipe).get("data") if request.recipe else None
-
-
 def find_checkpoint(request: Request) -> tuple[Path, Snapshot]:
     """The checkpoint that the command names (a run's best one, if it names a run), or the newest that fits its dataset.
 
@@ -49,7 +41,7 @@ def find_checkpoint(request: Request) -> tuple[Path, Snapshot]:
     if request.checkpoint is not None:
         path = named_checkpoint("checkpoint", Path(request.checkpoint), checkpoint.BEST)
         return path, checkpoint.load(path)
-    data = named_data(request)
+    data = request.flags.get("data")
     fingerprint = None if data is None else Dataset(data).fingerprint
     found, skipped = newest_of(request.searched(), checkpoint.BEST, fingerprint)
     if found is None:

@@ -22,7 +22,7 @@ TRAINING = ("lrfind", "train", "peek")
 EVALUATION = ("lrfind", "train", "eval", "peek")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "recipe": ALL,
+    "recipe": ("lrfind", "train", "bench", "peek", "summary"),
     "out": (*NOT_SUMMARY, "predict", "export", "compare"),
     "resume": ("train", "peek"),
     "step": ("peek",),
@@ -134,6 +134,11 @@ def check_effect(config: Config, flags: Mapping[str, Any]) -> None:
         InputError: if there is one.
     """
     values = given_values(flags)
+    for name in ("momentum", "muon_momentum"):
+        if config.optim.cycle_momentum and name in values:
+            raise InputError(
+                f"`{name}={values[name]}`: has no effect beside `cycle_momentum`, which sets it at each step"
+            )
     for name, value in values.items():
         has_effect, needed = _NEEDS.get(name, (lambda _: True, ""))
         if not has_effect(config):

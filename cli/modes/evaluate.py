@@ -10,7 +10,7 @@ from torch import nn
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, shown, with_stem
 from feedline.cli.eval_report import report
 from feedline.cli.flags import given_values
-from feedline.cli.locate import find_checkpoint, named_data, run_data
+from feedline.cli.locate import find_checkpoint, run_data
 from feedline.cli.machine import set_up_host
 from feedline.cli.overlap import trained_on, warn_of_overlap
 from feedline.cli.request import Request
@@ -74,8 +74,8 @@ def run(request: Request) -> int:
 
 def _config(snapshot: Snapshot, request: Request, path: Path) -> Config:
     """The settings of the run; the flags of this command override them, another `image_size` the run's `eval_size`."""
-    given, data = given_values(request.flags), named_data(request)
-    config = snapshot.config.replace(**{**given, "data": data or run_data(snapshot, path)})
+    given = given_values(request.flags)
+    config = snapshot.config.replace(**{"data": request.flags.get("data") or run_data(snapshot, path), **given})
     check_effect(config, request.flags)
     if config.loader.image_size != snapshot.config.loader.image_size and "eval_size" not in given:
         return config.replace(eval_size=None)

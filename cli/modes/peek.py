@@ -49,6 +49,9 @@ def _settings(request: Request) -> tuple[Config, Dataset]:
     if request.resume is None:
         config, dataset = request.opened()
         return fitted(request, config, dataset), dataset
+    for name in (*(["recipe"] if request.recipe else []), *request.flags):
+        if name != "data":
+            raise InputError(f"`{name}`: has no effect beside `resume`: the run has its settings")
     latest = request.resume == "latest" and not Path("latest").exists()
     path = latest_checkpoint(request.searched(), checkpoint.LAST) if latest else Path(request.resume)
     path = named_checkpoint("resume", path, checkpoint.LAST)

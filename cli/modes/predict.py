@@ -34,6 +34,8 @@ def run(request: Request) -> int:
     listed = request.json and request.out is None
     if listed and request.format is not None:
         raise InputError(f"`format={request.format}`: has no effect with `json`, unless `out` names a file")
+    if request.checkpoint is not None and "data" in request.flags:
+        raise InputError(f"`data={request.flags['data']}`: has no effect beside `checkpoint`: it chooses among runs")
     if not request.inputs:
         raise InputError("name files, folders or patterns of images, or - for names on stdin")
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for predictions

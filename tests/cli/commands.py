@@ -19,8 +19,8 @@ def train(*argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
 
 
 def run(mode: str, dataset: Dataset, *argv: str, network: Callable[[int], nn.Module] = small_model) -> int:
-    """Runs a mode on a dataset, with small sizes."""
-    sizes = QUICK if mode in ("train", "lrfind") else SMALL
+    """Runs a mode on a dataset, with small sizes, and a recipe unless a run has its own."""
+    sizes = QUICK if mode in ("train", "lrfind") else SMALL[2:] if mode == "eval" else SMALL
     return train("--mode", mode, "--data", str(dataset.root), *sizes, *argv, network=network)
 
 

@@ -25,6 +25,11 @@ from tests.cli.commands import refused, run, train
             ["eval", "--resume", "runs/a"],
             "it is for --mode train and peek; name the run's checkpoint with --checkpoint",
         ),
+        (["eval", "--recipe", "demo"], "--recipe: --mode eval does not use it; it is for --mode lrfind, train, bench"),
+        (["peek", "--resume", "--recipe", "demo"], "--recipe: has no effect beside --resume: the run has its settings"),
+        (["peek", "--resume", "--data", "x", "--seed", "1"], "--seed: has no effect beside --resume"),
+        (["predict", "--checkpoint", "x.pt", "--data", "d", "a.png"], "--data d: has no effect beside --checkpoint"),
+        (["train", "--cycle-momentum", "--momentum", "0.8"], "--momentum 0.8: has no effect beside --cycle-momentum"),
         (["eval", "--epochs", "3"], "--epochs: --mode eval does not use it; it is for --mode lrfind, train and peek"),
         (
             ["eval", "--compile"],
