@@ -86,11 +86,11 @@ def _is_another(dataset: Dataset, snapshot: Snapshot, path: Path) -> bool:
     """Whether this is another dataset than the run's, with the same classes, which is said; others are refused."""
     if dataset.fingerprint == snapshot.fingerprint:
         return False
-    if [c.folder for c in dataset.classes] != snapshot.classes:
+    if [c.folder for c in dataset.classes[: snapshot.config.loader.classes]] != snapshot.classes:
         snapshot.check_dataset(dataset, path)
     print(
         f"{dataset.root} is not the dataset of the run ({snapshot.dataset.get('name', 'unknown')}), but has the same "
-        f"{counted(len(dataset.classes), 'class')}; whether it has images that the run trained on is not known",
+        f"{counted(len(snapshot.classes), 'class')}; whether it has images that the run trained on is not known",
         flush=True,
     )
     return True

@@ -100,3 +100,14 @@ def test_another_dataset_of_the_same_classes(tmp_path: Path, capsys: pytest.Capt
     assert (result["images"], result["trained_on"]) == (11, None)
     line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "r/a/best.pt")
     assert line.endswith("name the right one with --data (--mode eval takes any with the same classes)")
+
+
+def test_another_dataset_of_the_first_classes(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that the run was trained on."""
+    names = [info.folder for info in dataset.classes]
+    other = dataset_of(tmp_path / "other", dict.fromkeys(names, 9), dict.fromkeys(names, 5))
+    assert run("train", dataset, "--classes", "2", "--epochs", "1", "--split", "official", "--out", "r/a") == 0
+    assert run("eval", other, "--checkpoint", "r/a/best.pt", "--out", "r/e") == 0
+    assert "has the same 2 classes" in capsys.readouterr().out
