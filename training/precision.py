@@ -52,3 +52,18 @@ class Precision:
     def name(self) -> str:
         """`float32`, `bf16` or `fp16`."""
         return {None: "float32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+
+
+def change(scaled: bool, now: Precision) -> list[str]:
+    """What to say of a mixed run that is resumed in another precision.
+
+    Args:
+        scaled: it had a gradient scaler so far.
+        now: of this process.
+    """
+    if now.dtype is None or scaled == now.scales:
+        return []
+    before = "fp16" if scaled else "bf16"
+    return [
+        f"{now.name}, so far {before}: numbers are rounded differently, so the result will not be the same to the bit"
+    ]

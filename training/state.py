@@ -189,7 +189,8 @@ class TrainState:
         self.model.load_state_dict(snapshot.model)
         self.step.optimizer.load_state_dict(snapshot.optimizer)
         self.schedule.load_state_dict(snapshot.schedule)
-        self.step.scaler.load_state_dict(snapshot.scaler)
+        if snapshot.scaler:  # a run in bf16 had none
+            self.step.scaler.load_state_dict(snapshot.scaler)
         if self.average is not None:
             if snapshot.average is None:
                 raise ValueError("it holds no moving average of the weights")

@@ -20,9 +20,8 @@ from feedline.output import counted, speed
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
 from feedline.report.run import USED_TEST
-from feedline.training import checkpoint
+from feedline.training import checkpoint, compiling, precision
 from feedline.training.best import NAMES, value
-from feedline.training.compiling import change, on_cpu
 from feedline.training.ending import of_early_end
 from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
@@ -57,7 +56,11 @@ def run(request: Request) -> int:
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))
-        notes = [*start.notes, *_settle(start, trainer), *filter(None, [of_early_end(config), on_cpu(config, device)])]
+        notes = [
+            *start.notes,
+            *_settle(start, trainer),
+            *filter(None, [of_early_end(config), compiling.on_cpu(config, device)]),
+        ]
         print_loader(train, config)
         if ranks.is_first and (warning := unlearned(train, val)):
             with aloud():
@@ -103,7 +106,8 @@ def _settle(start: Start, trainer: Trainer) -> list[str]:
     state, now = trainer.state, resolved(trainer.train)
     said = changes(state.resolved, now)
     if start.snapshot is not None:
-        said += change(start.snapshot.config, trainer.config)
+        said += compiling.change(start.snapshot.config, trainer.config)
+        said += precision.change(bool(start.snapshot.scaler), state.step.precision)
     state.asked, state.resolved = start.asked.to_dict(), {**now, **state.resolved}
     if start.lr_test is not None:
         state.resolved["max_lr_from"] = str(start.lr_test)

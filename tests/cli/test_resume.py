@@ -17,6 +17,7 @@ from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.loop import Trainer
+from feedline.training.precision import Precision
 from feedline.training.reporter import Reporter
 from tests.cli.commands import QUICK, refused, run, train
 from tests.training.conftest import same
@@ -236,6 +237,17 @@ def test_other_threads_are_said(command: list[str], stopped: Stop, capsys: pytes
     finally:
         torch.set_num_threads(before)
     assert "2 torch threads, so far 1: sums are rounded differently" in capsys.readouterr().out
+
+
+def test_another_precision_is_said(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU without bf16, where a gradient scaler begins in the middle of the run."""
+    stopped(*command, "--out", "runs/a")
+    monkeypatch.setattr(Precision, "choose", lambda run, device: Precision(device, torch.float16))
+    capsys.readouterr()
+    assert train("--mode", "train", "--resume", "runs/a") == 0
+    assert "fp16, so far bf16: numbers are rounded differently" in capsys.readouterr().out
 
 
 def test_a_trapezoid_can_be_resumed_with_other_epochs_before_its_fall(
