@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from feedline.cli.overlap import trained_on
+from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.loader import Loader
@@ -19,7 +20,7 @@ def start_from(config: Config, model: nn.Module, dataset: Dataset, val: Loader |
         config: of the run.
         model: with random weights.
         dataset: to train on.
-        val: what the run evaluates; it is said how many of its images those weights were trained on.
+        val: what the run evaluates, on rank 0; it is said how many of its images those weights were trained on.
 
     Raises:
         InputError: if the file cannot be read, or its weights are those of another network.
@@ -33,9 +34,10 @@ def start_from(config: Config, model: nn.Module, dataset: Dataset, val: Loader |
     if val is None or snapshot is None or snapshot.fingerprint != dataset.fingerprint:
         return
     if known := trained_on(val, snapshot):
-        print(
-            f"warning: {initial.path} was trained on {known:,} of the "
-            f"{counted(val.images, 'val image', 'val images')} of this run: its "
-            "accuracy is not that on new images",
-            flush=True,
-        )
+        with aloud():
+            print(
+                f"warning: {initial.path} was trained on {known:,} of the "
+                f"{counted(val.images, 'val image', 'val images')} of this run: its "
+                "accuracy is not that on new images",
+                flush=True,
+            )

@@ -52,7 +52,7 @@ def run(request: Request) -> int:
         config = with_stem(config, request, side)
         model = make_model(config, dataset, request.network)
         if start.snapshot is None:
-            start_from(config, model, dataset, val)
+            start_from(config, model, dataset, val if ranks.is_first else None)
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))

@@ -130,7 +130,7 @@ def test_the_stem_that_fits_is_named(dataset: Dataset, capsys: pytest.CaptureFix
 def test_val_images_that_the_weights_were_trained_on(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", dataset, "--epochs", "1", "--split", "70-30", "--out", "r/a") == 0
     more = ["--init", "r/a/best.pt", "--epochs", "1", "--out"]
-    assert run("train", dataset, "--split", "official", *more, "r/b") == 0
+    assert run("train", dataset, "--split", "official", "--quiet", *more, "r/b") == 0
     known = re.search(r"warning: r/a/best.pt was trained on (\d+) of the 32 val images", capsys.readouterr().out)
     assert known is not None
     assert 0 < int(known[1]) < 32
