@@ -55,7 +55,7 @@ def _say_decay(request: Request, config: Config, recipe: Config) -> None:
 def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> Config:
     """A smaller batch where an epoch of the recipe's would have too few steps."""
     images = len(choose_ids(dataset, dataclasses.replace(config.loader, part="train")))
-    asked, unit = config.loader.batch_size, _unit(request, config)
+    asked, unit = config.loader.batch_size, config.batch_unit(request.ranks.world_size)
     size = batch_that_fits(images, unit)
     if "batch_size" in request.flags or images >= FEWEST_STEPS * asked or not 0 < size < asked:
         return config
@@ -65,11 +65,6 @@ def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> C
         flush=True,
     )
     return config.replace(batch_size=size)
-
-
-def _unit(request: Request, config: Config) -> int:
-    """What a batch must be a multiple of: ranks and parts share it, and mixing pairs the images of each."""
-    return request.ranks.world_size * config.optim.accumulate * (2 if config.mix.mixup or config.mix.cutmix else 1)
 
 
 def batch_that_fits(images: int, unit: int = 1) -> int:

@@ -262,6 +262,10 @@ class Config:
         every = self.run.eval_every
         return epoch == self.optim.epochs or (every > 0 and epoch % every == 0)
 
+    def batch_unit(self, ranks: int) -> int:
+        """What a batch must be a multiple of: ranks and parts share it, and mixing pairs the images of each."""
+        return ranks * self.optim.accumulate * (2 if self.mix.mixup or self.mix.cutmix else 1)
+
     def flat(self) -> dict[str, Any]:
         """All keys and values in one dict, as `build` takes them."""
         return {f.name: getattr(getattr(self, name), f.name) for name in SECTIONS for f in key_fields(SECTIONS[name])}

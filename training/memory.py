@@ -49,10 +49,18 @@ def place(error: BaseException) -> Literal["GPU", "host"] | None:
 
 
 @contextmanager
-def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
+def memory_errors(
+    config: Config, ranks: Ranks = ALONE, *, trains: bool = True, resumed: bool = False
+) -> Iterator[None]:
     """Turns torch's and Python's errors for a lack of memory into one line with the batch size to try.
 
     So it does with a batch norm's error that it has one value a channel.
+
+    Args:
+        config: of the command.
+        ranks: its processes.
+        trains: it does training steps, which can be taken in parts.
+        resumed: it resumes a run, which keeps its settings.
 
     Raises:
         InputError: if a batch norm has one value a channel.
@@ -72,9 +80,20 @@ def memory_errors(config: Config, ranks: Ranks = ALONE) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if (where_from := place(error)) is None:
             raise
-        size = config.loader.batch_size
-        smaller = size // 2 // ranks.world_size * ranks.world_size
         where = "the host" if where_from == "host" else f"the GPU ({torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB)"
-        advice = f"try `batch_size={smaller}`" + ("" if config.run.amp else " or `amp`")
-        advice += f", or `accumulate={2 * config.optim.accumulate}`, which keeps the batch"
-        raise OutOfMemoryError(f"`batch_size={size}`: {where} has no memory left; {advice}") from error
+        advice = f"{'in a new run ' if resumed else ''}try {_less_memory(config, ranks, trains)}"
+        raise OutOfMemoryError(
+            f"`batch_size={config.loader.batch_size}`: {where} has no memory left; {advice}"
+        ) from error
+
+
+def _less_memory(config: Config, ranks: Ranks, trains: bool) -> str:
+    """The flags that take less memory, of those that the command takes."""
+    size, unit = config.loader.batch_size, config.batch_unit(ranks.world_size) if trains else ranks.world_size
+    smaller = size // 2 // unit * unit
+    less = [f"`batch_size={smaller}`"] if smaller else []
+    less += [] if config.run.amp else ["`amp`"]
+    ways = [" or ".join(less)] if less else []
+    if trains and size % (2 * unit) == 0:
+        ways.append(f"`accumulate={2 * config.optim.accumulate}`, which keeps the batch")
+    return ", or ".join(ways) or f"a smaller `{'image_size' if trains else 'eval_size'}`"

@@ -45,7 +45,7 @@ def run(request: Request) -> int:
     model = make_model(config, dataset, request.network)
     _load_weights(model, snapshot if config.run.norm_images else dataclasses.replace(snapshot, norms=None), path)
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
-    with memory_errors(config, ranks):
+    with memory_errors(config, ranks, trains=False):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         loader = make_loader(config, dataset, request.part, device, ranks)
         if not snapshot.resolved:

@@ -59,7 +59,7 @@ def run(request: Request) -> int:
     names = files if STDIN in request.inputs else list(files)
     rows = Rows(_format(request), loaded.classes, request.top)
     read, unread, entries = 0, list[Unread](), list[dict[str, Any]]()
-    with memory_errors(config), _output(request) as out, _progress(request, names) as bar:
+    with memory_errors(config, trains=False), _output(request) as out, _progress(request, names) as bar:
         out.write(rows.header())
         for result in predictor(names):
             if isinstance(result, Unread):

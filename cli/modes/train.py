@@ -41,7 +41,7 @@ def run(request: Request) -> int:
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     loggers = Loggers()
-    with memory_errors(config, ranks), disk_errors(start.out):
+    with memory_errors(config, ranks, resumed=start.snapshot is not None), disk_errors(start.out):
         ranks.on_first(lambda: load_loggers(loggers, config))
         train = make_loader(config, dataset, "train", device, ranks)
         if start.snapshot is not None and not start.snapshot.resolved:

@@ -14,6 +14,8 @@ from feedline.pipeline.errors import OutOfMemoryError
 from feedline.training.memory import memory_errors, place
 from tests.training.conftest import Build, Make
 
+PARTS = ", or accumulate=2, which keeps the batch"
+
 
 @pytest.mark.parametrize(
     ("error", "where"),
@@ -41,6 +43,24 @@ from tests.training.conftest import Build, Make
 )
 def test_a_lack_of_memory_is_recognised(error: BaseException, where: str | None) -> None:
     assert place(error) == where
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "tried"),
+    [
+        ({"batch_size": 16}, {}, f"try batch_size=8 or amp{PARTS}"),
+        ({"batch_size": 16}, {"trains": False}, "try batch_size=8 or amp"),
+        ({"batch_size": 16, "amp": True}, {"resumed": True}, f"in a new run try batch_size=8{PARTS}"),
+        ({"batch_size": 12, "accumulate": 4}, {}, "try batch_size=4 or amp"),
+        ({"batch_size": 2, "mixup": 0.2}, {}, "try amp"),
+        ({"batch_size": 1, "amp": True}, {}, "try a smaller image_size"),
+        ({"batch_size": 1, "amp": True}, {"trains": False}, "try a smaller eval_size"),
+    ],
+)
+def test_what_is_tried_can_be_given(config: Make, changes: Any, options: Any, tried: str) -> None:
+    with pytest.raises(OutOfMemoryError) as error, memory_errors(config(**changes), **options):
+        raise MemoryError
+    assert str(error.value).split("; ")[1] == tried
 
 
 @pytest.mark.gpu
