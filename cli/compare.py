@@ -127,11 +127,10 @@ def _print_results(runs: Sequence[RecordedRun]) -> None:
 
 def _figures(results: Mapping[str, Any]) -> dict[str, str]:
     best, last = results["best"], results["last"]
-    figures = {
-        "val top-1, best epoch": f"{best['val_top1']:.2f} %, epoch {best['epoch']}",
-        "val top-1, last epoch": f"{last['val_top1']:.2f} %, epoch {last['epoch']}",
-        "images/s": f"{results['images_per_s']:,.0f}",
-    }
+    figures = {"val top-1, best epoch": f"{best['val_top1']:.2f} %, epoch {best['epoch']}"}
+    if last["val_top1"] is not None:  # a run that was resumed with less patience may end without an evaluation
+        figures["val top-1, last epoch"] = f"{last['val_top1']:.2f} %, epoch {last['epoch']}"
+    figures["images/s"] = f"{results['images_per_s']:,.0f}"
     if best.get("val_balanced") is not None:  # classes differ in size: top-1 alone misleads
         figures["balanced, best epoch"] = f"{best['val_balanced']:.2f} %, epoch {best['epoch']}"
     return figures

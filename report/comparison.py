@@ -8,6 +8,7 @@ from typing import Any
 from feedline.report.comparison_curves import COLOURS, curves_section
 from feedline.report.page import NONE, Page, Section, Table, facts, swatch
 from feedline.report.run import duration
+from feedline.training.best import NAMES, value
 from feedline.training.recorded import RecordedRun
 
 Rows = Sequence[Sequence[str]]
@@ -31,13 +32,12 @@ def comparison_page(
         shared: settings that do not: name and value.
     """
     names = short_names([run.name for run in runs])
-    best = [_best(run) for run in runs]
     return Page(
         title=f"{len(runs)} runs: {', '.join(names[:TITLED])}{', …' if len(names) > TITLED else ''}",
         subtitle=_images(runs),
-        figures=_figures(runs, names, best),
+        figures=_figures(runs, names),
         sections=[
-            Section("Results", tables=[_results(runs, names, best)]),
+            Section("Results", tables=[_results(runs, names)]),
             curves_section(runs, names),
             _differing(runs, names, differences),
             _fed(names, streams, gaps),
@@ -83,31 +83,28 @@ def _images(runs: Sequence[RecordedRun]) -> str:
     return f"On {'; '.join(parts)}: accuracy and loss on other images do not compare."
 
 
-def _figures(
-    runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[Mapping[str, Any]]
-) -> list[tuple[str, str]]:
+def _figures(runs: Sequence[RecordedRun], names: Sequence[str]) -> list[tuple[str, str]]:
     """Who is best at what."""
     shown = []
-    if len(_evaluated(runs)) == 1 and (ranked := [(row["val_top1"], i) for i, row in enumerate(best) if row]):
-        top, i = max(ranked, key=lambda pair: pair[0])
-        shown.append((f"best val top-1: {names[i]}, epoch {best[i]['epoch']}", f"{top:.2f} %"))
+    ranked = [(run, name) for run, name in zip(runs, names, strict=True) if run.best]
+    if len(_evaluated(runs)) == 1 and ranked:
+        measures = {run.best_by for run, _ in ranked}
+        by, among = (measures.pop(), "") if len(measures) == 1 else ("val_top1", " of the best epochs")
+        run, name = max(ranked, key=lambda pair: value(pair[0].best, by))
+        shown.append((f"best {NAMES[by]}{among}: {name}, epoch {run.best['epoch']}", f"{value(run.best, by):.2f} %"))
     if speeds := [(run.epochs[-1].get("images_per_s") or 0, i) for i, run in enumerate(runs) if run.epochs]:
         speed, i = max(speeds, key=lambda pair: pair[0])
         shown.append((f"most images/s: {names[i]}", f"{speed:,.0f}"))
     return shown
 
 
-def _best(run: RecordedRun) -> Mapping[str, Any]:
-    """The epoch with the best val top-1; nothing if none was evaluated."""
-    return max((row for row in run.epochs if "val_top1" in row), key=lambda row: float(row["val_top1"]), default={})
-
-
-def _results(runs: Sequence[RecordedRun], names: Sequence[str], best: Sequence[Mapping[str, Any]]) -> Table:
+def _results(runs: Sequence[RecordedRun], names: Sequence[str]) -> Table:
+    best = [run.best for run in runs]
     uneven = any(row.get("val_balanced") is not None for row in best)  # classes differ in size: top-1 alone misleads
     balanced = ("its balanced",) if uneven else ()
     header = (
         "run",
-        "best top-1",
+        "top-1, best epoch",
         "in epoch",
         "its top-5",
         *balanced,

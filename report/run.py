@@ -11,6 +11,7 @@ from feedline.report import charts
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Section
 from feedline.report.settings import settings_section
+from feedline.training.best import measure, value
 
 USED_TEST = "max_lr_from.json"  # in the folder of a run: the LR range test that its rate is from
 
@@ -73,9 +74,8 @@ def _figures(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> lis
 
 def _best(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The row of the best epoch of a run that is not complete."""
-    balanced = about.get("config", {}).get("class_weights") == "balanced"
-    by = "val_balanced" if balanced and any("val_balanced" in row for row in rows) else "val_top1"
-    return max((row for row in rows if row.get(by) is not None), key=lambda row: float(row[by]), default=None)
+    by = measure(about.get("config", {}).get("class_weights", ""))
+    return max((row for row in rows if row.get("val_top1") is not None), key=lambda row: value(row, by), default=None)
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> Section:

@@ -15,7 +15,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "model": (),
     "pipeline": (),
     "training": ("pipeline", "model"),
-    "report": ("training.predictions", "training.recorded", "pipeline.dataset", "pipeline.files"),
+    "report": ("training.best", "training.predictions", "training.recorded", "pipeline.dataset", "pipeline.files"),
     "use": ("training", "pipeline", "model", "convert.layouts.taken"),
     "cli": ("training", "pipeline", "model", "report", "use"),
     "convert": ("pipeline.dataset", "pipeline.cores", "pipeline.errors", "pipeline.files"),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from feedline.pipeline.files import replacing
+from feedline.training.best import Measure, of, value
 
 BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
@@ -29,7 +30,13 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple[float, float]], title: str) -> None:
+def curves(
+    path: Path,
+    history: Sequence[Mapping[str, Any]],
+    lrs: Sequence[tuple[float, float]],
+    title: str,
+    by: Measure = "val_top1",
+) -> None:
     """Accuracy, loss and learning rate over the epochs.
 
     Args:
@@ -37,14 +44,14 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
         history: one row per epoch, as in metrics.csv; val figures may be None.
         lrs: (epoch, learning rate) points of the run.
         title: of the plot.
+        by: what the best epoch is chosen by.
     """
     figure, (accuracy, loss, rate) = _figure(3, title)
     epochs = [row["epoch"] for row in history]
     evaluated = [row for row in history if row["val_top1"] is not None]
     names = {"top1": "val", "loss": "val"}
     if evaluated:
-        best = max(evaluated, key=lambda row: row["val_top1"])
-        names["top1"] = f"val, best {best['val_top1']:.2f} % (epoch {best['epoch']})"
+        names["top1"] = _best_of_val(max(evaluated, key=lambda row: value(row, by)), by)
     evaluated_epochs = [row["epoch"] for row in evaluated]
     # The training loss is the one that is minimised: on augmented images and, with label smoothing, smoothed labels.
     for axis, what, label in ((accuracy, "top1", "top-1, %"), (loss, "loss", "loss")):
@@ -61,6 +68,13 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], lrs: Sequence[tuple
     rate.plot(*zip(*lrs, strict=True), color=GREEN)
     rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
     _save(figure, path)
+
+
+def _best_of_val(row: Mapping[str, Any], by: Measure) -> str:
+    """The name of the line of val, with its best epoch."""
+    if of(row, by) == "val_top1":
+        return f"val, best {row['val_top1']:.2f} % (epoch {row['epoch']})"
+    return f"val, {row['val_top1']:.2f} % in epoch {row['epoch']}, best by balanced accuracy"
 
 
 def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:

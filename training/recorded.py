@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.pipeline.errors import InputError, first_line
+from feedline.training.best import Measure, measure, of, value
 
 MOST = 10**15  # steps, epochs, and steps in an epoch: more are damage
 WORD = re.compile(r"[0-9a-f]{16}")
@@ -44,6 +45,17 @@ class RecordedRun:
         """The keys of its configuration; empty if they are not known."""
         config: Mapping[str, Any] = self.about.get("config", {})
         return config
+
+    @property
+    def best_by(self) -> Measure:
+        """By what its best epoch was chosen."""
+        return of(self.best, measure(self.config.get("class_weights", "")))
+
+    @property
+    def best(self) -> Mapping[str, Any]:
+        """The best of its epochs; empty if none was evaluated."""
+        by = measure(self.config.get("class_weights", ""))
+        return max((row for row in self.epochs if "val_top1" in row), key=lambda row: value(row, by), default={})
 
     def position(self, step: int) -> tuple[int, int]:
         """The epoch of a step, and its batch there; both counted from 1."""

@@ -168,7 +168,7 @@ class Reporter:
             f"{data.folder.name}, {data.split}, {counted(data.images, 'train image', 'train images')}: "
             f"recipe {self._recipe}"
         )
-        plots.curves(self._out / "curves.png", position.history, position.lrs, title)
+        plots.curves(self._out / "curves.png", position.history, position.lrs, title, self._state.config.optim.best_by)
         self._drawn, self._to_draw = time.monotonic(), False
 
     @property

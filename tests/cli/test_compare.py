@@ -91,6 +91,14 @@ def test_the_same_run_twice(first: Path, copy: Path, compare: Compare) -> None:
     assert results.keys() == {"val top-1, best epoch", "val top-1, last epoch", "images/s"}
 
 
+def test_a_run_whose_last_epoch_was_not_evaluated(first: Path, copy: Path, compare: Compare) -> None:
+    """As after it was resumed with less patience."""
+    edit_json(copy / "summary.json", last={"epoch": 2, "val_top1": None})
+    status, lines = compare(first, copy)
+    assert status == 0
+    assert rows(lines, "results")["val top-1, last epoch"][-1] == "-"
+
+
 def test_other_stores_engines_and_learning_rates_feed_the_same(
     first: Path, other: Callable[..., Path], compare: Compare
 ) -> None:

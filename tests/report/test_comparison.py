@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feedline.report.comparison import comparison_page, short_names
+from feedline.training.plots import _best_of_val
 from feedline.training.recorded import RecordedRun, read_run
 from tests.report.test_page import Links
 
@@ -39,11 +41,12 @@ def write_run(folder: Path, *, epochs: int = 3, batches: int = 10, done: bool = 
     return read_run(str(folder))
 
 
-def with_balanced(run: RecordedRun) -> RecordedRun:
-    """The same run, of a dataset whose classes differ in size."""
+def with_balanced(run: RecordedRun, shares: Sequence[float] = (33.33,) * 9) -> RecordedRun:
+    """The same run, of a dataset whose classes differ in size, with the balanced accuracy of its epochs."""
     folder = Path(run.name)
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    lines = [json.dumps(row | ({"val_balanced": 33.33} if "val_top1" in row else {})) for row in records]
+    left = iter(shares)
+    lines = [json.dumps(row | ({"val_balanced": next(left)} if "val_top1" in row else {})) for row in records]
     (folder / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return read_run(run.name)
 
@@ -65,6 +68,20 @@ def test_results_of_runs_of_other_lengths(tmp_path: Path) -> None:
     assert cells(page, "b")[:2] == ["50.00 %", "5"]
     assert cells(page, "c")[-1].split() == ["at", "step", "30", "of", "300"]
     assert "best val top-1: b, epoch 5" in page
+
+
+def test_the_best_epoch_is_the_one_that_the_run_chose(tmp_path: Path) -> None:
+    """By balanced accuracy, where the classes have weights."""
+    weighted = [
+        with_balanced(write_run(tmp_path / name, class_weights="balanced"), shares)
+        for name, shares in (("a", (20, 40, 30)), ("b", (20, 10, 30)))
+    ]
+    page = html(weighted)
+    assert cells(page, "a")[:4] == ["20.00 %", "2", "22.00 %", "40.00 %"]
+    assert "best val balanced accuracy: a, epoch 2" in page
+    plain = with_balanced(write_run(tmp_path / "c"), (50, 40, 30))
+    assert "best val top-1 of the best epochs: c, epoch 3" in html([weighted[0], plain])
+    assert _best_of_val(weighted[0].best, "val_balanced") == "val, 20.00 % in epoch 2, best by balanced accuracy"
 
 
 def test_runs_on_other_images_have_no_best(tmp_path: Path) -> None:
