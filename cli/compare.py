@@ -1,6 +1,5 @@
 """feedline compare: did runs see the same images, with the same windows and augmentations, at every step?"""
 
-import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from feedline.cli.compare_settings import differences, settings, shared, spelled
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
-from feedline.program import command_line, short_name
+from feedline.program import Parser, short_name
 from feedline.training.recorded import RecordedRun, read_run
 from feedline.use.outputs import writing_to
 
@@ -17,10 +16,11 @@ MOST = 10  # runs
 PAGES = (".html", ".htm")
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog=command_line("compare"),
-        description="Compares training runs: says whether they saw the same images in the same order, with the same "
+def parser() -> Parser:
+    """The command line."""
+    p = Parser(
+        "compare",
+        "Compares training runs: says whether they saw the same images in the same order, with the same "
         "windows and augmentations, or the first step at which they did not; then the settings in which they differ, "
         "and their results. Of more than two runs each is compared with the first. Runs may be unfinished, and differ "
         "in ranks, store, engine and machine.",

@@ -32,7 +32,8 @@ class _Parser(argparse.ArgumentParser):
     """Its errors are one line, as all others of the command."""
 
     def error(self, message: str) -> NoReturn:
-        known = f"; --mode is one of {', '.join(MODES)}" if "required: --mode" in message else ""
+        asked = "required: --mode" in message or "--mode: expected" in message
+        known = f"; --mode is one of {', '.join(MODES)}" if asked else ""
         raise InputError(with_choice_meant(message.removeprefix("argument ")) + known)
 
 
@@ -162,6 +163,6 @@ def _mode_of_help(words: Sequence[str]) -> str | None:
     if not {"-h", "--help"} & set(words):
         return None
     p = argparse.ArgumentParser(add_help=False)
-    p.add_argument("--mode")
+    p.add_argument("--mode", nargs="?")
     mode: str | None = p.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].mode
     return mode if mode in MODES else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from feedline import __version__
 from feedline.imports import without_collecting
 from feedline.output import safe_output
+from feedline.program import Parser
 from feedline.training.stopping import until_exit
 
 COMMANDS = {
@@ -19,13 +20,13 @@ COMMANDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's name; the arguments after it are the command's."""
     listing = "\n".join(f"  {name:<14} {what}" for name, what in COMMANDS.items())
-    p = argparse.ArgumentParser(
-        prog="feedline",
+    p = Parser(
+        "",
+        f"commands (COMMAND --help lists its flags):\n{listing}",
         usage="feedline [--help] [--version] COMMAND ...",
-        description=f"commands (COMMAND --help lists its flags):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--version", action="version", version=f"feedline {__version__}")

@@ -18,17 +18,19 @@ def command_line(command: str) -> str:
     """How to run a command: `feedline train`, or `python train.py` in a checkout.
 
     Args:
-        command: as in `feedline COMMAND`.
+        command: as in `feedline COMMAND`; empty for `feedline` itself.
     """
     started = _started_as()
     if not started and command in _SCRIPTS:
         return f"python {_SCRIPTS[command]}"
-    return f"{started or 'python -m feedline'} {command}"
+    return f"{started or 'python -m feedline'} {command}".rstrip()
 
 
 def short_name(command: str) -> str:
     """What error lines start with: `feedline train`, or `train.py` in a checkout."""
-    return f"feedline {command}" if _started_as() or command not in _SCRIPTS else Path(_SCRIPTS[command]).name
+    if command in _SCRIPTS and not _started_as():
+        return Path(_SCRIPTS[command]).name
+    return f"feedline {command}".rstrip()
 
 
 def _started_as() -> str:
@@ -70,7 +72,7 @@ class Parser(argparse.ArgumentParser):
     """The flags of a command. What is wrong with them is said in one line, as all errors are.
 
     Args:
-        command: as in `feedline COMMAND`.
+        command: as in `feedline COMMAND`; empty for `feedline` itself.
         description: what it does.
         **options: of argparse.
     """
