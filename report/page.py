@@ -120,11 +120,6 @@ class Page:
         write_text(path, self.html())
 
 
-def picture_of(path: Path) -> Picture:
-    """A PNG file as a picture."""
-    return Picture(path.read_bytes(), mime="image/png")
-
-
 def swatch(colour: str, name: str) -> Markup:
     """A name behind a spot of its colour."""
     return Markup('<i style="background: {}"></i>{}').format(colour, name)
