@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.cli.compare_settings import differences, settings, shared, spelled
+from feedline.cli.compare_settings import differences, settings, shared
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
+from feedline.output import spelled
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.program import Parser, short_name
 from feedline.training.recorded import RecordedRun, read_run

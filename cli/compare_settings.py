@@ -47,8 +47,3 @@ def shared(all_settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """The settings that are the same in all runs."""
     first, *others = all_settings
     return [(n, setting(v)) for n, v in first.items() if v is not None and all(o.get(n) == v for o in others)]
-
-
-def spelled(name: str) -> str:
-    """A key as recipes spell it."""
-    return name.replace("_", "-")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from feedline.cli.compare_settings import differences, settings, spelled
-from feedline.output import counted
+from feedline.cli.compare_settings import differences, settings
+from feedline.output import counted, spelled
 from feedline.pipeline.errors import InputError
 from feedline.training.recorded import RecordedRun
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feedline.cli.recipes import OF_ITS_SET, configure
+from feedline.output import spelled
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import OTHER_NAMES, convert_known, keys
@@ -61,7 +62,7 @@ def _shown(default: Any) -> str:
 
 def flag(name: str) -> str:
     """The flag of a key: `--batch-size` for `batch_size`."""
-    return "--" + name.replace("_", "-")
+    return "--" + spelled(name)
 
 
 def other_flags(name: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from feedline.output import spelled
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, as_keys, did_you_mean
 from feedline.program import command_line
@@ -92,9 +93,9 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         if isinstance(value, Mapping):
             raise InputError(f"{where}: [{key}]: keys stand without a table, as epochs = 50")
         if field not in hints or "_" in key:
-            plain = field.replace("_", "-").lower()
+            plain = spelled(field).lower()
             ours = next((name for name, others in OTHER_NAMES.items() if plain in others), key)
-            meant = did_you_mean(ours, (name.replace("_", "-") for name in hints))
+            meant = did_you_mean(ours, map(spelled, hints))
             raise InputError(f"{where}: unknown key {key!r}{meant or see}")
         try:
             values[field] = convert(field, hints[field], value)

@@ -9,6 +9,7 @@ from feedline.cli.flags import given_values
 from feedline.cli.recipes import configure, read_recipe
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
+from feedline.output import spelled
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -102,12 +103,12 @@ def _recipe_changes(
         name, value = next(iter(other.items()))
         since = "the file was changed since, or is another" if same_name else f"with recipe {snapshot.config.recipe}"
         own = _keys(read_recipe(request.recipe, dataset))
-        has = f"has {_key(name)} =" if name in own else f"leaves out {_key(name)}, which makes it"
+        has = f"has {spelled(name)} =" if name in own else f"leaves out {spelled(name)}, which makes it"
         raise InputError(
             f"`recipe={request.recipe}`: {has} {_text(value)}, the run was started with {_text(of_run[name])} "
             f"({since}); a resumed run keeps its settings: leave `recipe` out, or start a new run"
         )
-    kept = ", ".join(f"{_key(name)} = {_text(of_run[name])}" for name in other)
+    kept = ", ".join(f"{spelled(name)} = {_text(of_run[name])}" for name in other)
     notes = (f"{request.recipe} was changed since the run began; the run keeps {kept}",) if other else ()
     return {name: value for name, value in changed.items() if name in FREE_ON_RESUME}, notes
 
@@ -186,10 +187,6 @@ def _mixes_as_before(snapshot: Snapshot, wanted: Config) -> bool:
 def _begun(snapshot: Snapshot) -> int:
     """Epochs of which a step is done."""
     return snapshot.position.epoch + (snapshot.position.step > 0)
-
-
-def _key(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _text(value: object) -> str:

@@ -20,6 +20,11 @@ def one_line(text: object) -> str:
     return _UNSAFE_IN_LINE.sub(_as_code, str(text))
 
 
+def spelled(name: str) -> str:
+    """A key as recipes spell it: `batch-size` for `batch_size`."""
+    return name.replace("_", "-")
+
+
 def setting(value: object) -> str:
     """A setting's value in a message or table: lists joined by commas, nothing as `none`."""
     if isinstance(value, (list, tuple)):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from feedline.output import spelled
 from feedline.report.page import Section, Table, facts
 
 
@@ -18,16 +19,12 @@ def settings_section(about: Mapping[str, Any], command: str = "", recipe: Mappin
     changed = {name: value for name, value in config.items() if name in recipe and _text(value) != _text(recipe[name])}
     tables = []
     if changed:
-        rows = [(_key(name), _text(value), _text(recipe[name])) for name, value in changed.items()]
+        rows = [(spelled(name), _text(value), _text(recipe[name])) for name, value in changed.items()]
         tables.append(Table(("changed", "value", "of the recipe"), rows))
     if config:
-        tables.append(Table(("setting", "value"), [(_key(name), _text(value)) for name, value in config.items()]))
+        tables.append(Table(("setting", "value"), [(spelled(name), _text(value)) for name, value in config.items()]))
     tables.append(facts([*about.get("hardware", {}).items(), *about.get("versions", {}).items()]))
     return Section("Settings", tables=tables, code=command, folded=True)
-
-
-def _key(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ from feedline.cli.request import Request
 from feedline.cli.runs import RUNS
 from feedline.cli.using import as_evaluated, used
 from feedline.console import aloud
-from feedline.output import one_line
+from feedline.output import one_line, spelled
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_ids, choose_split
@@ -97,7 +97,7 @@ def _changed(snapshot: Snapshot) -> dict[str, object]:
     default, flat = configure("default", {}).flat(), snapshot.config.flat()
     machine = ("data", "device", "threads", "torch_threads", "init", "tensorboard", "logger")
     return {
-        name.replace("_", "-"): ",".join(map(str, value)) if isinstance(value, tuple) else value
+        spelled(name): ",".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in flat.items()
         if name not in machine and value != default.get(name)
     }
