@@ -114,6 +114,11 @@ class Request:
             raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
         return out
 
+    @property
+    def resumes_latest(self) -> bool:
+        """Whether `--resume` means the latest run, and no folder of that name."""
+        return self.resume == "latest" and not Path("latest").exists()
+
     def searched(self) -> tuple[Path, ...]:
         """Where the latest run, or LR range test, may be: in `runs`, and beside the folder that `--out` names."""
         if self.out is None or self.mode in ("predict", "export"):  # whose `--out` is no run

@@ -141,7 +141,7 @@ def _run_to_resume(request: Request) -> Path:
     Raises:
         InputError: if `--out` names another folder, or there is no run.
     """
-    if request.resume == "latest" and not Path("latest").exists():
+    if request.resumes_latest:
         return Path(request.out) if request.out else latest_checkpoint(request.searched(), checkpoint.LAST).parent
     path = Path(request.resume or "")
     if path.is_file() and path.suffix != ".pt":

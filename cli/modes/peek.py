@@ -52,9 +52,10 @@ def _settings(request: Request) -> tuple[Config, Dataset]:
     for name in (*(["recipe"] if request.recipe else []), *request.flags):
         if name != "data":
             raise InputError(f"`{name}`: has no effect beside `resume`: the run has its settings")
-    latest = request.resume == "latest" and not Path("latest").exists()
-    path = latest_checkpoint(request.searched(), checkpoint.LAST) if latest else Path(request.resume)
-    path = named_checkpoint("resume", path, checkpoint.LAST)
+    if request.resumes_latest:
+        path = latest_checkpoint(request.searched(), checkpoint.LAST)
+    else:
+        path = named_checkpoint("resume", Path(request.resume), checkpoint.LAST)
     snapshot = checkpoint.load(path)
     config = snapshot.config.replace(data=str(request.flags.get("data") or run_data(snapshot, path)))
     dataset = Dataset(config.run.data)
