@@ -76,13 +76,7 @@ def use_snapshot(
         ClassInfo(i, folder, text) for i, (folder, text) in enumerate(zip(snapshot.classes, words, strict=False))
     ]
     net = build_network(network, len(classes), _model_options(config, network))
-    try:
-        net.load_state_dict(snapshot.weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
-        raise InputError(
-            f"{path}: its weights do not fit this network ({reason}); pass its own as `network`"
-        ) from error
+    load_weights(net, snapshot, path)
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
     net = net.to(memory_format=memory).eval()
     height, width = snapshot.image_size
@@ -90,6 +84,15 @@ def use_snapshot(
     size = (options.eval_size, options.eval_size) if options.eval_size else (int(height), int(width))
     fraction = crop_fraction or options.crop_fraction or _crop_fraction(snapshot, dataset, path)
     return Loaded(net, Preprocess(size, fraction, tuple(options.mean), tuple(options.std)), classes)
+
+
+def load_weights(net: nn.Module, snapshot: Snapshot, path: Path) -> None:
+    """Gives a network the weights that a run evaluated. Raises InputError if they are those of another network."""
+    try:
+        net.load_state_dict(snapshot.weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
+        raise InputError(f"{path}: its weights do not fit this network ({reason}); pass its own as network") from error
 
 
 def _model_options(config: Config, network: Network) -> dict[str, object]:

@@ -18,7 +18,6 @@ from feedline.cli.usage import check_effect
 from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
@@ -29,6 +28,7 @@ from feedline.training.precision import Precision
 from feedline.training.ranks import Ranks
 from feedline.training.resolved import as_older_versions
 from feedline.training.snapshot import Snapshot
+from feedline.use.loading import load_weights
 
 
 def run(request: Request) -> int:
@@ -43,7 +43,7 @@ def run(request: Request) -> int:
     device = choose_device(config.run.device, ranks)
     set_up_host(config.run, device)
     model = make_model(config, dataset, request.network)
-    _load_weights(model, snapshot if config.run.norm_images else dataclasses.replace(snapshot, norms=None), path)
+    load_weights(model, snapshot if config.run.norm_images else dataclasses.replace(snapshot, norms=None), path)
     memory = torch.channels_last if config.run.channels_last else torch.contiguous_format
     with memory_errors(config, ranks, trains=False):
         model = model.to(device, memory_format=memory)  # type: ignore[call-overload]
@@ -129,11 +129,3 @@ def _with_new_statistics(
         return with_new_statistics(model, train, images, epoch, precision, ranks=ranks)
     finally:
         train.close()
-
-
-def _load_weights(model: nn.Module, snapshot: Snapshot, path: Path) -> None:
-    try:
-        model.load_state_dict(snapshot.weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
-        raise InputError(f"{path}: its weights do not fit this model ({reason})") from error

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from feedline import Dataset, InputError, load
+from feedline.model import resnet18
 from feedline.training import checkpoint
-from tests.cli.commands import run
+from tests.cli.commands import refused, run
 from tests.training.conftest import small_model
 
 
@@ -64,6 +65,14 @@ def test_checkpoints_of_older_versions_are_loaded(trained: Path, dataset: Datase
 def test_another_network_is_refused(trained: Path) -> None:
     with pytest.raises(InputError, match=r"best.pt: its weights do not fit this network \(.*; pass its own as network"):
         load(trained / "best.pt")
+
+
+@pytest.mark.parametrize("words", [["eval"], ["predict", "a.png"]])
+def test_so_it_is_on_the_command_line(trained: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """Which has no flag for a network."""
+    line = refused(capsys, "--mode", *words, "--device", "cpu", "--checkpoint", str(trained), network=resnet18)
+    assert "best.pt: its weights do not fit this network (" in line
+    assert "--network" not in line
 
 
 def test_the_weights_are_the_average(trained: Path) -> None:
