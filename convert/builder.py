@@ -26,6 +26,8 @@ from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
 
 IMAGES_PER_JOB = 256
+MOST_TEXT = 1 << 30  # bytes of a column of texts: each row has room for the longest
+NUMBER = 40  # characters that a number may have
 
 
 def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dataset:
@@ -45,13 +47,15 @@ def build(options: Options, tell: Callable[[str], None] = lambda _: None) -> Dat
     downloads = out.parent / "downloads"
     with atomic_folder(out) as target, open_source(options.source, downloads, out, options.wanted) as listing:
         source = identify(options.source, listing.tree)
-        for note in listing.notes:
+        wide = _too_wide(listing.items)
+        for note in [*listing.notes, *wide.values()]:
             tell(note)
         _check_split(options, listing)
         space.check_space(listing, resolve(out), options.packs, options.max_size)
         converted = _convert_images(options, listing, target)
         if options.group is not None:
             converted.groups = groups.find_groups(options.group, converted.names, converted.columns)
+        converted.columns = {name: texts for name, texts in converted.columns.items() if name not in wide}
         identity = {"source": source.name, "from": source.about, **options.identity()}
         source.write(target)
         write(options, About(listing.name, listing.origin, identity, listing.classes), converted, target)
@@ -135,6 +139,18 @@ def write(options: Options, about: About, converted: Converted, target: Path) ->
     write_checksums(target)
 
 
+def _too_wide(items: Sequence[Item]) -> dict[str, str]:
+    """The columns that would take too much memory and disk, each with a line that says so."""
+    columns = items[0].columns if items else ()
+    longest = {name: max(len(item.columns[name]) for item in items) for name in columns}
+    return {
+        name: f"the column {name!r} is not kept: its longest text has {length:,} characters, and room for that in each "
+        f"row is {4 * length * len(items) / 2**30:,.1f} GiB"
+        for name, length in longest.items()
+        if length > NUMBER and 4 * length * len(items) > MOST_TEXT
+    }
+
+
 def _check_split(options: Options, listing: Listing) -> None:
     """Checks, before images are read, that they can be split, and that `group` names groups."""
     items, named = listing.items, None
@@ -142,6 +158,12 @@ def _check_split(options: Options, listing: Listing) -> None:
         names = [item.name for item in items]
         columns = {column: [item.columns[column] for item in items] for column in (items[0].columns if items else ())}
         named = Named(names, _folders(listing.classes), groups.find_groups(options.group, names, columns))
+    if items and not any(item.part == "train" for item in items):
+        raise InputError(
+            f"`source={options.source}`: all its images are of {' and '.join(sorted({item.part for item in items}))}, "
+            "as names or a column of the source say, and none is left to train on; add train images, or call them "
+            "otherwise"
+        )
     splits.check([item.part for item in items], [item.label for item in items], options.val_fraction, named)
 
 

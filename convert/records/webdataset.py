@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts import Listing, is_image
-from feedline.convert.layouts.label_text import label_of
+from feedline.convert.layouts.label_text import is_whole, plain
 from feedline.convert.layouts.taken import NOT_AN_IMAGE
 from feedline.convert.records import Record, Target, number, part_of
 from feedline.convert.records.shards import common_folder
+from feedline.convert.records.targets import as_target
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree
 from feedline.convert.trees.compressed import compression, is_tar, unpack
@@ -22,6 +23,7 @@ from feedline.pipeline.errors import InputError, first_line
 
 # As webdataset divides a name: the key is the path up to the first dot of the file's name.
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
+_PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", re.IGNORECASE)
 _META = re.compile(r"__[^/]*__($|/)")  # what webdataset skips
 _LABELS = ("cls", "label", "class", "target", "cls.txt", "label.txt")  # files that hold nothing but the label
 _IN_JSON = ("label", "cls", "class", "class_id", "target", "class_name", "category")
@@ -88,6 +90,10 @@ def read(
         raise _no_labels(str(next(iter(origin.values()))), left_out)
     classes = None if file is None else _class_names(file, records)
     infos, items, unknown = number(_with_common_columns(records), classes or _names(names, records))
+    if not items:
+        why = f"{file} names the classes, correct it or take it away" if file else "below 0 it says that there is none"
+        source = next(iter(origin.values()))
+        raise InputError(f"`source={source}`: no image has a label: {unknown[0][0]}: {unknown[0][1]}; {why}")
     notes = [] if file is None else [f"classes: named by {file.name}, which lies beside the shards"]
     notes = [*contents.notes, *notes]
     read = frozenset() if file is None else frozenset((file.name,))
@@ -146,11 +152,24 @@ def _open(folder: Path, paths: list[Path], scratch: Scratch) -> ShardTree:
     shorts = [str(path.resolve().relative_to(folder)) for path in paths]
     if not any(compression(path) for path in paths) and all(short.endswith(".tar") for short in shorts):
         return ShardTree(folder, shorts)
-    plain = [f"{re.split(r'[.](tar|tgz|tbz|txz)', short)[0]}.tar" for short in shorts]
-    for path, target in zip(paths, plain, strict=True):
+    unpacked = _unpacked(shorts)
+    for path, target in zip(paths, unpacked, strict=True):
         (scratch.folder() / target).parent.mkdir(parents=True, exist_ok=True)
         unpack(path, scratch.folder() / target)
-    return ShardTree(scratch.folder(), plain)
+    return ShardTree(scratch.folder(), unpacked)
+
+
+def _unpacked(shorts: Sequence[str]) -> list[str]:
+    """What shards are called without their compression; with a number where another has that name already."""
+    names: dict[str, None] = {}
+    for short in shorts:
+        stem, number = _PACKED.sub("", short), 1
+        name = f"{stem}.tar"
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}.tar"
+        names[name] = None
+    return list(names)
 
 
 def _samples(names: list[str]) -> Samples:
@@ -217,11 +236,8 @@ def _columns(fields: Mapping[str, Any], without: Sequence[str | None]) -> dict[s
 
 
 def _number_or_text(value: Any) -> Target | None:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or (isinstance(value, str) and not label_of(value)):
-        return None
-    return int(value) if isinstance(value, int) or re.fullmatch(r"-?\d{1,9}", value) else value
+    target = None if isinstance(value, bool) else as_target(value)
+    return int(plain(target)) if isinstance(target, str) and is_whole(target) else target
 
 
 def _names(names: dict[Target, str], records: list[Record]) -> list[str] | None:

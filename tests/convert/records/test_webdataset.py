@@ -66,6 +66,30 @@ def test_compressed_shards(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x-0.tar.gz", "x-1.tar.gz"]
 
 
+def test_shards_that_have_one_name_without_their_compression(tmp_path: Path) -> None:
+    """Both are read, whichever part of the name looks like a suffix."""
+    names = ["a.tar", "a.tar.gz", "a.tgz", "v1.target-0.tgz", "v1.target-1.tgz"]
+    for number, name in enumerate(names):
+        shard(tmp_path / "in" / name, samples(4, 10 * number), "w:gz" if name.endswith("gz") else "w")
+    dataset = convert(tmp_path / "in", tmp_path / "out")
+    files = sorted(p.read_bytes() for p in dataset.root.rglob("*.jpg"))
+    assert files == sorted(jpeg(10 * number + i) for number in range(5) for i in range(4))
+
+
+def test_shards_without_an_image_to_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("test", "val"):
+        line = refusal(capsys, shard(tmp_path / f"pets-{part}.tar", samples(8)), tmp_path / "out")
+        assert f"all its images are of {part}, as names or a column of the source say, and none is left" in line
+    texts = [{"jpg": jpeg(i), "cls": b"cat" if i % 2 else b"dog"} for i in range(8)]
+    shard(tmp_path / "in/0.tar", texts)
+    (tmp_path / "in/classes.txt").write_text("tabby cat\ngolden dog\n")
+    line = refusal(capsys, tmp_path / "in", tmp_path / "out")
+    assert "no image has a label: 0.tar/000000.jpg: the label 'dog' is no class; " in line
+    assert "classes.txt names the classes, correct it or take it away" in line
+    path = shard(tmp_path / "none.tar", [{"jpg": jpeg(i), "cls": b"-1"} for i in range(8)])
+    assert "the label -1 is no class; below 0 it says that there is none" in refusal(capsys, path, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
@@ -77,6 +101,7 @@ def test_compressed_shards(tmp_path: Path) -> None:
         ([{"json": b'{"class": "dog"}'}, {"json": b'{"class": "cat"}'}], ["cat", "dog"]),
         ([{"cls": b"dog\n"}, {"cls": b"cat\n"}], ["cat", "dog"]),
         ([{"cls": b"1"}, {"cls": b"0"}], ["0", "1"]),
+        ([{"cls": b"1.0"}, {"cls": b"0"}], ["0", "1"]),
         ([{"CLS": b"1", "json": b"{"}, {"CLS": b"0", "txt": b"a photo"}], ["0", "1"]),
     ],
 )
@@ -129,6 +154,18 @@ def test_further_fields_are_columns(tmp_path: Path) -> None:
     assert [int(age) for age in dataset.column("age")] == list(range(20, 28))
     by_place = convert(path, tmp_path / "by-place", "--label-column", "place")
     assert [info.words for info in by_place.classes] == ["p0", "p1"]
+
+
+def test_a_column_of_long_texts_is_left_out_where_it_takes_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("feedline.convert.builder.MOST_TEXT", 4 * 8 * 60)
+    rows = [{"label": i % 2, "short": "x" * 60, "long": "x" * (61 if i == 5 else 1), "n": i} for i in range(8)]
+    path = shard(tmp_path / "x.tar", [{"jpg": jpeg(i), "json": json.dumps(r).encode()} for i, r in enumerate(rows)])
+    dataset = convert(path, tmp_path / "out")
+    assert list(dataset.columns) == ["short", "n"]
+    assert dataset.column("n").tolist() == list(range(8))
+    assert "the column 'long' is not kept: its longest text has 61 characters" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
