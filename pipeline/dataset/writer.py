@@ -153,6 +153,10 @@ def write_checksums(root: Path) -> None:
     write_listing(root, (path.as_posix() for path in paths if path.parts[0] != "packs" or path.suffix != ".bin"))
 
 
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_NAME = re.compile(r"[+-]?0\d|.*_", re.ASCII)  # 007 and 1_2, which Python takes for numbers
+
+
 def write_columns(root: Path, columns: Mapping[str, Sequence[str]]) -> None:
     """Writes the further columns of a source's table, as `Dataset.column` reads them.
 
@@ -167,12 +171,13 @@ def write_columns(root: Path, columns: Mapping[str, Sequence[str]]) -> None:
 
 
 def _typed(texts: Sequence[str]) -> NDArray[Any]:
-    """Numbers, if all texts are some: whole ones, or floats where a field is empty."""
+    """Numbers, if all texts are some that stay what they are: whole ones, or floats where a field is empty."""
     filled = [text.strip() for text in texts if text.strip()]
-    if filled and not any(re.match(r"[+-]?0\d", text) for text in filled):  # 007 is a name
+    if filled and not any(map(_NAME.match, filled)):
         with suppress(ValueError, OverflowError):
-            if len(filled) == len(texts):
-                return np.array([int(text) for text in filled], dtype=np.int64)
-        with suppress(ValueError):
-            return np.array([float(text) if text.strip() else np.nan for text in texts], dtype=np.float64)
+            whole = [text for text in filled if _WHOLE.fullmatch(text)]
+            if len(whole) == len(texts):
+                return np.array([int(text) for text in whole], dtype=np.int64)
+            if all(int(text) == float(text) for text in whole):
+                return np.array([float(text) if text.strip() else np.nan for text in texts], dtype=np.float64)
     return np.array(texts, dtype=np.str_)

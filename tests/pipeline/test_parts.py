@@ -1,6 +1,7 @@
 """A third part, test, and the columns of a source's table."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from feedline import Dataset, InputError, Loader
 from feedline.convert import from_dataset
 from feedline.pipeline.dataset import write_columns
+from feedline.pipeline.dataset.index import load_column
 from tests.convert.fake_datasets import pixels
 from tests.pipeline.loading import ENGINES
 
@@ -81,6 +83,25 @@ def test_columns_have_the_type_that_all_their_values_share(with_columns: Dataset
     assert with_columns.column("code")[7] == "007"  # leading zeros are no number's
     with pytest.raises(InputError, match="has the columns age, weight, place, code"):
         with_columns.column("size")
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype"),
+    [
+        (["1_01", "10_1"], "U"),
+        (["12345678901234567890", "12345678901234567891"], "U"),
+        (["9007199254740993", "9007199254740992", ""], "U"),
+        (["9007199254740993", "9007199254740992", "-1"], "i"),
+        (["9007199254740992", "1.5", ""], "f"),
+    ],
+)
+def test_different_texts_of_a_column_stay_different(tmp_path: Path, texts: list[str], dtype: str) -> None:
+    """Numbers only where they hold what was written."""
+    (tmp_path / "index").mkdir()
+    write_columns(tmp_path, {"x": texts})
+    values = load_column(tmp_path / "index", 0, len(texts))
+    assert values.dtype.kind == dtype
+    assert len({str(value) for value in values}) == len(texts)
 
 
 def test_columns_are_targets(with_columns: Dataset) -> None:
