@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from feedline.pipeline.augment import Center
 from feedline.pipeline.cropper import Cropper, crop_one
 from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.pipeline.dataset.pillow import to_pixels
 from feedline.pipeline.engines.resize import resize
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
@@ -122,7 +123,10 @@ def read_pixels(image: AnyImage) -> NDArray[np.uint8]:
         except DecodeError as error:
             raise InputError(f"these {len(image):,} bytes do not decode ({error})") from error
     if isinstance(image, Image.Image):
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+        try:
+            return to_pixels(image).pixels
+        except DecodeError as error:
+            raise InputError(f"this PIL image does not decode ({error})") from error
     array: Any = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise InputError(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from feedline.convert.stored import png, suffix_of
-from feedline.pipeline.dataset.decode import decode
+from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.pipeline.dataset.pillow import bits, to_pixels
 from feedline.pipeline.errors import InputError
 
 # The bytes of an image file, or uint8 pixels [height, width] or [height, width, 3].
@@ -78,15 +79,13 @@ def describe(value: Any) -> str:
 
 
 def _from_pil(image: Image.Image, where: str) -> NDArray[np.uint8]:
-    """The pixels, converted as `decode` converts those of a file."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        raise InputError(
-            f"{where}: the image has pixels of 32 bits (mode {image.mode}), whose range is not known; convert it to 8 "
-            "bits"
-        )
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    """The pixels, upright, converted as `decode` converts those of a file."""
+    try:
+        bits(image)
+    except DecodeError as error:
+        raise InputError(f"{where}: the image has {error}") from error
+    decoded = to_pixels(image)
+    return decoded.pixels[:, :, 0].copy() if decoded.gray else decoded.pixels
 
 
 def _from_array(image: NDArray[Any], where: str) -> NDArray[np.uint8]:

@@ -101,7 +101,7 @@ def to_pixels(image: Image.Image) -> Decoded:
         DecodeError: if it does not decode, or if its values have a range that is not known.
     """
     try:
-        shift = _bits(image) - 8
+        shift = bits(image) - 8
         _load(image)
         gray = len(image.getbands()) == 1 and image.mode != "P"
         with contextlib.suppress(ValueError, SyntaxError, KeyError, TypeError, struct.error):  # a damaged EXIF block
@@ -151,8 +151,12 @@ def _load(image: Image.Image) -> None:
         raise DecodeError(f"libtiff: {errors[0]}")
 
 
-def _bits(image: Image.Image) -> int:
-    """Bits of a sample. Pillow spreads those of PNG, PNM and JPEG 2000 over all 16, but not TIFF's 12."""
+def bits(image: Image.Image) -> int:
+    """Bits of a sample. Pillow spreads those of PNG, PNM and JPEG 2000 over all 16, but not TIFF's 12.
+
+    Raises:
+        DecodeError: if the range of the values is not known.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return 12 if getattr(image, "tag_v2", {}).get(258) == (12,) else 16
     if image.mode in ("I", "F"):

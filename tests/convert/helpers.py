@@ -31,6 +31,21 @@ def save_noise(path: Path, seed: int, mode: str = "RGB", size: tuple[int, int] =
     return path.read_bytes()
 
 
+ODD = ("turned.jpg", "deep.png", "deep.pgm", "one.png", "palette.gif")
+
+
+def save_odd(folder: Path) -> None:
+    """Files that Pillow opens in other modes, or not upright: those named in ODD, 20 pixels high and 10 wide."""
+    values = np.random.default_rng(0).integers(0, 2**16, (20, 10), dtype=np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (folder / "turned.jpg").write_bytes(jpeg(size=(10, 20), exif=exif))
+    Image.fromarray(values).save(folder / "deep.png")
+    (folder / "deep.pgm").write_bytes(b"P5 10 20 65535\n" + values.astype(">u2").tobytes())
+    Image.fromarray(values > 2**15).save(folder / "one.png")
+    Image.fromarray((values >> 8).astype(np.uint8)).convert("P").save(folder / "palette.gif")
+
+
 def zipped(folder: Path, target: Path, change: Callable[[zipfile.ZipFile], None] | None = None) -> Path:
     """Zips a folder; `change` may add to the zip."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -21,10 +21,11 @@ from torchvision.transforms import v2
 
 from feedline import Dataset, InputError, Loader
 from feedline.convert import builder, from_dataset, images
+from feedline.pipeline.dataset.decode import decode
 from feedline.pipeline.errors import WorkerKilledError
 from tests.conftest import convert
 from tests.convert.fake_datasets import Image, Named, Pairs, Stream, hugging_face, letter, pixels
-from tests.convert.helpers import file_digests, jpeg
+from tests.convert.helpers import ODD, file_digests, jpeg, save_odd
 
 
 def stored(dataset: Dataset, image: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -65,6 +66,15 @@ MAKERS: dict[str, Callable[[int], Any]] = {
     "half": lambda i: as_float(i).half(),
     "tv_tensor": lambda i: v2.functional.to_image(PilImage.fromarray(pixels(i))),
 }
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_opened_file_is_what_decoding_makes_of_it(tmp_path: Path, name: str) -> None:
+    save_odd(tmp_path)
+    dataset = from_dataset(
+        Pairs(lambda i: pixels(i) if i else PilImage.open(tmp_path / name)), tmp_path / "out", workers=1
+    )
+    assert np.array_equal(stored(dataset, 0), decode((tmp_path / name).read_bytes()).pixels)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -540,7 +550,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         "dataset[0]: the image is of type Tensor with shape [20, 30, 3]; taken are",
     ),
     "int64": (Pairs(lambda i: np.zeros((4, 4), np.int64)), {}, "dataset[0]: the image has the dtype int64; give uint8"),
-    "mode F": (Pairs(lambda i: PilImage.new("F", (4, 4))), {}, "dataset[0]: the image has pixels of 32 bits (mode F)"),
+    "mode F": (
+        Pairs(lambda i: PilImage.new("F", (4, 4))),
+        {},
+        "dataset[0]: the image has pixels of 32 bits or signed (mode F)",
+    ),
     "normalised": (
         Pairs(normalised),
         {},

@@ -12,6 +12,7 @@ from feedline import Dataset, InputError
 from feedline.convert import from_dataset
 from feedline.pipeline import compiled
 from feedline.pipeline.preprocess import Preprocess, read_pixels
+from tests.convert.helpers import ODD, save_odd
 from tests.pipeline.loading import ENGINES, make_loader
 
 
@@ -68,12 +69,12 @@ def test_every_kind_of_image_is_taken(tmp_path: Path) -> None:
     assert torch.equal(preprocess(kinds), wanted.repeat(5, 1, 1, 1))
 
 
-def test_images_are_turned_upright() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image = Image.fromarray(noise(4, 10, 20))
-    image.info["exif"] = exif.tobytes()
-    assert read_pixels(image).shape == (20, 10, 3)
+@pytest.mark.parametrize("name", ODD)
+def test_an_opened_image_is_what_decoding_makes_of_its_file(tmp_path: Path, name: str) -> None:
+    """Turned upright, and the upper 8 bits of 16."""
+    save_odd(tmp_path)
+    assert np.array_equal(read_pixels(Image.open(tmp_path / name)), read_pixels(tmp_path / name))
+    assert read_pixels(tmp_path / name).shape == (20, 10, 3)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,7 @@ def test_images_are_turned_upright() -> None:
         ("missing.jpg", "missing.jpg: cannot be read (No such file"),
         (b"text", "these 4 bytes do not decode"),
         (np.zeros((4, 4, 3)), "an image must be a path, bytes, a PIL image or uint8"),
+        (Image.new("F", (4, 4)), "this PIL image does not decode (pixels of 32 bits or signed (mode F)"),
         (np.zeros((4, 4), dtype=np.uint8), r"here uint8 [4, 4]"),
         (3, "an image must be a path"),
     ],
