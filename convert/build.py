@@ -164,6 +164,8 @@ def _run(options: Options, *, again: str, force: bool) -> int:
             unknown = check_source(dataset, options.source, again)
             if options.near_duplicates == "on":
                 gate.require_near(options.out)
+            if options.strict:
+                gate.require_all(options.out)
             with aloud():
                 print(
                     f"{options.out}: complete already ({counted(dataset.count, 'image')}); nothing to do. --force "

@@ -74,6 +74,19 @@ def require_near(root: Path) -> None:
         raise InputError(f"{root}: was built without `near_duplicates=on`; add `force` to build it again")
 
 
+def require_all(root: Path) -> None:
+    """Checks that a dataset has every image of its source.
+
+    Raises:
+        InputError: if some were left out, or its doctor.json cannot be read.
+    """
+    for entry in _read(root).get("left_out", [])[:1]:
+        raise InputError(
+            f"{root}: was built without {entry['path']}: {entry['reason']} (`strict`); correct the source, and add "
+            "`force` to build it again"
+        )
+
+
 def found(root: Path, names: Sequence[str]) -> str:
     """What doctor.json lists of these findings, for a line; empty if it lists nothing.
 
@@ -84,6 +97,8 @@ def found(root: Path, names: Sequence[str]) -> str:
     Raises:
         InputError: if there is no doctor.json, or it is older than a finding.
     """
+    if not names:
+        return ""
     report, path = _read(root), root / "doctor.json"
     try:
         counts = {name: FINDINGS[name][1](report) for name in names}

@@ -175,6 +175,6 @@ def _table(files: dict[str, tuple[int, int]]) -> NDArray[np.uint64]:
 def _read_table(root: Path) -> NDArray[np.uint64] | None:
     try:
         table: NDArray[np.uint64] = np.load(root / TABLE)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy raises whatever the bytes lead to
         return None
     return table if table.dtype == np.uint64 and table.ndim == 2 and table.shape[1] == FIELDS else None

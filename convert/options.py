@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,11 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("seed", "workers", "max_size"):
             value = getattr(self, name)
-            if not (type(value) is int or (name == "max_size" and value is None)):
+            if name == "max_size" and value is None:
+                continue
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
                 raise InputError(f"`{name}={value!r}`: must be a whole number")
+            object.__setattr__(self, name, operator.index(value))  # of numpy's
         if not isinstance(self.val_fraction, (int, float)):
             raise InputError(f"`val_fraction={self.val_fraction!r}`: must be a number")
         for kind in self.packs:
@@ -73,10 +77,8 @@ class Options:
                     f"`{name}`: is empty; leave it out, or name a {'file' if name == 'labels' else 'column'}"
                 )
         if self.near_duplicates not in NEAR:
-            raise InputError(
-                f"`near_duplicates={self.near_duplicates}`: choose from {', '.join(NEAR)}"
-                + did_you_mean(self.near_duplicates, NEAR)
-            )
+            near = str(self.near_duplicates)
+            raise InputError(f"`near_duplicates={near}`: choose from {', '.join(NEAR)}{did_you_mean(near, NEAR)}")
         min_pixels(self.near_duplicates)
         if self.workers < 1:
             raise InputError(f"`workers={self.workers}`: must be at least 1")
@@ -108,9 +110,12 @@ def pack_kinds(packs: str | Iterable[str]) -> tuple[str, ...]:
     """The kinds in `jpeg,raw`, or in a list, sorted; empty for `none`.
 
     Raises:
-        InputError: if there is something beside `none`.
+        InputError: if it is neither, or there is something beside `none`.
     """
-    kinds = {kind.strip() for kind in (packs.split(",") if isinstance(packs, str) else packs)} - {""}
+    listed = packs.split(",") if isinstance(packs, str) else list(packs) if isinstance(packs, Iterable) else [None]
+    if not all(isinstance(kind, str) for kind in listed):
+        raise InputError(f"`packs={packs}`: must be a text, as jpeg,raw, or a list of texts")
+    kinds = {kind.strip() for kind in listed} - {""}
     if "none" in kinds and len(kinds) > 1:
         raise InputError(f"`packs={','.join(sorted(kinds))}`: none stands alone; leave it out, or the others")
     return tuple(sorted(kinds - {"none"}))

@@ -34,7 +34,10 @@ class Remote:
             InputError: if it is not http or https, or the fragment is no checksum.
         """
         plain, mark, fragment = url.partition("#")
-        parts = urllib.parse.urlsplit(plain)
+        try:
+            parts = urllib.parse.urlsplit(plain)
+        except ValueError as error:
+            raise InputError(f"`source={url}`: is no URL ({error})") from error
         if parts.scheme == "file":
             raise InputError(f"`source={url}`: give the path itself: {urllib.parse.unquote(parts.path)}")
         if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -133,6 +133,8 @@ def from_dataset(
     if not force and (complete := find_complete(options.out, identity)):
         if near_duplicates == "on":
             gate.require_near(options.out)
+        if strict:
+            gate.require_all(options.out)
         return complete
     with atomic_folder(options.out) as target:
         space.require_space(bytes_needed(parts, options.packs, max_size), resolve(options.out))

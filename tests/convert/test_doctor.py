@@ -52,6 +52,18 @@ def test_strict_stops_at_an_image_that_does_not_decode(
     assert not (tmp_path / "out").exists()
 
 
+def test_strict_asks_the_same_of_a_dataset_that_is_there(
+    unusual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert(unusual, tmp_path / "out")
+    line = refusal(capsys, unusual, tmp_path / "out", "--strict")
+    assert "out: was built without train/stray.png: not in a class folder" in line
+    assert line.endswith("(--strict); correct the source, and add --force to build it again")
+    convert(unusual, tmp_path / "out")
+    (tmp_path / "out/doctor.json").unlink()  # which nothing else asks for
+    convert(unusual, tmp_path / "out")
+
+
 def test_images_that_are_whole_but_decoded_with_a_warning(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

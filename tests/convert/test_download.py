@@ -171,6 +171,7 @@ def test_a_page_is_no_file(tmp_path: Path) -> None:
         ("file:///tmp/a%20b.zip", "give the path itself: /tmp/a b.zip"),
         ("ftp://host/a.zip", "only http:// and https:// are downloaded"),
         ("s3://bucket/a.zip", "only http:// and https:// are downloaded"),
+        ("http://[::1/a.zip", "is no URL (Invalid IPv6 URL)"),
         ("http:///a.zip", "only http:// and https:// are downloaded"),
         ("http://host/a-{000..009}.tar", "several files are not downloaded; get them, and give their pattern"),
         ("http://me:secret@host/a.zip", "a URL with a name or a password is not taken"),

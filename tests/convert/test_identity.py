@@ -144,7 +144,7 @@ def test_a_source_that_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no such file or folder" in refusal(capsys, tmp_path / "imagse", tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", [b"", b"abc"])
+@pytest.mark.parametrize("damage", [b"", b"abc", b"PK\3\4"])
 def test_a_damaged_table_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes) -> None:
     source = images(tmp_path / "images")
     (convert(source, tmp_path / "out").root / "source.npy").write_bytes(damage)
