@@ -39,14 +39,14 @@ class Position:
 LATER = ("crop", "size")  # what states of older versions lack
 
 
-def stream(options: LoaderOptions, fingerprint: str, images: int, geometry: Mapping[str, Any]) -> dict[str, Any]:
+def stream(options: LoaderOptions, fingerprint: str, images: int, cut: Mapping[str, Any]) -> dict[str, Any]:
     """What decides which image, window and augmentation comes when, besides the batch size: numbers, texts and lists.
 
     Args:
         options: of the loader.
         fingerprint: of the dataset.
         images: in the part.
-        geometry: what sizes and crops came to, see `Loader.geometry`.
+        cut: what size and crop of the part came to, by the names in LATER.
     """
     names = ["split", "part", "classes", "fraction", "seed", "views", "image_size"]
     if options.part == "train":
@@ -57,9 +57,7 @@ def stream(options: LoaderOptions, fingerprint: str, images: int, geometry: Mapp
     values = {name: getattr(options, name) for name in names}
     values["augment"] = list(options.augment) if "augment" in values else None
     arrays = {name: _digest(getattr(options, name)) for name in ("subset", "weights")}
-    before = "" if options.part == "train" else "eval_"
-    came_to = {name: geometry[before + name] for name in LATER}
-    return {"dataset": fingerprint, **values, **arrays, "images": images, **came_to}
+    return {"dataset": fingerprint, **values, **arrays, "images": images, **cut}
 
 
 def _digest(value: "NDArray[Any] | str | None") -> str | None:
@@ -99,9 +97,9 @@ def restored(state: Any, batch_size: int, batches: int, mine: dict[str, Any]) ->
     if size == batch_size:
         return Position(epoch, min(batch, batches), loaded=True)
     images = min(batch * size, mine["images"])  # the last batch may be short
-    if images == mine["images"]:
+    if images >= min(batches * batch_size, mine["images"]):
         return Position(epoch, batches, loaded=True)
-    if images % batch_size or images // batch_size > batches:
+    if images % batch_size:
         raise InputError(
             f"`batch_size={batch_size}`: the state stands behind {images:,} images of its epoch, inside a batch of "
             f"{batch_size}; use `batch_size={size}`, as the loader that it is of"

@@ -100,7 +100,8 @@ class Prefetcher(Generic[Item]):
             self._thread.join(timeout=0.05)
             self._drain()
         self._drain()
-        self._queue.put(_End())  # a thread that waits in take() is told
+        with contextlib.suppress(queue.Full):  # another thread closes too, and has said it
+            self._queue.put_nowait(_End())  # a thread that waits in take() is told
 
     def _drain(self) -> None:
         with contextlib.suppress(queue.Empty):

@@ -129,9 +129,10 @@ class Plan:
         if not 0 <= k < len(self):
             raise IndexError(f"batch {k}: an epoch has {len(self)}")
         number, place = divmod(k, self._batches_per_chunk)
-        if self._chunk is None or self._chunk[:2] != (epoch, number):
-            self._chunk = (epoch, number, self._compute(epoch, number))
-        return self._chunk[2][place]
+        chunk = self._chunk  # another thread may replace it, here and in `order`
+        if chunk is None or chunk[:2] != (epoch, number):
+            chunk = self._chunk = (epoch, number, self._compute(epoch, number))
+        return chunk[2][place]
 
     def mixing(self, mix: Mix, epoch: int, k: int, size: tuple[int, int]) -> MixBatch:
         """How this rank's images of batch `k` are mixed. The share of each rank must be even.
@@ -150,9 +151,10 @@ class Plan:
 
     def order(self, epoch: int) -> Order:
         """The order of a shuffled epoch: from slots, int64 [k], to positions in `ids`."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._new_order(epoch)
-        return self._order[1]
+        order = self._order
+        if order is None or order[0] != epoch:
+            order = self._order = (epoch, self._new_order(epoch))
+        return order[1]
 
     def _new_order(self, epoch: int) -> Order:
         n, blocks = len(self.ids), self.blocks

@@ -123,6 +123,15 @@ def test_another_batch_size_goes_on_exactly_or_not_at_all(dataset: Dataset) -> N
     assert twin.state_dict()["batch"] == 0, "it stays where it was"
 
 
+def test_an_epoch_that_is_over_for_a_larger_batch_is_over(dataset: Dataset) -> None:
+    """Behind 88 of 96 images no batch of 40 is left."""
+    loader = make_loader(dataset, with_ids=True, batch_size=22)
+    ids(loader, 4)
+    twin = make_loader(dataset, with_ids=True, batch_size=40)
+    twin.load_state_dict(loader.state_dict())
+    assert [len(ids(twin)) for _ in range(2)] == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

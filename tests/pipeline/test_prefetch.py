@@ -63,6 +63,18 @@ def test_closing_ends_the_generator_and_the_thread() -> None:
         prefetcher.take()
 
 
+def test_two_threads_may_close() -> None:
+    """Each puts the mark of the end, for which a queue of one item has no room twice."""
+    prefetcher = Prefetcher((number for number in range(0)), 1)
+    prefetcher._drain = lambda: None  # type: ignore[method-assign]  # as if both had drained it before
+    closers = [threading.Thread(target=prefetcher.close, daemon=True) for _ in range(2)]
+    for closer in closers:
+        closer.start()
+    for closer in closers:
+        closer.join(timeout=BOUND)
+    assert not any(closer.is_alive() for closer in closers)
+
+
 def test_direct_runs_a_generator_in_the_consumers_thread() -> None:
     ended = list[str]()
 
