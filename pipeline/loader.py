@@ -111,7 +111,7 @@ class Loader:
         self.planned: PlanBatch | None = None
         self._choices = 0  # calls of set_epoch
         self._given = 0  # the number of that batch in its epoch
-        self._stream = stream(options, folder.fingerprint, self.images, self.geometry)
+        self._stream = stream(options, folder.fingerprint, self.images, self._cut(options.part))
         self._lock, self._process, self._lock_process = threading.RLock(), os.getpid(), os.getpid()
 
     def __repr__(self) -> str:
@@ -214,16 +214,23 @@ class Loader:
         `images` is `image_size`; `size` and `eval_size` are those of the input in the last epoch and in evaluation;
         `crop` and `eval_crop` say what is cut, as `augment` does.
         """
-        sizes = self.options.sizes
-        size = self._own_size if sizes is None else (sizes.last, sizes.last)
-        train = resolve_training(self.options.augment, self.image_size, size)
+        train, val = self._cut("train"), self._cut("val")
         return {
             "images": None if self.image_size is None else list(self.image_size),
-            "size": list(size),
-            "eval_size": list(self.eval_output),
-            "crop": as_text(train.crop),
-            "eval_crop": as_text(eval_crop(self.options, self.image_size, self.eval_output)),
+            "size": train["size"],
+            "eval_size": val["size"],
+            "crop": train["crop"],
+            "eval_crop": val["crop"],
         }
+
+    def _cut(self, part: str) -> dict[str, Any]:
+        """The `crop` of the images of a part, and the `size` of the input."""
+        if part != "train":
+            crop = eval_crop(self.options, self.image_size, self.eval_output)
+            return {"crop": as_text(crop), "size": list(self.eval_output)}
+        sizes = self.options.sizes
+        size = self._own_size if sizes is None else (sizes.last, sizes.last)
+        return {"crop": as_text(resolve_training(self.options.augment, self.image_size, size).crop), "size": list(size)}
 
     def set_epoch(self, epoch: int, first: int | None = None, *, output: Size | None = None) -> None:
         """Chooses the epoch that the next loop runs.
@@ -286,8 +293,8 @@ class Loader:
                 else:
                     (self.planned, batch), event = source.take()
                 self._side.hand_over(batch, event)
-                result = batch if transform is None else transform(*batch)
                 self._given = at.batch
+                result = batch if transform is None else transform(*batch)
                 at.batch += 1
                 yield result
                 del batch, result  # their memory can be reused while the next batch is waited for

@@ -143,7 +143,7 @@ class Dataset:
         """Yields items that are made with the index. Before each, the index is held to its length.
 
         Raises:
-            InputError: if a file of the index, mapped because it is large, was cut or replaced meanwhile.
+            InputError: if a file of the index, mapped because it is large, changed its length meanwhile.
         """
         coming = iter(items)
         while True:

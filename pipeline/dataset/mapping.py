@@ -34,7 +34,7 @@ class HeldFiles:
         self._files.append((file, os.fstat(file.fileno()).st_size))
 
     def check_lengths(self) -> None:
-        """Checks that no file was cut or replaced; takes a microsecond a file.
+        """Checks that no file changed its length; takes a microsecond a file.
 
         Reading a mapped file behind its end would end the process (SIGBUS).
 

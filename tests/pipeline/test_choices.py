@@ -91,6 +91,17 @@ def test_views_do_not_depend_on_ranks_or_batches(dataset: Dataset) -> None:
     assert all(torch.equal(whole[i], parts[i]) for i in whole)
 
 
+def test_a_transform_sees_the_certificate_of_its_batch(dataset: Dataset) -> None:
+    seen: list[int] = []
+
+    def look(images: torch.Tensor, labels: torch.Tensor) -> Any:
+        seen.append(loader.certificate)
+        return images, labels
+
+    loader = make_loader(dataset, transform=look)
+    assert [loader.certificate for _ in loader] == seen
+
+
 @pytest.mark.parametrize("views", [1, 2])
 def test_a_certificate_says_what_a_batch_holds(dataset: Dataset, views: int) -> None:
     def certificates(**changes: Any) -> list[int]:

@@ -1,6 +1,7 @@
 import dataclasses
 import inspect
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ def test_the_loaders_signature_lists_the_options() -> None:
 
 def test_every_option_has_a_default_and_is_documented() -> None:
     assert LoaderOptions() == LoaderOptions()
-    for field in dataclasses.fields(LoaderOptions):
-        assert field.name in str(LoaderOptions.__doc__)
+    entries = re.findall(r"^ {8}(\w+(?:, \w+)*): ", str(LoaderOptions.__doc__).partition("Raises:")[0], re.MULTILINE)
+    documented = {name for entry in entries for name in entry.split(", ")}
+    assert {field.name for field in dataclasses.fields(LoaderOptions)} == documented
 
 
 def test_a_loader_keeps_its_options(dataset: Dataset) -> None:

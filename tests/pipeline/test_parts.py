@@ -68,6 +68,15 @@ def test_test_images_come_as_val_images_do(three_parts: Dataset, engine: Any) ->
     assert [len(batch[0]) for batch in loader] == [5, 3]
 
 
+def test_val_needs_nothing_that_only_training_does(tmp_path: Path) -> None:
+    """Images of 4 pixels are too small for the crop that training has by default."""
+    small = from_dataset([(pixels(i, (4, 4)), i % 2) for i in range(20)], tmp_path / "d", workers=1, progress=False)
+    images, _ = next(iter(Loader(small, part="val", batch_size=6, image_size=8)))
+    assert images.shape == (6, 3, 8, 8)
+    with pytest.raises(InputError, match="the padding must be below the side of the images, 4 pixels"):
+        Loader(small, part="train", batch_size=6, image_size=8)
+
+
 def test_a_dataset_without_a_test_part_says_so(dataset: Dataset) -> None:
     with pytest.raises(InputError, match=r"part=test: .* has no test images"):
         Loader(dataset, part="test")
