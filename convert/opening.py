@@ -178,8 +178,10 @@ class Opening:
             raise InputError(f"`labels={self.wanted.labels}`: this source has its labels itself; leave it out")
         if self.wanted.classes_file is None:
             return listing
-        labels = classes_file.apply(self.wanted.classes_file, Labels(listing.classes, listing.items, listing.left_out))
-        return replace(listing, classes=labels.classes, items=labels.items, left_out=labels.left_out)
+        labels = classes_file.apply(
+            self.wanted.classes_file, Labels(listing.classes, listing.items, listing.left_out, notes=listing.notes)
+        )
+        return replace(listing, classes=labels.classes, items=labels.items, notes=labels.notes)
 
 
 def _beside(holders: list[str], images: list[str]) -> bool:

@@ -73,6 +73,11 @@ class FolderTree:
         """See `Tree.read`."""
         return (self.root / name).read_bytes()
 
+    def head(self, name: str, count: int) -> bytes:
+        """The first bytes of a file."""
+        with (self.root / name).open("rb") as file:
+            return file.read(count)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # without the cached list of names, which workers do not need
 

@@ -17,7 +17,7 @@ from feedline.convert.trees import Contents
 class PixelTree:
     """Images from `<name>.npy` files: uint8 [images, height, width] or [images, height, width, 3].
 
-    The image `train[12]` is the twelfth of `train.npy`.
+    The image `train[12]` is that at index 12 of `train.npy`.
 
     Args:
         folder: holds the files.

@@ -112,6 +112,17 @@ def test_labels(tmp_path: Path, labels: list[dict[str, bytes]], words: list[str]
     assert list(dataset.labels) == [1, 0] * 4
 
 
+def test_a_classes_file_for_shards_is_told_as_for_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [{"jpg": jpeg(i), "cls": b"cat" if i % 2 else b"dog"} for i in range(8)]
+    (tmp_path / "c.txt").write_text("dog\ncat\nemu\n")
+    path = shard(tmp_path / "x.tar", texts)
+    dataset = convert(path, tmp_path / "out", "--classes-file", str(tmp_path / "c.txt"))
+    assert [info.words for info in dataset.classes] == ["dog", "cat", "emu"]
+    out = capsys.readouterr().out
+    assert "classes without any image: 2_emu" in out
+    assert "classes: 3, in the order of c.txt" in out
+
+
 def test_class_names_beside_the_shards(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard(tmp_path / "train/0.tar", samples(8))
     (tmp_path / "train/classnames.txt").write_text("cat\ndog\n")
