@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from feedline import Dataset
+from feedline.pipeline.dataset.decode import decode
 from tests.conftest import convert
 from tests.convert.helpers import file_digests, refusal
 
@@ -101,7 +101,8 @@ def test_two_sets_in_one_folder(cifar10: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_an_image_is_decoded_from_the_dataset(cifar10: Path, tmp_path: Path) -> None:
-    assert isinstance(convert(cifar10, tmp_path / "out", "--packs", ""), Dataset)
+    dataset = convert(cifar10, tmp_path / "out", "--packs", "")
+    assert decode((dataset.root / dataset.path(0)).read_bytes()).pixels.shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize("meta", [{}, {"label_names": None}, {"label_names": [1, 2]}, {"label_names": []}])
