@@ -88,7 +88,7 @@ def changes(row: dict[str, Any]) -> dict[str, Any]:
 def run_compute(settings: Settings) -> None:
     """Images/s of every combination, the best one, and its share of the device's peak matrix product."""
     report, device, dataset = settings.report("compute"), settings.on, Dataset(settings.data)
-    size = settings.config().loader.last_size or (dataset.image_size or (224,))[0]
+    size = settings.side(dataset)
     products = [
         report.row(partial(_matmul, device, dtype, settings.seconds), ceiling=f"matmul, {name}")
         for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32))

@@ -105,7 +105,7 @@ def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterato
 
     Each with its name and the number of batches that it makes ahead.
     """
-    device, size = settings.on, settings.config().loader.last_size or (dataset.image_size or (224, 224))[0]
+    device, size = settings.on, settings.side(dataset)
     batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
     steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
     last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
@@ -116,29 +116,32 @@ def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterato
     folder = ImageFolder(str(settings.data / "train"), v2.Compose([*steps, *last]), loader=_rgb)
 
     def torchvision() -> Iterator[Batch]:
+        loader = DataLoader(folder, **options)
         while True:
-            for images, labels in DataLoader(folder, **options):
+            for images, labels in loader:
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
     ahead = workers * options["prefetch_factor"]
     yield f"torchvision DataLoader, {workers} workers", torchvision(), ahead
     try:
         from timm.data import create_loader
+        from timm.data.transforms import ToNumpy
     except ImportError:
         return
     if device.type != "cuda":
         return
 
     def timm() -> Iterator[Batch]:
+        data = ImageFolder(str(settings.data / "train"), loader=_rgb)
         loader = create_loader(
-            ImageFolder(str(settings.data / "train"), loader=_rgb), (3, size, size), batch_size, is_training=True,
-            use_prefetcher=True, no_aug=True, hflip=0.5, num_workers=workers, persistent_workers=True, pin_memory=True,
-            mean=IMAGENET_MEAN, std=IMAGENET_STD, device=device,
+            data, (3, size, size), batch_size, is_training=True, use_prefetcher=True, num_workers=workers,
+            persistent_workers=True, pin_memory=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, device=device,
         )  # fmt: skip
+        data.transform = v2.Compose([*steps[:2], ToNumpy()])  # instead of its own crop
         while True:
             yield from loader
 
-    yield f"timm prefetching loader, {workers} workers, flip only", timm(), 2 * workers
+    yield f"timm prefetching loader, {workers} workers", timm(), 2 * workers
 
 
 def _rgb(path: str) -> Image.Image:

@@ -97,8 +97,8 @@ def run_accuracy(settings: Settings) -> None:
     """Trains recipes that have a target, with train.py, one after the other: each may take the time that is left."""
     report = settings.report("accuracy")
     for recipe, target in chosen_recipes(settings).items():
-        flags = {"flags": settings.flags} if settings.flags else {}
-        report.row(partial(_train, settings, recipe, report.time_left()), recipe=recipe, target=target, **flags)
+        train = partial(_train, settings, recipe, report.time_left())
+        report.row(train, recipe=recipe, target=target, flags=settings.flags)
     report.close()
 
 

@@ -1,6 +1,5 @@
 """The settings of a rung."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from bench.ladder.report import Report
 from feedline import Dataset
 from feedline.cli.build import choose_device
 from feedline.cli.recipes import read_recipe
+from feedline.pipeline.cores import available_cores
+from feedline.pipeline.resolve import input_size
 from feedline.training.config import Config
 
 
@@ -51,7 +52,11 @@ class Settings:
 
     @property
     def cores(self) -> int:
-        return len(os.sched_getaffinity(0))
+        return available_cores()
+
+    def side(self, dataset: Dataset) -> int:
+        """Of the input in pixels."""
+        return self.config().loader.last_size or input_size(dataset.image_size)[0]
 
     def config(self, **changes: object) -> Config:
         """The default recipe with changes, and small sizes if `tiny`."""

@@ -248,6 +248,14 @@ def test_progress_to_the_target_of_a_recipe() -> None:
     assert runs.progress([], 50) == {"epochs": 0}
 
 
+def test_a_row_of_other_flags_is_another_row(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_train", lambda settings, *_: {"trained": settings.flags})
+    for flags in ("--compile", "", "--compile"):
+        changed = dataclasses.replace(settings, recipes=("fast",), flags=flags, go_on=True)
+        runs.run_accuracy(changed)
+    assert [row["trained"] for row in read_result(settings, "accuracy")["rows"]] == ["--compile", ""]
+
+
 HELD = """
 import os, sys
 sys.path.insert(0, {root!r})
