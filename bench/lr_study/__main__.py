@@ -20,7 +20,7 @@ from bench.lr_study.cases import CPU, KINDS, SETS, Case, cases, search
 from bench.lr_study.table import suggestions, tables
 from bench.variants.page import put_between_marks
 from bench.variants.runs import commit
-from feedline.pipeline.errors import FeedlineError, as_flags
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
 
@@ -92,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     about = {"command": "python -m bench.lr_study " + " ".join(words), "commit": commit()}
     try:
+        if not todo:
+            raise InputError(f"`only={args.only}`: no such case; there are {', '.join(c.name for c in cases(folders))}")
         args.out.mkdir(parents=True, exist_ok=True)
         results = Results(args.out / "lr_study.json", {**about, "hardware": hardware(CPU), "versions": versions()})
         if args.markdown:

@@ -5,9 +5,11 @@ where it stood when it is started again: complete runs are read, others are resu
 """
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.variants.page import markdown, print_table, put_between_marks
@@ -15,7 +17,7 @@ from bench.variants.results import collect, outcome
 from bench.variants.runs import TRAIN, Run
 from bench.variants.schedule import only_one, run_all
 from bench.variants.series import Series, parse_seeds, read_series
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
 from feedline.pipeline.files import write_json
 
 
@@ -40,8 +42,9 @@ def main(argv: Sequence[str] | None = None, *, train: Sequence[str] = TRAIN) -> 
     args.command = f"python -m bench.variants {shlex.join(words)}"
     try:
         series = read_series(args.file)
-        seeds = series.seeds if args.seeds is None else parse_seeds(args.seeds, "`seeds`")
-        runs = plan(Series(series.name, series.base, series.variants, seeds), args.out, train)
+        if args.seeds is not None:
+            series = replace(series, seeds=parse_seeds(args.seeds, "`seeds`"))
+        runs = plan(series, args.out, train)
         for run in runs:
             run.check()
         return _write_page(series, runs, args) if args.markdown else _run(series, runs, args)
@@ -95,10 +98,21 @@ def _write_page(series: Series, runs: Sequence[Run], args: argparse.Namespace) -
     content = collect(series, runs)
     if content["hardware"] is None:
         raise InputError(f"`out={args.out}`: holds no complete run; run the series first, without --markdown")
-    command = f"python -m bench.variants {args.file} --torch-threads {content['hardware']['torch_threads']}"
-    put_between_marks(args.markdown, series.name, markdown(content, command))
+    put_between_marks(args.markdown, series.name, markdown(content, _command(args.out / "variants.json")))
     print(f"wrote the table into {args.markdown}")
     return 0
+
+
+def _command(path: Path) -> str:
+    """The command that ran the series.
+
+    Raises:
+        InputError: if its results do not say it.
+    """
+    try:
+        return str(json.loads(path.read_text())["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"`out={path.parent}`: {path.name} does not say the command ({first_line(error)})") from error
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ def test_a_case_is_measured_once(
     assert all(0 <= result["top1"] <= 100 for result in content["trainings"][name].values())
     assert "| rule |" in capsys.readouterr().out
 
+    assert main(["--only", "smaple", "--out", str(tmp_path / "none")]) == 2
+    assert "--only smaple: no such case; there are tiny-imagenet sgd 4" in capsys.readouterr().err
     monkeypatch.setattr(cases, "make_loader", None)  # to measure again would fail
     assert main([*words, "--out", str(tmp_path)]) == 0
     page = tmp_path / "page.md"

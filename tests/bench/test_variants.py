@@ -57,7 +57,7 @@ def test_variants_train_and_are_compared(series: Write, tmp_path: Path, capsys: 
     assert [line.split()[1:3] for line in out if line.startswith("seed ")] == [["3", n] for n in ("base", "bad", "low")]
     content = json.loads((tmp_path / "out" / "variants.json").read_text())
     base, bad, low = content["results"]
-    assert [run["seed"] for run in base["runs"]] == [3]
+    assert [run["seed"] for run in base["runs"]] == content["seeds"] == [3]
     assert low["settings"]["augment"] == ["pad-crop:2"]
     assert low["difference"] == pytest.approx(low["mean"]["final_top1"] - base["mean"]["final_top1"], abs=0.01)
     assert low["standard_error"] is None, "one run has no spread"
@@ -220,6 +220,9 @@ def test_marks_that_are_missing_are_named(series: Write, tmp_path: Path, capsys:
     finished(read_series(file).variants[0], 0, tmp_path / "out", 5.0)
     page = tmp_path / "page.md"
     page.write_text("<!-- variants: rates -->\nno end")
+    assert main([str(file), "--out", str(tmp_path / "out"), "--markdown", str(page)]) == 2
+    assert "variants.json does not say the command" in capsys.readouterr().err
+    (tmp_path / "out/variants.json").write_text('{"command": "x"}')
     assert main([str(file), "--out", str(tmp_path / "out"), "--markdown", str(page)]) == 2
     assert "needs the lines '<!-- variants: rates -->' and '<!-- end of variants: rates -->'" in capsys.readouterr().err
     assert page.read_text() == "<!-- variants: rates -->\nno end"
