@@ -39,6 +39,11 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
+def shape_of(x: torch.Tensor) -> tuple[int, int, int, int]:
+    """(images, height, width, channels) of [B, channels, height, width], as the kernels take it."""
+    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
+
+
 def buffer(tensor: torch.Tensor | None) -> object:
     """The memory of contiguous bfloat16 or float32 rows, as the kernels take it."""
     if tensor is None:

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
 from feedline.model import winograd
-from feedline.model.compiled import buffer, has_hooks, kernels, usable
+from feedline.model.compiled import buffer, has_hooks, kernels, shape_of, usable
 
 
 def conv(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -186,18 +186,13 @@ def _matrix(filters: torch.Tensor) -> torch.Tensor:
     return filters.permute(0, 2, 3, 1).reshape(len(filters), -1)
 
 
-def _shape(x: torch.Tensor) -> tuple[int, int, int, int]:
-    """(images, height, width, channels)."""
-    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
-
-
 def _gather(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     """The window of each output pixel: [B * height * width, kernel**2 * channels], valid until the next product."""
     assert kernels is not None
-    images, height, width, channels = _shape(x)
+    images, height, width, channels = shape_of(x)
     pixels = images * ((height - 1) // stride + 1) * ((width - 1) // stride + 1)
     windows = _memory.take(pixels, kernel * kernel * channels)
-    kernels.gather(buffer(x), buffer(windows), _shape(x), kernel, stride, torch.get_num_threads())
+    kernels.gather(buffer(x), buffer(windows), shape_of(x), kernel, stride, torch.get_num_threads())
     return windows
 
 
@@ -205,7 +200,7 @@ def _scatter(windows: torch.Tensor, x: torch.Tensor, kernel: int, stride: int) -
     """The reverse: what the windows hold, added up for each pixel of an input like x."""
     assert kernels is not None
     result = torch.empty_like(x)
-    kernels.scatter(buffer(windows), buffer(result), _shape(x), kernel, stride, torch.get_num_threads())
+    kernels.scatter(buffer(windows), buffer(result), shape_of(x), kernel, stride, torch.get_num_threads())
     return result
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from feedline.model.compiled import buffer, kernels
+from feedline.model.compiled import buffer, kernels, shape_of
 
 CHANNELS = 64  # their numbers must be multiples of it
 PLACES = 16  # of a tile of 4x4
@@ -94,7 +94,7 @@ def convolve(x: torch.Tensor, panels: torch.Tensor, outputs: int) -> torch.Tenso
     assert kernels is not None
     size = (x.shape[0], outputs, x.shape[2], x.shape[3])
     y = torch.empty(size, dtype=torch.bfloat16, memory_format=torch.channels_last, device="cpu")
-    kernels.winograd_output(buffer(x), buffer(panels), buffer(y), _shape(x), outputs, torch.get_num_threads())
+    kernels.winograd_output(buffer(x), buffer(panels), buffer(y), shape_of(x), outputs, torch.get_num_threads())
     return y
 
 
@@ -107,10 +107,5 @@ def gradient_of_filters(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     assert kernels is not None
     shape = (dy.shape[1], x.shape[1], 3, 3)
     result = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last, device="cpu")
-    kernels.winograd_gradient(buffer(x), buffer(dy), buffer(result), _shape(x), dy.shape[1], torch.get_num_threads())
+    kernels.winograd_gradient(buffer(x), buffer(dy), buffer(result), shape_of(x), dy.shape[1], torch.get_num_threads())
     return result
-
-
-def _shape(x: torch.Tensor) -> tuple[int, int, int, int]:
-    """(images, height, width, channels)."""
-    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from feedline.model import conv as conv_module
-from feedline.model.conv import conv
+from feedline.model.conv import How, conv
 from tests.model.conftest import activations, exact, needs_kernels, relative_error
 
 pytestmark = needs_kernels
@@ -16,7 +16,7 @@ pytestmark = needs_kernels
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["tiles", "no-tiles"])
 def bf16_autocast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The rule for AMX and the other: both ways run on any machine that has the kernels."""
+    """The rule for AMX, and the other, which takes torch's convolutions where there is no AVX512_BF16 either."""
     monkeypatch.setattr(conv_module, "has_tiles", lambda: request.param)
     with torch.autocast("cpu", torch.bfloat16):
         yield
@@ -52,7 +52,16 @@ def test_values_and_gradients_are_those_of_torch(
     assert module.weight.grad.dtype == torch.float32
 
 
-def test_gradients_that_nobody_wants_are_not_computed() -> None:
+def test_gradients_that_nobody_wants_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed, gradients = list[tuple[bool, ...]](), conv_module.gradients
+
+    def watched(*arguments: Any) -> Any:
+        results = gradients(*arguments)
+        computed.append(tuple(result is not None for result in results))
+        return results
+
+    monkeypatch.setattr(conv_module, "choose", lambda *_, **__: How(forward=True, data=True, weights=True))
+    monkeypatch.setattr(conv_module, "gradients", watched)
     module, x = layer(32, 32, 3, 1), activations(2, 32, 4, 4)
     conv(module, x).sum().backward()
     assert module.weight.grad is not None
@@ -60,6 +69,7 @@ def test_gradients_that_nobody_wants_are_not_computed() -> None:
     x.requires_grad_()
     conv(module, x).sum().backward()
     assert x.grad is not None
+    assert computed == [(False, True), (True, False)]
 
 
 def test_two_layers_may_share_the_working_memory() -> None:
