@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from feedline import Dataset, Loader
-from feedline.pipeline.errors import FeedlineError, as_flags
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
 
@@ -73,7 +73,12 @@ def in_checkout(root: Path, data: Path, doors: Sequence[str], seconds: float) ->
     )
     paths = f"sys.path[:0] = [{str(root)!r}]; import feedline; sys.path[:0] = [{str(Path.cwd())!r}]"
     program = f"import sys; {paths}; {call}"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True, check=True)
+    try:
+        ran = subprocess.run([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE, text=True, check=True)
+    except OSError as error:
+        raise InputError(f"{root}: is no checkout ({error.strerror})") from error
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{root}: the measurement failed with exit status {error.returncode}; see above") from error
     return dict(json.loads(ran.stdout.splitlines()[-1]))
 
 
@@ -87,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(argv)
     rounds: dict[str, list[float]] = {}
     try:
-        Dataset(args.data)  # says what is wrong with it in a line
+        if missing := [store for store in STORES if store not in Dataset(args.data).packs]:
+            raise InputError(f"`data={args.data}`: has no {missing[0]} pack; build it with --packs {','.join(STORES)}")
         for _ in range(args.rounds):
             row = in_checkout(Path.cwd(), args.data.resolve(), list(DOORS), args.seconds)
             if args.earlier:

@@ -8,7 +8,7 @@ Milliseconds for the layers of ResNet18 in bfloat16, medians of interleaved roun
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from feedline.model import compiled, conv, winograd
 from feedline.pipeline.files import write_json
+from feedline.training.heap import keep_freed_memory
 from feedline.training.meter import hardware, versions
 
 # Input and output channels, side of the input / side of the image, kernel, stride.
@@ -40,7 +41,8 @@ def measure(layer: tuple[int, ...], size: int, batch_size: int, rounds: int) -> 
     """Milliseconds of each product in each way, and which one the rule takes."""
     inputs, outputs, divisor, kernel, stride = layer
     module = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False).to(memory_format=torch.channels_last)
-    x = torch.randn(batch_size, inputs, size // divisor, size // divisor).bfloat16()
+    side = -(-size // divisor)
+    x = torch.randn(batch_size, inputs, side, side).bfloat16()
     x = x.to(memory_format=torch.channels_last)
     side = (x.shape[3] - 1) // stride + 1
     ways = [way for way in WAYS if way != "winograd" or winograd.suits(module, x)]
@@ -103,22 +105,25 @@ def _cell(row: Mapping[str, Any], product: str, way: str) -> str:
     return f"**{ms}**" if row["rule"][product] == way else ms
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.products", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="24,32,48,64", help="sides of the image in pixels")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--heap", choices=("kept", "default"), default="kept", help="kept: as the trainer sets it up")
     parser.add_argument("--out", type=Path, default=Path("runs/products"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if compiled.kernels is None:
         parser.exit(2, "the kernels are not compiled here: install a C compiler, then again: pip install -e .\n")
+    if args.heap == "kept":
+        keep_freed_memory()
     rows: list[Mapping[str, Any]] = [
         measure(layer, size, args.batch_size, args.rounds)
         for size in map(int, args.sizes.split(","))
         for layer in LAYERS
     ]
     print("\n".join(table(rows)))
-    settings = {"batch_size": args.batch_size, "rounds": args.rounds}
+    settings = {"batch_size": args.batch_size, "rounds": args.rounds, "heap": args.heap}
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(
         args.out / "products.json", {**settings, "rows": rows, "hardware": hardware(torch.device("cpu")), **versions()}

@@ -23,6 +23,7 @@ import torch
 from bench.memory import resident_mib
 from feedline import Dataset, Loader
 from feedline.pipeline.augment import Augmentations, Flip, PadCrop
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import ClassInfo, PackWriter, Record, Split, write_index, write_meta
 from feedline.pipeline.dataset.mapping import machine_memory
 from feedline.pipeline.errors import FeedlineError, as_flags
@@ -135,7 +136,7 @@ def read_packs(folder: Path, shuffle: str, images: int, batch_size: int) -> dict
     options: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",), "split": "70-30", "store": "raw"}
     loader = Loader(data, batch_size=batch_size, **SHUFFLES[shuffle], **options)
     row: dict[str, float] = {}
-    batches = images // batch_size
+    batches = min(images // batch_size, len(loader))
     classes = []
     for state in ("cold", "warm"):
         loader.set_epoch(0)
@@ -179,7 +180,7 @@ def batches(args: argparse.Namespace) -> dict[str, Any]:
     """Measures every number of threads and batch size with the stores jpeg and raw, in interleaved rounds."""
     data = Dataset(args.data)
     split = "official" if "official" in data.splits else "70-30"
-    threads = [n for n in (1, 2, 4, 8, 16) if n <= (os.cpu_count() or 1)]
+    threads = [n for n in (1, 2, 4, 8, 16) if n <= available_cores()]
     sizes = [n for n in (32, 64, 128, 256, 512, 1024, 2048) if n <= data.splits[split]["train"]]
     costs: dict[tuple[str, int, int], list[float]] = {}
     for _ in range(args.rounds):

@@ -9,7 +9,7 @@ import argparse
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def table(rows: list[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.step", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="24,32,40,48,64", help="sides of the input in pixels")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     parser.add_argument("--heap", choices=("kept", "default"), default="kept", help="kept: as the trainer sets it up")
     parser.add_argument("--out", type=Path, default=Path("runs/step"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if compiled.kernels is None:
         parser.exit(2, "the kernels are not compiled here: install a C compiler, then again: pip install -e .\n")
     if args.heap == "kept":

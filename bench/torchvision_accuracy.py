@@ -19,7 +19,7 @@ from feedline import InputError, Loader
 from feedline.cli.build import choose_device, make_loader, make_model
 from feedline.cli.parser import parse
 from feedline.cli.request import Request
-from feedline.pipeline.augment import PadCrop, resolve_training
+from feedline.pipeline.augment import Flip, PadCrop, resolve_training
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Batch
@@ -105,9 +105,10 @@ def run(request: Request) -> int:
     device, out = choose_device(config.run.device), Path(request.folder())
     train, val = make_loader(config, dataset, "train", device), make_loader(config, dataset, "val", device)
     augment = resolve_training(config.loader.augment, train.folder.image_size, train.spec.output)
-    if not isinstance(augment.crop, PadCrop) or augment.flip is None or train.spec.resize:
+    crop, more = augment.crop, augment.editors or type(augment.flip) is not Flip
+    if not isinstance(crop, PadCrop) or more or train.spec.resize:
         raise InputError("this comparison supports only pad-crop and flip, at the original image size")
-    twin = TorchvisionLoader.like(train, augment.crop.padding, config.run.seed)
+    twin = TorchvisionLoader.like(train, crop.padding, config.run.seed)
     result = Trainer(config, make_model(config, dataset, request.network), twin, val, out).fit()
     write_json(out / "summary.json", {"command": request.command, **result})
     print(f"best val top-1 {result['best']['val_top1']:.2f} %  {result['images_per_s']:,.0f} images/s")

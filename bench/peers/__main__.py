@@ -19,11 +19,12 @@ import torch
 from bench.peers.checkset import make_check_set
 from bench.peers.contestants import CONTESTANTS
 from bench.peers.files import conversion, prepare
-from bench.peers.job import WORKS, Contestant, Job, cores
+from bench.peers.job import WORKS, Contestant, Job
 from bench.peers.promises import ratios
 from bench.peers.race import Entry, agree, compete
 from bench.peers.report import picture, report
 from feedline import Dataset, InputError
+from feedline.pipeline.cores import available_cores
 from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.training.meter import hardware, versions
@@ -39,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--configurations", choices=["all", "fastest", "defaults"], default="all", help="of the peers (all)")
     p.add_argument("--source", type=Path, help="image folder to convert, for --works conversion")
     p.add_argument("--batch-size", type=int, default=256, help="images in a batch (256)")
-    p.add_argument("--threads", type=int, default=cores(), help="threads or worker processes of each (one per core)")
+    p.add_argument(
+        "--threads", type=int, default=available_cores(), help="threads or worker processes of each (one per core)"
+    )
     p.add_argument("--rounds", type=int, default=5, help="interleaved rounds; 0 to compare pixels only (5)")
     p.add_argument("--starts", type=int, default=3, help="process starts, to measure the time to the first batch (3)")
     p.add_argument("--seconds", type=float, default=3.0, help="length of a round (3)")
@@ -63,6 +66,8 @@ def run(args: argparse.Namespace, command: str) -> None:
     for name in works:
         if name not in (*WORKS, "conversion"):
             raise InputError(f"--works {name}: choose from {', '.join(WORKS)}, conversion")
+    if "conversion" in works and args.source is None:
+        raise InputError("--works conversion: needs --source, the image folder to convert")
     dataset = Dataset(args.data)
     folder = args.files or args.data.with_name(args.data.name + "-peers")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -117,8 +122,6 @@ def _check_set(args: argparse.Namespace, dataset: Dataset, job: Job) -> Any:
 
 
 def _conversion(args: argparse.Namespace, dataset: Dataset, folder: Path) -> dict[str, Any]:
-    if args.source is None:
-        raise InputError("--works conversion: needs --source, the image folder to convert")
     seconds = conversion(args.source, dataset, folder, args.threads, args.rounds)
     medians = {name: round(statistics.median(values), 1) for name, values in seconds.items()}
     print(f"\nconverting {dataset.count:,} images, seconds; medians of {args.rounds} rounds")

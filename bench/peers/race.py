@@ -101,7 +101,8 @@ class Running:
         assert self.process.stdin is not None
         if self.entry.problem:
             _kill(self.process)
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it died, and a line for it is left
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import photos, scale, stages
+from bench import photos, products, scale, stages, step
 from bench.peers import __main__ as peers
 from bench.peers.contestants import CONTESTANTS
 from bench.peers.job import WORKS
-from feedline import Dataset
+from feedline import Dataset, Loader
+from tests.model.conftest import needs_kernels
 
 
 def test_peers_are_measured_in_separate_processes(
@@ -52,6 +53,9 @@ def test_wrong_arguments_are_refused(dataset: Dataset, tmp_path: Path, capsys: p
     words = ["--data", str(dataset.root), "--out", str(tmp_path), "--files", str(tmp_path)]
     assert peers.main([*words, "--works", "cooking"]) == 2
     assert "--works cooking: choose from train, pixels, photos, conversion" in capsys.readouterr().err
+    assert peers.main([*words, "--works", "train,conversion"]) == 2
+    assert "--works conversion: needs --source, the image folder to convert" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "before anything is written"
     assert peers.main(["--data", str(tmp_path / "nowhere")]) == 2
     assert "no dataset at" in capsys.readouterr().err
 
@@ -61,12 +65,18 @@ def test_every_work_has_peers_and_ours() -> None:
         assert {c.ours for c in CONTESTANTS if work in c.works} == {True, False}
 
 
-def test_generated_packs_are_read_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated_packs_are_read_and_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["packs", "--folder", str(tmp_path / "made-up"), "--gib", "0.2", "--images", "2048", "--rounds", "1"]
     assert scale.main([*words, "--out", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "packs.json").read_text())["results"]
     assert [row["shuffle"] for row in rows] == ["full", "64 x 256", "16 x 256", "16 x 1024"]
     assert rows[0]["classes_in_a_batch"] > rows[2]["classes_in_a_batch"] > 1
+    monkeypatch.setattr(scale, "time", SimpleNamespace(perf_counter=ticking(1.0)))
+    whole = len(Loader(tmp_path / "made-up", split="70-30", batch_size=256))
+    row = scale.read_packs(tmp_path / "made-up", "full", 10**6, 256)
+    assert row["cold_images_per_s"] == whole * 256, "no more than an epoch has"
     pack = tmp_path / "made-up" / "packs" / "raw" / "00000.bin"
     damaged = np.fromfile(pack, dtype=np.uint8)
     damaged.reshape(-1, scale.IMAGE)[:, :8] = 0
@@ -106,6 +116,26 @@ def test_stages_are_timed(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.
     assert {"jpeg: the same and decode", "DALI: feed jpeg, decode, slice, normalise"} < times.keys()
     images = 2 * min(256, next(iter(dataset.splits.values()))["train"])
     assert set(times.values()) == {round(1e6 / images, 2)}, "a second for two batches"
+
+
+@needs_kernels
+@pytest.mark.parametrize("heap", ["default", "kept"])
+def test_a_step_and_its_products_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heap: str) -> None:
+    """With the settings that were asked for; the heap is that of the whole process, so it is only noted here."""
+    kept = list[str]()
+    for program in (step, products):
+        monkeypatch.setattr(program, "keep_freed_memory", lambda: kept.append("kept"))
+    monkeypatch.setattr(products, "LAYERS", ((64, 64, 1, 3, 1), (64, 128, 4, 1, 2)))
+    for program in (step, products):
+        program.main(["--sizes", "10,8", "--batch-size", "2", "--rounds", "1", "--heap", heap, "--out", str(tmp_path)])
+    assert kept == [heap] * 2 if heap == "kept" else not kept
+    steps, layers = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("step", "products"))
+    assert [(row["size"], [*row["images_per_s"]]) for row in steps["rows"]] == [
+        (size, ["kernels", "torch"]) for size in (10, 8)
+    ]
+    assert [(row["size"], row["side"]) for row in layers["rows"]] == [(10, 10), (10, 2), (8, 8), (8, 1)]
+    assert all(ms["onednn"] > 0 and ms["matrix"] > 0 for row in layers["rows"] for ms in row["ms"].values())
+    assert steps["heap"] == layers["heap"] == heap
 
 
 def test_photos_are_drawn(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from bench import doors
-from feedline import Dataset, Loader
+from feedline import Dataset, InputError, Loader
+from tests.conftest import convert
 
 
 def test_each_option_is_compared_with_the_plain_loader(
@@ -32,3 +33,15 @@ def test_each_option_can_be_measured(dataset: Dataset, door: str) -> None:
 def test_no_dataset_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert doors.main(["--data", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("bench.doors: no dataset at")
+
+
+def test_what_cannot_be_measured_is_a_line(
+    dataset: Dataset, tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = convert(tiny_source, tmp_path / "raw", "--packs", "raw")
+    assert doors.main(["--data", str(raw.root)]) == 2
+    assert "has no jpeg pack; build it with --packs raw,jpeg" in capsys.readouterr().err
+    with pytest.raises(InputError, match="is no checkout"):
+        doors.in_checkout(tmp_path / "nowhere", dataset.root, ["plain"], 0.01)
+    with pytest.raises(InputError, match="the measurement failed with exit status 1"):
+        doors.in_checkout(tmp_path, dataset.root, ["plain"], 0.01)

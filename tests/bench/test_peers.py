@@ -1,6 +1,8 @@
 """Loaders side by side: who does not do the same work is found out, and every row says its conditions."""
 
+import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from bench.peers.agreement import Agreement, compare
 from bench.peers.contestants import CONTESTANTS, FILES
 from bench.peers.job import WORKS, Contestant, Job
 from bench.peers.promises import PROMISES, ratios
-from bench.peers.race import Entry, settle
+from bench.peers.race import Entry, Running, settle
 from bench.peers.reference import Reference
 from bench.peers.report import report
 from feedline import Dataset
@@ -217,6 +219,18 @@ def test_pixels_are_compared_before_the_race(
     assert all(r["conditions"]["order"] == "every image once" for r in results)
     assert all(r["agreement"]["images"] == 192 for r in results), "two epochs of 96 train images"
     assert "| **ours raw torch** | pack, pixels | none | 1 threads |" in capsys.readouterr().out
+
+
+def test_one_that_died_between_rounds_ends_nothing() -> None:
+    """A line for it is still in the buffer, and closing that fails as writing did."""
+    running = Running.__new__(Running)
+    running.entry, running.log = Entry(CONTESTANTS[0]), io.BytesIO()  # type: ignore[assignment]
+    running.process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, text=True)
+    running.process.wait()
+    with pytest.raises(BrokenPipeError):
+        running.measure(1.0)
+    running.stop()
+    assert running.log.closed
 
 
 def test_the_next_contestant_waits_until_the_last_is_still() -> None:

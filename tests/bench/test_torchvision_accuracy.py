@@ -9,6 +9,15 @@ from bench.torchvision_accuracy import main
 from feedline import Dataset
 
 
+@pytest.mark.parametrize("more", ["pad-crop:4,alternating-flip", "pad-crop:4,flip,color-jitter", "pad-crop:4"])
+def test_what_torchvision_would_not_do_is_refused(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str
+) -> None:
+    words = ["--data", str(dataset.root), "--split", "official", "--augment", more, "--batch-size", "8"]
+    assert main([*words, "--device", "cpu", "--out", str(tmp_path / "run")]) == 2
+    assert "supports only pad-crop and flip" in capsys.readouterr().err
+
+
 def test_it_trains_on_torchvisions_batches(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
