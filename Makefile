@@ -40,8 +40,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+check: lint test
 
 clean:
 	rm -rf $(VENV) data/sample $(RUNS)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
@@ -28,6 +29,8 @@ def evaluate(accelerator: Accelerator, model: torch.nn.Module, loader: Loader) -
     in each batch.
     """
     model = accelerator.unwrap_model(model).eval()
+    for statistics in model.buffers():  # of its norms: each process has its own of the last batch
+        broadcast(statistics)
     counts = torch.zeros(2, device=loader.device)  # correct, and all
     for images, labels in loader:
         counts[0] += (model(images).argmax(1) == labels).sum()
