@@ -65,16 +65,15 @@ def export(
 
 
 def check_folder(out: Path) -> None:
-    """Raises InputError if a folder holds anything but an earlier export: its README.md may be a person's own."""
+    """Raises InputError if a folder holds anything but an earlier export; without probes its files may be another's."""
     with writing_to(out):
         if out.exists() and not out.is_dir():
             raise InputError(f"`out={out}`: is a file; name a folder")
         names = {path.name for path in out.iterdir()} if out.exists() else set()
-    others = sorted(names - OURS)
-    if others or ("README.md" in names and FILE not in names):
+    others = sorted(names - OURS if FILE in names else names)
+    if others:
         raise InputError(
-            f"`out={out}`: holds other files ({', '.join((others or ['README.md'])[:3])}); name a new folder, or that "
-            "of an earlier export"
+            f"`out={out}`: holds other files ({', '.join(others[:3])}); name a new folder, or that of an earlier export"
         )
 
 

@@ -163,7 +163,7 @@ def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
     assert sorted(path.name for path in Path("x").iterdir()) == ["README.md", "model.pt2", "probes.npz"]
 
 
-@pytest.mark.parametrize("name", ["README.md", "notes.txt"])
+@pytest.mark.parametrize("name", ["README.md", "notes.txt", "config.json", "model.safetensors"])
 def test_a_folder_of_other_files_is_left_alone(trained: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     Path("x").mkdir()
     Path("x", name).write_text("mine")
