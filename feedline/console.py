@@ -45,5 +45,10 @@ def is_quiet() -> bool:
 
 
 def print_result(content: Mapping[str, Any]) -> None:
-    """Prints one JSON object in a line; numbers that JSON lacks are null, and all characters are ASCII."""
-    print(json.dumps(plain(content), allow_nan=False), flush=True)
+    """Prints one JSON object in a line."""
+    print(json_line(content), flush=True)
+
+
+def json_line(content: Mapping[str, Any]) -> str:
+    """One JSON object in printable ASCII, of which a console escapes nothing; numbers that JSON lacks are null."""
+    return json.dumps(plain(content), allow_nan=False).replace("\x7f", "\\u007f")

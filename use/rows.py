@@ -2,10 +2,10 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
+from feedline.console import json_line
 from feedline.output import one_line
 from feedline.pipeline.dataset import ClassInfo
 from feedline.use.names import short_name
@@ -54,7 +54,7 @@ class Rows:
             ]
             return _csv([prediction.path, *(cell for three in cells for cell in three)])
         if self._format == "jsonl":
-            return json.dumps(self.entry(prediction), ensure_ascii=False) + "\n"
+            return json_line(self.entry(prediction)) + "\n"
         cells_ = [
             f"{100 * share:6.2f} % {self._names[label]:<{self._width}}"
             for label, share in zip(prediction.top, prediction.probabilities, strict=True)
@@ -64,5 +64,5 @@ class Rows:
 
 def _csv(cells: Iterable[Any]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    csv.writer(text).writerow(cells)  # which quotes a lone \r only if its own line ends hold one
+    return text.getvalue().removesuffix("\r\n") + "\n"

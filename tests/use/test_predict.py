@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from feedline import Dataset
+from feedline.output import safe_output
 from feedline.pipeline.dataset import ClassInfo
 from feedline.use.predicting import Prediction
 from feedline.use.rows import Rows
@@ -87,6 +88,22 @@ def test_the_table_has_the_first_synonym_of_a_wordnet_class_and_whole_names_of_o
     classes = [ClassInfo(0, "cat, black", "cat, black"), ClassInfo(1, "n02123045", "tabby, tabby cat")]
     row = Rows("table", classes, 2).row(Prediction("a.png", [0, 1], [0.75, 0.25]))
     assert row.split() == ["75.00", "%", "cat,", "black", "25.00", "%", "tabby", "a.png"]
+
+
+def test_rows_are_read_again_whatever_a_file_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also from a console, which escapes what a terminal would obey."""
+    classes, path = [ClassInfo(0, "cat", "cat")], os.fsdecode(b"\x1b \x7f\r\xe9 \xc2\x9b.png")
+    row = Prediction(path, [0], [1.0])
+    with safe_output():
+        print(Rows("jsonl", classes, 1).row(row), end="")
+    assert json.loads(capsys.readouterr().out)["path"] == path
+    written = Rows("csv", classes, 1)
+    assert list(csv.reader(io.StringIO(written.header() + written.row(row), newline="")))[1] == [
+        path,
+        "cat",
+        "cat",
+        "1.000000",
+    ]
 
 
 def test_files_that_are_no_images_are_named_and_passed_over(
