@@ -82,13 +82,13 @@ def run(request: Request) -> int:
 
 def _format(request: Request) -> Format:
     """As asked for; else what the name of the file says, and a table on the console."""
-    wanted = request.format or Path(request.out or "").suffix.lstrip(".")
+    wanted = request.format or Path(request.out or "").suffix.lstrip(".").lower()
     return next((name for name in FORMATS if name == wanted), "table")
 
 
 @contextlib.contextmanager
 def _output(request: Request) -> Iterator[TextIO]:
-    """Stdout, or a file that appears when it is complete."""
+    """Stdout, or a file that appears when it is complete; a device or a pipe is written as it is."""
     if request.out is None:
         with aloud():
             yield sys.stdout

@@ -58,9 +58,10 @@ def test_folders_files_and_patterns(photos: Path, trained: Path, capsys: pytest.
     assert [row["path"] for row in rows] == [*map(str, dogs), *map(str, cats), "p/dogs/0.jpg"]
     assert [len(row["top"]) for row in rows] == [2] * len(rows)
     assert rows[0]["top"][0]["probability"] >= rows[0]["top"][1]["probability"]
-    assert predict(trained, "p", "--out", "all.csv") == 0
-    assert capsys.readouterr().out == ""
-    assert len(table(Path("all.csv").read_text())) == 24
+    for out in ("all.csv", "ALL.CSV"):
+        assert predict(trained, "p", "--out", out) == 0
+        assert capsys.readouterr().out == ""
+        assert len(table(Path(out).read_text())) == 24
     assert predict(trained, "p/**/*.png", "--top", "1") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6
