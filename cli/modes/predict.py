@@ -99,8 +99,9 @@ def _output(request: Request) -> Iterator[TextIO]:
             if final.is_dir():
                 raise InputError(f"`out={request.out}`: is a folder; name a file")
             final.parent.mkdir(parents=True, exist_ok=True)
-            temporary = stack.enter_context(replacing(final))
-            file = stack.enter_context(temporary.open("w", encoding="utf-8", errors="surrogateescape"))
+            whole = final.is_file() or not final.exists()
+            path = stack.enter_context(replacing(final)) if whole else final
+            file = stack.enter_context(path.open("w", encoding="utf-8", errors="surrogateescape"))
         yield file
 
 

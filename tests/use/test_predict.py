@@ -136,6 +136,17 @@ def test_names_on_stdin_are_any_bytes(
     assert predict(trained, "[" + "x" * 300, str(good)) == 2, "a pattern"
 
 
+def test_a_pipe_is_written_and_not_replaced(photos: Path, trained: Path) -> None:
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert predict(trained, str(photos / "dogs/0.jpg"), "--out", "pipe", "--format", "csv") == 0
+        assert Path("pipe").is_fifo()
+        assert b"dogs/0.jpg," in os.read(reader, 10_000)
+    finally:
+        os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
