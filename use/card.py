@@ -9,10 +9,16 @@ from typing import Any
 from feedline.output import counted
 from feedline.pipeline.files import write_text
 from feedline.training.snapshot import Snapshot
+from feedline.training.views import Views
 from feedline.use.forms import FILES
 from feedline.use.loading import Loaded
 from feedline.use.probes import FILE, Probes
 from feedline.use.timm_form import stem_of
+
+VIEWS: dict[Views, str] = {
+    "flip": "the image and its mirror image",
+    "crops": "the image and its mirror image, and both shifted by a pixel",
+}
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ class Card:
         top1 = self.snapshot.val_top1
         if top1 is None:
             return ""
-        text = f"## Accuracy\n\nTop-1 on the val part: {top1:.2f} %, on which this epoch was chosen."
+        text = f"## Accuracy\n\nTop-1 on the val part: {top1:.2f} %, on which this epoch was chosen{self._averaged()}."
         if not self.per_class:
             return text
         rows = [
@@ -155,6 +161,13 @@ class Card:
             for name, images, share in self.per_class
         ]
         return "\n".join([text, "", "| class | images | top-1 |", "| --- | --- | --- |", *rows])
+
+    def _averaged(self) -> str:
+        """What the evaluation did that an exported file does not."""
+        views = self.snapshot.config.run.views
+        if views is None:
+            return ""
+        return f", with logits averaged over views ({VIEWS[views]}), which the exported file leaves to the caller"
 
     def _limits(self) -> str:
         return (

@@ -51,6 +51,7 @@ def run(request: Request) -> int:
         "fingerprint": snapshot.fingerprint,
         "epoch": snapshot.position.epoch,
         "val_top1": snapshot.val_top1,
+        "val_views": snapshot.config.run.views,
     }
     card = Card(
         title=f"{snapshot.dataset.get('name', 'a dataset')}: {type(loaded.net).__name__}",

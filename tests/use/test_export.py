@@ -155,6 +155,17 @@ def test_the_card_tells_data_recipe_accuracy_and_limits(trained: Path, dataset: 
     assert "## Accuracy" in Path("x/README.md").read_text(), "its own size"
 
 
+def test_the_card_says_of_what_views_the_accuracy_is(trained: Path, dataset: Dataset) -> None:
+    """An exported file looks at the image alone."""
+    assert run("train", dataset, "--no-tta", "--no-amp", "--out", "a") == 0
+    for checkpoint, views in ((trained, "flip"), (Path("a"), None)):
+        assert export(checkpoint, "torch") == 0
+        card, about = Path("x/README.md").read_text(), {"feedline.json": ""}
+        torch.export.load("x/model.pt2", extra_files=about)
+        assert ("chosen, with logits averaged over views (" in card) == (views is not None)
+        assert json.loads(about["feedline.json"])["val_views"] == views
+
+
 def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
     """No form of another network stays beside new probes."""
     assert export(trained, "torch") == 0
