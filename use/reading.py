@@ -63,7 +63,7 @@ def _timm(path: Path) -> Answer:
         config = json.loads((path.parent / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path.parent / CONFIG}: cannot be read ({first_line(error)})") from error
-    net = read_timm(path.parent, config)
+    net = read_timm(path, config)
 
     def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.no_grad():

@@ -63,20 +63,20 @@ def _config(loaded: Loaded, net: resnet.ResNet, about: Mapping[str, Any]) -> dic
     }
 
 
-def read_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
-    """The network of a folder, in eval mode: timm's where it is installed, with the stem that the weights have.
+def read_timm(path: Path, config: Mapping[str, Any]) -> nn.Module:
+    """The network of a .safetensors file, in eval mode: timm's where it is installed, with the stem of the weights.
 
     Raises:
-        InputError: if the files cannot be read.
+        InputError: if the file cannot be read.
     """
     try:
         from safetensors.torch import load_file
 
         stem, classes = config["feedline"]["stem"], int(config["num_classes"])
         net = timm_network(classes, stem, float(config["feedline"]["norm_eps"]))
-        net.load_state_dict(load_file(folder / FILES["timm"]))
+        net.load_state_dict(load_file(path))
     except Exception as error:  # damaged bytes make the library raise anything
-        raise InputError(f"{folder / FILES['timm']}: cannot be read ({first_line(error)})") from error
+        raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
     return net.eval()
 
 

@@ -1,6 +1,7 @@
 """--mode export: a network for other programs, tried on real images."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -105,11 +106,14 @@ def _changed(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _per_class(path: Path, loaded: Loaded, snapshot: Snapshot) -> PerClass:
-    """What the run's own evaluation says, if it lies beside its best checkpoint."""
+    """What the run's own evaluation says, if that of the checkpoint lies beside it."""
     file = path.parent / PREDICTIONS
     if snapshot.val_top1 is None or not file.exists():
         return []
-    counts = Predictions.load(file).confusion(len(loaded.classes))
+    predictions = Predictions.load(file)
+    if not math.isclose(100 * predictions.correct.mean(), snapshot.val_top1, abs_tol=1e-3):  # of another epoch
+        return []
+    counts = predictions.confusion(len(loaded.classes))
     totals, hits = counts.sum(axis=1).tolist(), counts.diagonal().tolist()
     return [
         (short_name(info), total, 100 * hit / total if total else None)

@@ -12,6 +12,7 @@ import torch
 from feedline import Dataset, load
 from feedline.__main__ import main
 from feedline.model import resnet18
+from feedline.training.predictions import Predictions
 from tests.cli.commands import refused, run, train
 from tests.training.conftest import small_model
 
@@ -112,6 +113,15 @@ def test_timm_loads_what_was_exported(
     assert main(["verify-export", "x/model.safetensors"]) == 0
 
 
+def test_the_file_that_is_named_is_asked(resnet_run: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """And none beside it."""
+    need("timm")
+    assert export(resnet_run["small"], "timm", network=resnet18) == 0
+    Path("x/other.safetensors").write_bytes(b"damaged")
+    assert main(["verify-export", "x/other.safetensors"]) == 2
+    assert "x/other.safetensors: cannot be read" in capsys.readouterr().err
+
+
 def test_timms_form_is_for_resnet18(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     need("timm")
     line = refused(capsys, "--mode", "export", "--checkpoint", str(trained), "--to", "timm", "--out", "x")
@@ -164,6 +174,18 @@ def test_the_card_says_of_what_views_the_accuracy_is(trained: Path, dataset: Dat
         torch.export.load("x/model.pt2", extra_files=about)
         assert ("chosen, with logits averaged over views (" in card) == (views is not None)
         assert json.loads(about["feedline.json"])["val_views"] == views
+
+
+def test_classes_of_another_epoch_are_not_in_the_card(trained: Path) -> None:
+    """A checkpoint that was copied, or is not the best, lies beside the predictions of another."""
+    shutil.copytree(trained, "a")
+    predictions = Predictions.load(Path("a/predictions.npz"))
+    predictions.top[0, 0] = (predictions.labels[0] + predictions.correct[0]) % 4  # one more is right, or one less
+    predictions.save(Path("a/predictions.npz"))
+    assert export(Path("a"), "torch") == 0
+    card = Path("x/README.md").read_text()
+    assert "## Accuracy" in card
+    assert "| class | images" not in card
 
 
 def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
