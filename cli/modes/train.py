@@ -27,6 +27,7 @@ from feedline.training.loggers import Loggers
 from feedline.training.loop import Trainer
 from feedline.training.memory import memory_errors
 from feedline.training.resolved import as_older_versions, changes, resolved
+from feedline.training.saver import PREDICTIONS
 from feedline.training.space import check_space, disk_errors
 from feedline.training.stopping import Interrupted, over, stop_on_signal
 
@@ -53,6 +54,7 @@ def run(request: Request) -> int:
         model = make_model(config, dataset, request.network)
         if start.snapshot is None:
             start_from(config, model, dataset, val if ranks.is_first else None)
+            ranks.on_first(lambda: _clear(start.out))
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))
@@ -92,6 +94,12 @@ def run(request: Request) -> int:
         print(commands_after(start.out, config.run.data, val))
         request.results.update(out=start.out, report=report, **summary)
     return 0
+
+
+def _clear(out: Path) -> None:
+    """Removes what an earlier run, whose checkpoints are gone, left for the report."""
+    for name in ("summary.json", "metrics.csv", PREDICTIONS, USED_TEST):
+        (out / name).unlink(missing_ok=True)
 
 
 def _report_unfinished(request: Request, start: Start, trainer: Trainer, why: str) -> None:

@@ -20,7 +20,7 @@ def test_a_run_and_an_evaluation_leave_a_report(dataset: Dataset, capsys: pytest
     page = Path("runs/a/report.html").read_text()
     for text in ("recipe demo", "Confusions", "Most wrong", "Calibration", "learning rate", "max-lr", "--max-lr 0.02"):
         assert text in page
-    assert "changed" in page
+    assert "of the recipe" in page
     assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", "--out", "e") == 0
     assert "report: e/report.html" in capsys.readouterr().out
     assert "top-1 on 32 images" in Path("e/report.html").read_text()
@@ -59,21 +59,39 @@ def test_a_rate_from_a_range_test_comes_with_its_curve(dataset: Dataset) -> None
     assert "runs/test/lr_range.json" in Path("runs/a/report.html").read_text()
 
 
-def test_a_run_that_is_stopped_leaves_a_report(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     step, steps = TrainStep.__call__, []
 
     def stopping(self: TrainStep, *batch: Any) -> Any:
         steps.append(1)
-        if len(steps) == 14:
+        if len(steps) == number:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *batch)
 
     monkeypatch.setattr(TrainStep, "__call__", stopping)
+
+
+def test_a_run_that_is_stopped_leaves_a_report(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_in_step(14, monkeypatch)
     assert run("train", dataset, "--out", "runs/a", "--max-lr", "0.02", "--log-every", "2") == 128 + signal.SIGTERM
     page = Path("runs/a/report.html").read_text()
     assert "Not complete" in page
     assert "--resume runs/a" in page
-    monkeypatch.undo()
+
+
+def test_a_new_run_shows_nothing_of_an_earlier_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose checkpoints were removed to make room."""
+    assert run("train", dataset, "--out", "runs/a", "--max-lr", "0.02") == 0
+    for path in Path("runs/a").glob("*.pt"):
+        path.unlink()
+    Path("runs/a/max_lr_from.json").write_text("{}")
+    stop_in_step(3, monkeypatch)
+    assert run("train", dataset, "--out", "runs/a", "--max-lr", "0.02") == 128 + signal.SIGTERM
+    page = Path("runs/a/report.html").read_text()
+    assert "No epoch was finished." in page
+    assert "Confusions" not in page
+    for name in ("summary.json", "metrics.csv", "predictions.npz", "max_lr_from.json"):
+        assert not Path("runs/a", name).exists()
 
 
 def test_a_resumed_run_leaves_a_report_without_its_recipe(dataset: Dataset) -> None:
