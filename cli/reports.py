@@ -72,8 +72,8 @@ def _save_val_batch(out: Path, config: Config, dataset: Dataset, predictions: Pr
     loader, pictures = pixel_loader(config, dataset, "val"), []
     taken = dict(zip(predictions.ids.tolist(), predictions.top[:, 0].tolist(), strict=True))
     for image, shown in seen_of_val(loader, IMAGES):
-        name = short_name(dataset.classes[taken[image]])
-        note = "right" if name == shown.name else f"taken for {name}"
+        label = taken[image]
+        note = "right" if label == dataset.labels[image] else f"taken for {short_name(dataset.classes[label])}"
         pictures.append(dataclasses.replace(picture_of(shown), note=note))
     title = f"{dataset.name}, {len(pictures)} of {counted(loader.images, 'image')} of val, and what they were taken for"
     save_sheet(out / VAL_BATCH, pictures, title)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from feedline import Dataset
+from feedline.report.page import Picture
 from feedline.training.step import TrainStep
 from tests.cli.commands import run, train
 
@@ -92,6 +93,19 @@ def test_a_new_run_shows_nothing_of_an_earlier_one(dataset: Dataset, monkeypatch
     assert "Confusions" not in page
     for name in ("summary.json", "metrics.csv", "predictions.npz", "max_lr_from.json"):
         assert not Path("runs/a", name).exists()
+
+
+def test_an_image_is_not_right_because_classes_share_a_name(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+
+    def keep(out: Path, pictures: list[Picture], title: str) -> None:
+        notes.extend(picture.note for picture in pictures)
+
+    monkeypatch.setattr("feedline.cli.seen.short_name", lambda info: "crane")
+    monkeypatch.setattr("feedline.cli.reports.short_name", lambda info: "crane")
+    monkeypatch.setattr("feedline.cli.reports.save_sheet", keep)
+    assert run("train", dataset, "--out", "runs/a", "--max-lr", "1e-9") == 0
+    assert "taken for crane" in notes
 
 
 def test_a_resumed_run_leaves_a_report_without_its_recipe(dataset: Dataset) -> None:
