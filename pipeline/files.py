@@ -26,9 +26,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes to a temporary name and renames it; nothing is left of what cannot be written."""
+    """Writes to a temporary name and renames it; nothing is left of what cannot be written.
+
+    Bytes in the name of a file that are not UTF-8 are written as `\\udce9`, which JSON reads as Python does.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def test_values_that_json_lacks_are_replaced(tmp_path: Path) -> None:
     assert read == {"loss": None, "deep": [{"lr": None}, [None, 1.0]], "where": "a/b", "3": True}
     assert plain(content) == read
     assert math.isnan(content["loss"]), "the original is unchanged"
+
+
+def test_names_of_files_need_not_be_utf_8(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"where": os.fsdecode(b"caf\xe9")})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"where": os.fsdecode(b"caf\xe9")}
 
 
 def test_a_file_is_complete_or_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
