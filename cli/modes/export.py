@@ -75,6 +75,8 @@ def _probes(request: Request, path: Path, snapshot: Snapshot, config: Config, lo
     """Images from the folder that was named, or val images of the run's dataset, from all over the part."""
     if request.probes is not None:
         names = list(image_files([request.probes]))
+        if not names:
+            raise InputError(f"`probes={request.probes}`: names no image; name a folder of images, or a file")
         chosen = [Path(names[i]) for i in _spread(len(names))]
         return Probes.take(loaded, chosen, [p.name for p in chosen])
     dataset = Dataset(str(request.flags["data"])) if "data" in request.flags else dataset_of(snapshot)

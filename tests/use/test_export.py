@@ -224,6 +224,7 @@ def test_probes_may_be_any_images(trained: Path, photos: Path, capsys: pytest.Ca
     [
         (["--to", "tflite"], "--to tflite: tflite is no form; there are onnx, torch, timm"),
         (["--probes", "gone.jpg"], "gone.jpg: cannot be read"),
+        (["--probes", "-"], "--probes -: names no image; name a folder of images, or a file"),
         (["--out", "file"], "--out file: is a file; name a folder"),
         (["--out", "file/x"], "--out file/x: cannot be written (File exists)"),
         (["--out", "x" * 300], "xxx: cannot be written (File name too long)"),
