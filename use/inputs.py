@@ -25,7 +25,7 @@ def image_files(words: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[str
         stdin: lines, each a file or a folder.
 
     Raises:
-        InputError: if a folder holds no image, or nothing matches a pattern.
+        InputError: if a folder holds no image (of one on stdin is only warned), or nothing matches a pattern.
     """
     if STDIN in words and isinstance(stdin, io.TextIOWrapper):
         stdin.reconfigure(errors="surrogateescape")  # names need not be UTF-8
@@ -33,13 +33,24 @@ def image_files(words: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[str
         if word == STDIN:
             for line in stdin:
                 if name := line.rstrip("\r\n"):
-                    yield from _below(name) if os.path.isdir(name) else [name]  # noqa: PTH112
+                    yield from _listed(name)
         elif os.path.isdir(word):  # noqa: PTH112  Path.is_dir raises OSError if the name is too long
             yield from _below(word)
         elif re.search(r"[*?\[]", word) and not os.path.exists(word):  # noqa: PTH110
             yield from _matching(word)
         else:
             yield word
+
+
+def _listed(name: str) -> Iterator[str]:
+    """What a line of stdin names. One that names nothing is no reason to end a long list."""
+    if not os.path.isdir(name):  # noqa: PTH112
+        yield name
+        return
+    try:
+        yield from _below(name)
+    except InputError as error:
+        logger.warning("%s", one_line(error))
 
 
 def _matching(pattern: str) -> Iterator[str]:

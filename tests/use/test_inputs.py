@@ -26,6 +26,11 @@ def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
     assert list(image_files([str(tmp_path / "p")])) == [str(tmp_path / "p/link/1.jpg")]
 
 
+def test_a_folder_without_images_does_not_end_a_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert list(image_files(["-"], [f"{tmp_path}\n", "1.jpg\n"])) == ["1.jpg"]
+    assert f"{tmp_path}: no image in this folder" in caplog.text
+
+
 def test_a_pipe_in_a_folder_is_said_and_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     os.mkfifo(tmp_path / "0.jpg")
     (tmp_path / "1.jpg").touch()
