@@ -121,7 +121,7 @@ class Opening:
             raise InputError(
                 f"{odd}: not Parquet, as other files of the source are; leave it out, or download it again"
             )
-        shorts = [str(path.absolute().relative_to(folder.absolute())) for path in paths]
+        shorts = [str(path.relative_to(folder)) for path in paths]
         columns = self.wanted.image_column, self.wanted.label_column
         return self._finished(parquet.read(self.name, folder, shorts, self._named, columns))
 

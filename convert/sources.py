@@ -115,7 +115,7 @@ def path_files(source: str, tree: Tree | None = None) -> dict[str, tuple[int, in
     if is_pattern(source):
         paths = expand(source)
         folder = common_folder(paths)
-        return {str(path.resolve().relative_to(folder)): _stamp(path) for path in paths}
+        return {str(path.relative_to(folder)): _stamp(path) for path in paths}
     if path.is_dir():
         listed = tree if isinstance(tree, FolderTree) and tree.root == path else FolderTree(path)
         return {name: stamp for name, stamp in listed.stamps.items() if not is_litter(name)}

@@ -30,7 +30,7 @@ def expand(source: str) -> list[Path]:
         source: the pattern.
 
     Returns:
-        The files, in the order of the pattern; those of a glob are sorted.
+        The files from the root, in the order of the pattern; those of a glob are sorted.
 
     Raises:
         InputError: if there are none, or one is missing.
@@ -41,7 +41,7 @@ def expand(source: str) -> list[Path]:
         if not found:
             what = "no such file" if not glob.has_magic(name) else "no file has such a name"
             raise InputError(f"`source={source}`: {name}: {what}; correct the pattern, or download what is missing")
-        paths += map(Path, found)
+        paths += map(_from_root, found)
     if len(set(paths)) < len(paths):
         raise InputError(f"`source={source}`: names a file twice; correct the pattern")
     return paths
@@ -49,7 +49,15 @@ def expand(source: str) -> list[Path]:
 
 def common_folder(paths: Sequence[Path]) -> Path:
     """The folder around all files."""
-    return Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def _from_root(name: str) -> Path:
+    """A path from the root. Links keep their names, which may say a part."""
+    path = Path(os.path.abspath(name))  # noqa: PTH100 - `resolve` follows links
+    if path.exists() and path.samefile(name):
+        return path
+    return Path(name).parent.resolve() / Path(name).name  # `link/..` is not the folder that holds the link
 
 
 def _expand_braces(pattern: str) -> list[str]:

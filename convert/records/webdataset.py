@@ -149,7 +149,7 @@ def _open(folder: Path, paths: list[Path], scratch: Scratch) -> ShardTree:
     for path in paths:
         if not is_tar(path):
             raise InputError(f"{path}: not a readable tar; download it again, or leave it out")
-    shorts = [str(path.resolve().relative_to(folder)) for path in paths]
+    shorts = [str(path.relative_to(folder)) for path in paths]
     if not any(compression(path) for path in paths) and all(short.endswith(".tar") for short in shorts):
         return ShardTree(folder, shorts)
     unpacked = _unpacked(shorts)

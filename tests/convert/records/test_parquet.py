@@ -165,3 +165,15 @@ def test_columns_that_are_not_found(tmp_path: Path, capsys: pytest.CaptureFixtur
     pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "x.parquet")
     line = refusal(capsys, tmp_path / "x.parquet", tmp_path / "out")
     assert "has the columns a, b; name the one with the image with --image-column" in line
+
+
+@pytest.mark.parametrize("pattern", ["../pq/*.parquet", "link/*.parquet", "link/../pq/*.parquet"])
+def test_a_pattern_through_links_and_the_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    for seed, part in enumerate(("train", "val")):
+        table(tmp_path / f"pq/{part}.parquet", images(6, 10 * seed), [0, 1] * 3)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/link").symlink_to(tmp_path / "pq")
+    monkeypatch.chdir(tmp_path / "here")
+    assert convert(pattern, tmp_path / "out").splits["official"] == {"train": 6, "val": 6}

@@ -258,3 +258,17 @@ def test_shards_that_are_cut_between_two_samples_are_said(tmp_path: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("s-0.tar: ends without the mark of a tar's end, so it may be cut off")
     assert lines[1] == "and 2 more shards that end so"
+
+
+def test_shards_that_are_links_keep_their_names(tmp_path: Path) -> None:
+    """As Hugging Face keeps what it downloads: links with names to files without."""
+    folder = tmp_path / "snapshots/abc"
+    folder.mkdir(parents=True)
+    for seed, part in enumerate(("train", "val")):
+        path = shard(tmp_path / f"blobs/{seed}9bd1e0", samples(6, 10 * seed))
+        (folder / f"{part}-000.tar").symlink_to(path)
+    (folder / "classnames.txt").write_text("cat\ndog\n")
+    for number, source in enumerate((str(folder), f"{folder}/*.tar")):
+        dataset = convert(source, tmp_path / f"out{number}")
+        assert dataset.splits["official"] == {"train": 6, "val": 6}
+        assert [info.words for info in dataset.classes] == ["cat", "dog"]
