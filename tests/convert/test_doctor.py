@@ -1,6 +1,7 @@
 """The doctor lists unusual images."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_files_that_are_not_taken_are_counted_by_reason_and_suffix(
     out = capsys.readouterr().out
     assert "ignored        6 files: 3 .txt (" in out
     assert "\x1b" not in out
+
+
+def test_names_that_are_not_utf_8_are_listed(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source / os.fsdecode(b"lies-mich-f\xfcr-alle.txt")).write_text("text")
+    (source / os.fsdecode(b"a/\xfc.jpg")).symlink_to("nowhere")
+    report = json.loads((convert(source, tmp_path / "out").root / "doctor.json").read_text())
+    assert report["left_out"] == [{"path": "a/\\udcfc.jpg", "reason": "a link to a missing file"}]
+    assert [kind["example"] for kind in report["ignored"]] == ["lies-mich-f\\udcfcr-alle.txt"]
+    assert "a/\\udcfc.jpg: a link to a missing file" in capsys.readouterr().out
 
 
 def test_lines_of_the_table_have_100_characters(
