@@ -3,7 +3,7 @@
 import contextlib
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,8 @@ from feedline.pipeline.errors import InputError, first_line
 MAGIC = b"PAR1"
 MAX_GROUP = 1 << 30  # bytes of the images in a row group; each worker holds one
 
+Stamp = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class ParquetTree:
@@ -29,10 +31,12 @@ class ParquetTree:
     Args:
         folder: holds the files.
         column: of the images.
+        stamps: {file: (bytes, time of the last change in ns)}, as the files were listed.
     """
 
     folder: Path
     column: str
+    stamps: Mapping[str, Stamp]
 
     @property
     def contents(self) -> Contents:
@@ -42,15 +46,25 @@ class ParquetTree:
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""
         file, _, row = name.removesuffix("]").rpartition("[")
-        path = self.folder / file
-        starts = _starts(path, os.getpid())
-        group = bisect_right(starts, int(row)) - 1
-        value = _read_group(path, group, self.column, os.getpid())[int(row) - starts[group]].as_py()
+        try:
+            value = self._value(file, int(row))
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError) or getattr(error, "errno", None) is not None:
+                raise
+            raise Damaged(f"damaged in the Parquet file ({first_line(error)})") from error
         data = value.get("bytes") if isinstance(value, dict) else value
         if not data:
             where = value.get("path") if isinstance(value, dict) else None
             raise Damaged(f"there is only the path {where}" if where else "the row has no image")
         return bytes(data)
+
+    def _value(self, file: str, row: int) -> Any:
+        path, stamp = self.folder / file, self.stamps[file]
+        if _stamp(path) != stamp:
+            raise InputError(f"{path}: was changed while it was read; convert it when it is complete")
+        starts = _starts(path, stamp, os.getpid())
+        group = bisect_right(starts, row) - 1
+        return _read_group(path, stamp, group, self.column, os.getpid())[row - starts[group]].as_py()
 
 
 def is_parquet(path: Path) -> bool:
@@ -83,6 +97,7 @@ def read(
     """
     source = str(next(iter(origin.values())))
     parquet = _pyarrow(source)
+    stamps = {file: _stamp(folder / file) for file in files}
     with _reading(folder / files[0]):
         schema = parquet.ParquetFile(folder / files[0]).schema_arrow
     declared = features(schema)
@@ -109,7 +124,7 @@ def read(
             f"`source={source}`: no row has a label in the column {label!r}: {reason}; name another column with "
             f"`label_column` (it has {', '.join(map(repr, schema.names))})"
         )
-    return Listing(name, ParquetTree(folder, image), origin, classes, items, left_out)
+    return Listing(name, ParquetTree(folder, image, stamps), origin, classes, items, left_out)
 
 
 @contextlib.contextmanager
@@ -174,10 +189,15 @@ def _bytes_of(group: Any, image: str) -> int:
     return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
 
 
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
 @lru_cache(maxsize=64)
-def _starts(path: Path, process: int) -> list[int]:
+def _starts(path: Path, stamp: Stamp, process: int) -> list[int]:
     """The first row of each row group."""
-    metadata = _open(path, process).metadata
+    metadata = _open(path, stamp, process).metadata
     starts = [0]
     for group in range(metadata.num_row_groups - 1):
         starts.append(starts[-1] + metadata.row_group(group).num_rows)
@@ -185,11 +205,11 @@ def _starts(path: Path, process: int) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def _read_group(path: Path, group: int, column: str, process: int) -> Any:
-    return _open(path, process).read_row_group(group, columns=[column]).column(column)
+def _read_group(path: Path, stamp: Stamp, group: int, column: str, process: int) -> Any:
+    return _open(path, stamp, process).read_row_group(group, columns=[column]).column(column)
 
 
 @lru_cache(maxsize=4)
-def _open(path: Path, process: int) -> Any:
-    del process  # part of the cache key only
+def _open(path: Path, stamp: Stamp, process: int) -> Any:
+    del stamp, process  # part of the cache key only
     return _pyarrow(str(path)).ParquetFile(path)

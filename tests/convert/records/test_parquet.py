@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from feedline import Dataset
+from feedline import Dataset, InputError
+from feedline.convert.sources import open_source
 from tests.conftest import convert
 from tests.convert.helpers import jpeg, refusal, save_noise
 
@@ -177,3 +178,27 @@ def test_a_pattern_through_links_and_the_folder_above(
     (tmp_path / "here/link").symlink_to(tmp_path / "pq")
     monkeypatch.chdir(tmp_path / "here")
     assert convert(pattern, tmp_path / "out").splits["official"] == {"train": 6, "val": 6}
+
+
+def test_a_file_that_changes_is_read_again_and_one_that_is_read_may_not_change(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.parquet", images(8), [0, 1] * 4)
+    for seed in (0, 20):
+        table(path, images(8, seed), [0, 1] * 4)
+        with open_source(str(path), tmp_path) as listing:
+            assert listing.tree.read("x.parquet[7]") == jpeg(seed + 7)
+    table(path, images(9), [0, 1] * 4 + [0])
+    with pytest.raises(InputError, match="was changed while it was read"):
+        listing.tree.read("x.parquet[7]")
+
+
+def test_images_of_a_damaged_page_are_left_out(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.parquet", images(15), [0, 1, 0, 1, 0] * 3)
+    data = bytearray(path.read_bytes())
+    start = pytest.importorskip("pyarrow.parquet").ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data[start : start + 60] = bytes(60)
+    path.write_bytes(data)
+    dataset = convert(path, tmp_path / "out")
+    assert dataset.count == 10
+    reasons = left_out(dataset)
+    assert list(reasons) == [f"x.parquet[{row}]" for row in range(5, 10)]
+    assert reasons["x.parquet[5]"].startswith("does not decode: damaged in the Parquet file (")
