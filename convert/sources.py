@@ -17,7 +17,7 @@ from feedline.convert.opening import Opening
 from feedline.convert.records.shards import common_folder, expand, is_pattern
 from feedline.convert.sample import draw_sample
 from feedline.convert.scratch import Scratch
-from feedline.convert.trees import Tree
+from feedline.convert.trees import Stamp, Tree, stamp_of
 from feedline.convert.trees.folder import FolderTree, is_litter
 from feedline.pipeline.errors import InputError
 
@@ -98,8 +98,8 @@ def check_apart(source: str, out: Path) -> None:
             raise InputError(f"`source={source}`: lies in {out}, which the dataset would replace; choose another `out`")
 
 
-def path_files(source: str, tree: Tree | None = None) -> dict[str, tuple[int, int]]:
-    """The files of a source that is a path or a pattern: {name: (bytes, time of the last change in ns)}.
+def path_files(source: str, tree: Tree | None = None) -> dict[str, Stamp]:
+    """The files of a source that is a path or a pattern: {name: stamp}.
 
     Names are relative to a folder: where it stands does not matter, nor does the name of an archive. What file
     managers put into folders is left out.
@@ -115,18 +115,13 @@ def path_files(source: str, tree: Tree | None = None) -> dict[str, tuple[int, in
     if is_pattern(source):
         paths = expand(source)
         folder = common_folder(paths)
-        return {str(path.relative_to(folder)): _stamp(path) for path in paths}
+        return {str(path.relative_to(folder)): stamp_of(path) for path in paths}
     if path.is_dir():
         listed = tree if isinstance(tree, FolderTree) and tree.root == path else FolderTree(path)
         return {name: stamp for name, stamp in listed.stamps.items() if not is_litter(name)}
     if path.is_file():
-        return {"": _stamp(path)}
+        return {"": stamp_of(path)}
     raise _missing(source)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _missing(source: str) -> InputError:

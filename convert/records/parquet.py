@@ -14,14 +14,12 @@ from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
 from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
 from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
-from feedline.convert.trees import Contents, Damaged
+from feedline.convert.trees import Contents, Damaged, Stamp, stamp_of
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line
 
 MAGIC = b"PAR1"
 MAX_GROUP = 1 << 30  # bytes of the images in a row group; each worker holds one
-
-Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class ParquetTree:
     Args:
         folder: holds the files.
         column: of the images.
-        stamps: {file: (bytes, time of the last change in ns)}, as the files were listed.
+        stamps: {file: stamp}, as the files were listed.
     """
 
     folder: Path
@@ -60,7 +58,7 @@ class ParquetTree:
 
     def _value(self, file: str, row: int) -> Any:
         path, stamp = self.folder / file, self.stamps[file]
-        if _stamp(path) != stamp:
+        if stamp_of(path) != stamp:
             raise InputError(f"{path}: was changed while it was read; convert it when it is complete")
         starts = _starts(path, stamp, os.getpid())
         group = bisect_right(starts, row) - 1
@@ -97,7 +95,7 @@ def read(
     """
     source = str(next(iter(origin.values())))
     parquet = _pyarrow(source)
-    stamps = {file: _stamp(folder / file) for file in files}
+    stamps = {file: stamp_of(folder / file) for file in files}
     with _reading(folder / files[0]):
         schema = parquet.ParquetFile(folder / files[0]).schema_arrow
     declared = features(schema)
@@ -187,11 +185,6 @@ def _first_suffix(opened: Any, image: str) -> str:
 def _bytes_of(group: Any, image: str) -> int:
     columns = [group.column(i) for i in range(group.num_columns)]
     return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
-
-
-def _stamp(path: Path) -> Stamp:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=64)

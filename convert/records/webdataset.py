@@ -15,7 +15,7 @@ from feedline.convert.records import Record, Target, number, part_of
 from feedline.convert.records.shards import common_folder
 from feedline.convert.records.targets import as_target
 from feedline.convert.scratch import Scratch
-from feedline.convert.trees import Damaged, Tree
+from feedline.convert.trees import Damaged, Tree, stamp_of
 from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.shards import ShardTree
 from feedline.output import counted
@@ -151,12 +151,16 @@ def _open(folder: Path, paths: list[Path], scratch: Scratch) -> ShardTree:
             raise InputError(f"{path}: not a readable tar; download it again, or leave it out")
     shorts = [str(path.relative_to(folder)) for path in paths]
     if not any(compression(path) for path in paths) and all(short.endswith(".tar") for short in shorts):
-        return ShardTree(folder, shorts)
+        return _tree(folder, shorts)
     unpacked = _unpacked(shorts)
     for path, target in zip(paths, unpacked, strict=True):
         (scratch.folder() / target).parent.mkdir(parents=True, exist_ok=True)
         unpack(path, scratch.folder() / target)
-    return ShardTree(scratch.folder(), unpacked)
+    return _tree(scratch.folder(), unpacked)
+
+
+def _tree(folder: Path, names: Sequence[str]) -> ShardTree:
+    return ShardTree(folder, {name: stamp_of(folder / name) for name in names})
 
 
 def _unpacked(shorts: Sequence[str]) -> list[str]:
@@ -202,7 +206,9 @@ class _Label:
 def _label(tree: Tree, files: Mapping[str, str], column: str | None = None) -> _Label:
     try:
         content = json.loads(tree.read(files["json"])) if "json" in files else None
-    except (Damaged, ValueError, RecursionError):
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
         content = None
     fields = content if isinstance(content, dict) else {}
     for suffix in () if column else _LABELS:

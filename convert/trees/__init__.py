@@ -1,7 +1,10 @@
 """Trees: the names and bytes of a source, whether it is a folder or a zip."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
+
+Stamp = tuple[int, int]  # of a file: bytes, and the time of the last change in ns
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,9 @@ class Tree(Protocol):
 
 class Damaged(ValueError):
     """One file of a tree is damaged."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes when a file is written again."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

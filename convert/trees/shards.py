@@ -1,11 +1,11 @@
 """Several tars in one folder as a tree: `train-000.tar/0001.jpg`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from feedline.convert.trees import Contents
+from feedline.convert.trees import Contents, Stamp
 from feedline.convert.trees.tar import TarTree
 
 
@@ -15,11 +15,11 @@ class ShardTree:
 
     Args:
         folder: holds the tars.
-        names: of the tars; needed to list them only.
+        stamps: {name: stamp} of the tars.
     """
 
     folder: Path
-    names: Sequence[str]
+    stamps: Mapping[str, Stamp]
 
     @property
     def contents(self) -> Contents:
@@ -27,8 +27,8 @@ class ShardTree:
         files: dict[str, int] = {}
         left_out: list[tuple[str, str]] = []
         notes: list[str] = []
-        for shard in self.names:
-            contents = _tar(self.folder / shard).contents
+        for shard, stamp in self.stamps.items():
+            contents = _tar(self.folder / shard, stamp).contents
             files |= {f"{shard}/{name}": size for name, size in contents.files.items()}
             left_out += [(f"{shard}/{name}", reason) for name, reason in contents.left_out]
             notes += contents.notes
@@ -38,17 +38,14 @@ class ShardTree:
     def read(self, name: str) -> bytes:
         """See `Tree.read`."""
         shard, member = self.split(name)
-        return _tar(self.folder / shard).read(member)
+        return _tar(self.folder / shard, self.stamps[shard]).read(member)
 
     def split(self, name: str) -> tuple[str, str]:
         """The tar, and the name in it."""
         end = name.index(".tar/") + len(".tar")
         return name[:end], name[end + 1 :]
 
-    def __reduce__(self) -> tuple[type["ShardTree"], tuple[Path, tuple[()]]]:
-        return ShardTree, (self.folder, ())  # workers do not list
-
 
 @lru_cache(maxsize=4096)
-def _tar(path: Path) -> TarTree:
-    return TarTree(path)
+def _tar(path: Path, stamp: Stamp) -> TarTree:
+    return TarTree(path, stamp=stamp)

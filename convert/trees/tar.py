@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from feedline.convert.trees import Contents, Damaged
+from feedline.convert.trees import Contents, Damaged, Stamp, stamp_of
 from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
@@ -25,6 +25,7 @@ class TarTree:
     Args:
         path: the tar.
         name: what errors call it, if not by its path.
+        stamp: of the tar as it is to be read; None for what it is now.
 
     Raises:
         InputError: if there is no such file.
@@ -32,9 +33,10 @@ class TarTree:
 
     path: Path
     name: str = ""
+    stamp: Stamp | None = None
 
     def __post_init__(self) -> None:
-        self._opened_as = self._size_and_time()
+        self._opened_as = self.stamp or self._stamp()
 
     @cached_property
     def contents(self) -> Contents:
@@ -62,7 +64,7 @@ class TarTree:
 
     @property
     def _index(self) -> "_Index":
-        if self._size_and_time() != self._opened_as:
+        if self._stamp() != self._opened_as:
             raise InputError(f"{self._shown}: was changed while it was read; convert it when it is complete")
         return _read_index(self.path, self._opened_as, self._shown)
 
@@ -70,13 +72,11 @@ class TarTree:
     def _shown(self) -> Path:
         return Path(self.name) if self.name else self.path
 
-    def _size_and_time(self) -> tuple[int, int]:
-        """Bytes, and the time of the last change in ns."""
+    def _stamp(self) -> Stamp:
         try:
-            status = self.path.stat()
+            return stamp_of(self.path)
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror}; give a tar that can be read") from error
-        return status.st_size, status.st_mtime_ns
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the cached list of names, which workers do not need.
@@ -88,7 +88,7 @@ _Index = tuple[dict[str, tuple[int, int]], set[str], list[tuple[str, str]], str]
 
 
 @lru_cache(maxsize=4096)  # shards are many, and workers that are forked have their lists already
-def _read_index(path: Path, opened_as: tuple[int, int], shown: Path) -> _Index:
+def _read_index(path: Path, opened_as: Stamp, shown: Path) -> _Index:
     """Lists a tar: some 30,000 names a second."""
     del opened_as  # part of the cache key only
     places: dict[str, tuple[int, int]] = {}
@@ -140,6 +140,6 @@ def _odd_end(path: Path, end: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def _open(path: Path, opened_as: tuple[int, int], process: int) -> IO[bytes]:
+def _open(path: Path, opened_as: Stamp, process: int) -> IO[bytes]:
     del opened_as, process  # part of the cache key only
     return path.open("rb")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from feedline import Dataset
+from feedline import Dataset, InputError
+from feedline.convert.records import webdataset
+from feedline.convert.trees.tar import TarTree
 from tests.conftest import convert
 from tests.convert.helpers import jpeg, refusal
 
@@ -272,3 +274,17 @@ def test_shards_that_are_links_keep_their_names(tmp_path: Path) -> None:
         dataset = convert(source, tmp_path / f"out{number}")
         assert dataset.splits["official"] == {"train": 6, "val": 6}
         assert [info.words for info in dataset.classes] == ["cat", "dog"]
+
+
+def test_shards_that_change(tmp_path: Path) -> None:
+    """They are read as they are now; while they are read they may not change."""
+    for seed in (0, 20):
+        count = 6 + seed // 10
+        shard(tmp_path / "0.tar", samples(count, seed))
+        assert convert(f"{tmp_path}/*.tar", tmp_path / f"out{seed}").count == count
+    rows = [{"jpg": jpeg(i), "json": b'{"label": 1}'} for i in range(2)]
+    tree = TarTree(shard(tmp_path / "x", rows))
+    assert webdataset.matches(tree)
+    shard(tmp_path / "x", rows * 2)
+    with pytest.raises(InputError, match="was changed while it was read"):
+        webdataset.matches(tree)
