@@ -30,7 +30,7 @@ def read_labels(found: Survey, wanted: Wanted) -> Labels:
     _check_columns(found, wanted)
     keep = [line.name for line in read_lines(wanted.classes_file)] if wanted.classes_file else []
     if wanted.labels == FOLDERS:
-        return image_folder.read(found, keep)
+        return _folders(found, keep)
     if wanted.labels:
         return labelled.read(found, [_asked_for(found, wanted.labels, wanted)])
     if tiny_imagenet.matches(found):
@@ -96,9 +96,13 @@ def _without_label(reading: Reading) -> Reading:
     return Reading(reading.table, reading.image, None, reading.part, others)
 
 
+def _folders(found: Survey, keep: list[str]) -> Labels:
+    return tiny_imagenet.with_words(found, image_folder.read(found, keep))
+
+
 def _class_folders(found: Survey, keep: list[str]) -> Labels | None:
     try:
-        return image_folder.read(found, keep)
+        return _folders(found, keep)
     except InputError:
         return None
 
@@ -111,7 +115,7 @@ def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
         raise next(iter(problems), no_table(found, wanted))
     if not readings:
         try:
-            return image_folder.read(found, keep)
+            return _folders(found, keep)
         except refusals.NoClassesError as error:
             raise next(iter(problems), error) from error
     folders = _class_folders(found, keep)

@@ -9,6 +9,9 @@
     val/val_annotations.txt     `file<tab>class<tab>...` a line
 """
 
+import re
+from dataclasses import replace
+
 from feedline.convert.layouts import Item, Labels
 from feedline.convert.layouts.classes import notes_on_missing
 from feedline.convert.layouts.survey import Survey
@@ -16,11 +19,24 @@ from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
 CLASSES, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
+_TRAIN = re.compile("train/[^/]+/images/[^/]+")
 
 
 def matches(found: Survey) -> bool:
-    """Whether a tree has this layout."""
-    return found.top + CLASSES in found.others and any(name.startswith("train/") for name in found.images)
+    """Whether a tree has this layout, and nobody has moved its images to class folders."""
+    if found.top + CLASSES not in found.others or not any(map(_TRAIN.fullmatch, found.images)):
+        return False
+    val = [name for name in found.images if name.startswith("val/")]
+    return not val or any(name.startswith("val/images/") for name in val)
+
+
+def with_words(found: Survey, labels: Labels) -> Labels:
+    """Labels from class folders, with the words of the download if its lists lie beside them."""
+    if not {found.top + CLASSES, found.top + WORDS} <= found.others.keys():
+        return labels
+    words = _words(found)
+    classes = [replace(info, words=words.get(info.folder, info.words)) for info in labels.classes]
+    return replace(labels, classes=classes, read=labels.read | {found.top + WORDS})
 
 
 def read(found: Survey) -> Labels:
@@ -70,9 +86,14 @@ def _lines(found: Survey, name: str) -> list[str]:
 
 
 def _classes(found: Survey) -> list[ClassInfo]:
-    words = dict(line.split("\t", 1) for line in _lines(found, WORDS) if "\t" in line)
+    words = _words(found)
     folders = sorted({line.strip() for line in _lines(found, CLASSES) if line.strip()})
     return [ClassInfo(label, folder, words.get(folder, folder)) for label, folder in enumerate(folders)]
+
+
+def _words(found: Survey) -> dict[str, str]:
+    """{class folder: words}"""
+    return dict(line.split("\t", 1) for line in _lines(found, WORDS) if "\t" in line)
 
 
 def _annotations(found: Survey, labels: dict[str, int]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from feedline import Dataset
 from tests.conftest import convert
 from tests.convert.helpers import refusal, save_noise
-from tests.convert.trees import listed, refused, write
+from tests.convert.trees import counts, listed, refused, write
 
 
 def test_the_tiny_imagenet_layout_is_converted_to_image_folders(dataset: Dataset, tiny_source: Path) -> None:
@@ -73,7 +73,21 @@ def test_a_wnid_without_train_images_keeps_its_label_and_is_named(tiny_source: P
     ]
     for folder in wnids:
         shutil.rmtree(source / "train" / folder, ignore_errors=True)
-    assert "no image in train/<class>/images/ of the classes in wnids.txt" in refused(write(source, ["train/x/1.jpg"]))
+    assert "no image in train/<class>/images/ of the classes in wnids.txt" in refused(
+        write(source, ["train/x/images/1.jpg"])
+    )
+
+
+@pytest.mark.parametrize("train", ["train/{}/images/", "train/{}/"])
+@pytest.mark.parametrize("val", ["val/{}/", "val/{}/images/"])
+def test_tiny_imagenet_rearranged_to_class_folders(tmp_path: Path, train: str, val: str) -> None:
+    folders = [part.format(wnid) for part in (train, val) for wnid in ("n1", "n2")]
+    root = write(tmp_path / "s", [f"{folder}{{0..2}}.JPEG" for folder in [*folders, "test/images/"]])
+    (root / "wnids.txt").write_text("n1\nn2\n")
+    (root / "words.txt").write_text("n1\tcat\nn2\tdog\n")
+    listing = listed(root)
+    assert counts(listing) == {part: {"n1": 3, "n2": 3} for part in ("train", "val")}
+    assert [info.words for info in listing.classes] == ["cat", "dog"]
 
 
 def test_how_the_source_was_read_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
