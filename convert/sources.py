@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from feedline.convert.atomic_folder import resolve
@@ -13,6 +14,7 @@ from feedline.convert.download import Remote, checksum, download
 from feedline.convert.given import near_path
 from feedline.convert.layouts import Listing, Wanted
 from feedline.convert.layouts.choose import GUESS, read_layout
+from feedline.convert.layouts.groups import EMPTY
 from feedline.convert.opening import Opening
 from feedline.convert.records.shards import common_folder, expand, is_pattern
 from feedline.convert.sample import draw_sample
@@ -75,9 +77,21 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             origin = {"": path.name, "md5": checksum(path, "md5")}
             yield Opening(name, origin, scratch, wanted, source).file(path)
         elif path.is_dir():
-            yield Opening(name, {"folder": path.resolve().name}, scratch, wanted, source).folder(path)
+            listing = Opening(name, {"folder": path.resolve().name}, scratch, wanted, source).folder(path)
+            yield listing if out is None else _without_folders_around(out, path, listing)
         else:
             raise _missing(source)
+
+
+def _without_folders_around(out: Path, root: Path, listing: Listing) -> Listing:
+    """The listing of a folder, in which those made to hold the dataset are no class folders without images."""
+    around = {os.path.realpath(folder) for folder in resolve(out).parents}
+    left_out = [
+        (name, reason)
+        for name, reason in listing.left_out
+        if reason != EMPTY or os.path.realpath(root / name) not in around
+    ]
+    return replace(listing, left_out=left_out)
 
 
 def check_apart(source: str, out: Path) -> None:

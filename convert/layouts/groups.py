@@ -8,6 +8,8 @@ from feedline.convert.layouts.classes import notes_on_missing, one_spelling
 from feedline.convert.layouts.survey import Survey
 from feedline.pipeline.dataset import PARTS, ClassInfo, PartName
 
+EMPTY = "a class folder without images"
+
 # [(path below the folder, name in the tree)]
 Group = list[tuple[str, str]]
 # {folder: {folder in it: images}}; "" stands for images that lie in no folder
@@ -82,7 +84,7 @@ def _empty_folders(found: Survey, images: Images, roots: Iterable[str]) -> list[
         if folder.startswith(root)
     }
     return [
-        (f"{found.top}{folder}/", "a class folder without images")
+        (f"{found.top}{folder}/", EMPTY)
         for root in roots
         for folder in found.folders
         if folder.startswith(root) and "/" not in folder[len(root) :] and folder not in starts

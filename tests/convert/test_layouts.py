@@ -60,6 +60,16 @@ def test_an_empty_class_folder_is_named(source: Path, tmp_path: Path) -> None:
     assert left_out == [{"path": "nobody/", "reason": "a class folder without images"}]
 
 
+def test_the_folder_around_the_dataset_is_no_class(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(source)
+    for flags in ((), ("--force",)):
+        convert(".", Path("data/all"), "--strict", *flags)
+    (source / "nobody").mkdir()
+    assert "nobody/: a class folder without images" in refusal(capsys, ".", Path("data/all"), "--strict", "--force")
+
+
 def test_a_wnid_without_train_images_keeps_its_label_and_is_named(tiny_source: Path, tmp_path: Path) -> None:
     source = shutil.copytree(tiny_source, tmp_path / "tiny")
     wnids = sorted((source / "wnids.txt").read_text().split())
