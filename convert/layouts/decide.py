@@ -35,7 +35,10 @@ def read_labels(found: Survey, wanted: Wanted) -> Labels:
         return labelled.read(found, [_asked_for(found, wanted.labels, wanted)])
     if tiny_imagenet.matches(found):
         return tiny_imagenet.read(found)
-    if metadata := _metadata(found, wanted):
+    metadata, problems = _metadata(found, wanted)
+    if problems:
+        return _without_tables(found, metadata, problems[0], wanted, keep)
+    if metadata:
         return _read_metadata(found, metadata, wanted, keep)
     return _guess(found, wanted, keep)
 
@@ -69,26 +72,53 @@ def _inside(found: Survey, path: str) -> str:
         return ""
 
 
-def _metadata(found: Survey, wanted: Wanted) -> list[Reading]:
-    """Tables as Hugging Face names them, in any folder."""
+def _metadata(found: Survey, wanted: Wanted) -> tuple[list[Reading], list[InputError]]:
+    """Tables as Hugging Face names them, in any folder, and what is wrong with those that cannot be used."""
     finder = Finder(found.all_images)
-    readings = []
+    readings: list[Reading] = []
+    problems: list[InputError] = []
     for name in found.others:
         folder, _, file = name.rpartition("/")
-        if file.lower() in _METADATA:
+        if file.lower() not in _METADATA:
+            continue
+        try:
             table = read_table(name, f"{folder}/" if folder else "", found.tree.read(name))
             image = METADATA_IMAGE if METADATA_IMAGE in table.columns else None
             if reading := inspect(table, finder, wanted, image=image):
                 readings.append(reading)
-    return readings
+        except InputError as error:
+            problems.append(error)
+    return readings, problems
 
 
 def _read_metadata(found: Survey, readings: list[Reading], wanted: Wanted, keep: list[str]) -> Labels:
-    """Labels from metadata, or from class folders where it has no column `label`."""
-    named = all(reading.label and reading.label.names[0].lower() in ("label", "labels") for reading in readings)
+    """Labels from metadata, or from class folders where it has no column `label`; that of test may lack it."""
+    complete = [reading for reading in readings if reading.label] or readings
+    named = all(map(_is_named, complete))
     if not (named or wanted.label_column) and (folders := _class_folders(found, keep)):
         return labelled.attach(found, folders, [_without_label(reading) for reading in readings])
-    return labelled.read(found, readings)
+    return labelled.read(found, complete)
+
+
+def _without_tables(
+    found: Survey, readings: list[Reading], problem: InputError, wanted: Wanted, keep: list[str]
+) -> Labels:
+    """Labels from class folders that need none of the metadata, of which a table cannot be used.
+
+    Raises:
+        InputError: if they do need it.
+    """
+    needed = wanted.image_column or wanted.label_column or any(map(_is_named, readings))
+    folders = None if needed else _class_folders(found, keep)
+    if folders is None or _say_nothing(folders):
+        raise problem
+    folders.notes.append(f"labels: the class folders; not used: {problem.message.partition(';')[0]}")
+    return folders
+
+
+def _is_named(reading: Reading) -> bool:
+    """Whether a column of labels is called so."""
+    return reading.label is not None and reading.label.names[0].lower() in ("label", "labels")
 
 
 def _without_label(reading: Reading) -> Reading:

@@ -110,6 +110,25 @@ def test_metadata_without_labels_adds_columns_to_class_folders(tmp_path: Path) -
     ]
 
 
+def test_metadata_of_test_needs_no_labels(tmp_path: Path) -> None:
+    root = folder(tmp_path / "s", "train/metadata.csv", csv(ROWS, "file_name", "label"), ["train/{0..5}.jpg"])
+    folder(root, "test/metadata.csv", csv([(f"{i}.jpg",) for i in range(3)], "file_name"), ["test/{0..2}.jpg"])
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    assert dict(listing.ignored)["test/0.jpg"] == "test images without a class"
+
+
+@pytest.mark.parametrize("columns", [("file_name", "age", "age"), ("before", "after", "age")])
+def test_metadata_that_cannot_be_read_does_not_hinder_class_folders(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    rows = [(f"cat/{i}.jpg", f"dog/{i}.jpg", str(i)) for i in range(3)]
+    root = folder(tmp_path / "s", "metadata.csv", csv(rows, *columns), ["cat/{0..2}.jpg", "dog/{0..2}.jpg"])
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    assert listing.notes[0].startswith("labels: the class folders; not used: metadata.csv: ")
+    flat = folder(tmp_path / "flat", "metadata.csv", csv(rows, *columns), ["{0..2}.jpg"])
+    assert refused(flat).startswith("metadata.csv: ")
+
+
 def test_whole_numbers_sort_as_numbers(tmp_path: Path) -> None:
     rows = [(f"{i}.jpg", f"{i % 11}.0") for i in range(44)]
     listing = listed(folder(tmp_path / "s", "train.csv", csv(rows, "id", "diagnosis"), ["images/{0..43}.jpg"]))
