@@ -7,6 +7,12 @@ from functools import cached_property
 from posixpath import normpath
 
 from feedline.convert.layouts.parts import spelled
+from feedline.pipeline.dataset import PartName
+
+_COMMON = 8  # images of one name
+
+# {folders nearest to the file, none to all: the names that have them}
+Endings = dict[tuple[str, ...], list[str]]
 
 
 def folded(text: str) -> str:
@@ -25,6 +31,7 @@ class Finder:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
+        self._common: dict[str, Endings] = {}  # by file or stem, where many images have that name
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -42,6 +49,15 @@ class Finder:
         for file, names in self._by_file.items():
             stems[file.rpartition(".")[0] or file] += names
         return stems
+
+    def _endings(self, file: str) -> Endings:
+        if file in self._common:
+            return self._common[file]
+        names = self._by_file.get(file) or self._by_stem.get(file) or []
+        endings = _by_ending(names)
+        if len(names) > _COMMON:
+            self._common[file] = endings
+        return endings
 
     def is_file_name(self, text: str) -> bool:
         """Whether a text is the name of an image, with its suffix."""
@@ -61,8 +77,7 @@ class Finder:
         if exact in self._names:
             return [exact]
         above, _, file = folded(text).rpartition("/")
-        found = self._by_file.get(file) or self._by_stem.get(file) or []
-        nearest = _nearest(found, [piece for piece in above.split("/") if piece not in ("", ".", "..")])
+        nearest = _nearest(self._endings(file), [piece for piece in above.split("/") if piece not in ("", ".", "..")])
         return [name for name in nearest if is_spelled(text, name)] or nearest
 
 
@@ -75,17 +90,29 @@ def _file(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _nearest(names: list[str], above: list[str]) -> list[str]:
-    """The names whose folders agree best with those of a path, which may be of another computer."""
-    part = next((part for piece in reversed(above) if (part := spelled(piece))), None)
-    agreeing: dict[int, list[str]] = defaultdict(list)
+def _by_ending(names: list[str]) -> Endings:
+    endings: Endings = defaultdict(list)
     for name in names:
-        folders = folded(name).split("/")[:-1]
-        own = next((own for piece in reversed(folders) if (own := spelled(piece))), None)
-        if part and own and part != own:  # test/1.jpg is not train/1.jpg
-            continue
-        count = 0
-        while count < min(len(folders), len(above)) and folders[-1 - count] == above[-1 - count]:
-            count += 1
-        agreeing[count].append(name)
-    return agreeing[max(agreeing)] if agreeing else []
+        folders = _folders(name)
+        for start in range(len(folders) + 1):
+            endings[tuple(folders[start:])].append(name)
+    return endings
+
+
+def _nearest(endings: Endings, above: list[str]) -> list[str]:
+    """The names whose folders agree best with those of a path, which may be of another computer."""
+    part = _part(above)
+    for start in range(len(above) + 1):
+        names = endings.get(tuple(above[start:]), [])
+        # test/1.jpg is not train/1.jpg
+        if names := [name for name in names if not part or _part(_folders(name)) in (None, part)]:
+            return names
+    return []
+
+
+def _folders(name: str) -> list[str]:
+    return folded(name).split("/")[:-1]
+
+
+def _part(folders: list[str]) -> PartName | None:
+    return next((part for folder in reversed(folders) if (part := spelled(folder))), None)

@@ -21,6 +21,19 @@ def labels(root: Path, *rows: tuple[str, str], files: tuple[str, ...] = ()) -> P
     return folder(root, "labels.csv", csv([*ROWS, *rows], "id", "breed"), ["images/{0..5}.jpg", *files])
 
 
+def test_many_images_of_one_name_are_not_compared_with_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr("feedline.convert.layouts.finder.spelled", looked_at.append)
+    rows = [(f"/data/study{i}/left/image.png", "ab"[i % 2]) for i in range(100)]
+    files = [f"images/study{i}/left/image.png" for i in range(100)]
+    listing = listed(folder(tmp_path / "s", "labels.csv", csv(rows, "id", "breed"), files))
+    assert counts(listing) == {"train": {"a": 50, "b": 50}}
+    assert all(item.label == int(item.name.split("/")[1][5:]) % 2 for item in listing.items)
+    assert len(looked_at) < 20 * 100
+
+
 def test_a_row_that_repeats_another_counts_once_and_is_said(tmp_path: Path) -> None:
     listing = listed(labels(tmp_path / "s", ("0.jpg", "cat"), ("images/0.jpg", "cat"), ("1", "dog")))
     assert counts(listing) == EXPECTED
