@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
 
 from feedline.convert.duplicates import group_identical
+from feedline.convert.layouts.label_text import label_of
 from feedline.pipeline.errors import InputError
 
 
@@ -25,7 +26,7 @@ def find_groups(group: str, names: Sequence[str], columns: Mapping[str, Sequence
         InputError: if `group` is neither a column nor a pattern, or no image has a group.
     """
     if group in columns:
-        groups = [text.strip() for text in columns[group]]
+        groups = [_named(text.strip()) for text in columns[group]]
         problem = "the column is empty"
     else:
         pattern = _pattern(group, columns)
@@ -67,6 +68,11 @@ def members(groups: Sequence[str]) -> dict[str, list[int]]:
         if name:
             found.setdefault(name, []).append(image)
     return found
+
+
+def _named(text: str) -> str:
+    """A group; empty for what programs write where there is none."""
+    return "" if text.lower() == "na" else label_of(text)
 
 
 def _pattern(group: str, columns: Mapping[str, Sequence[str]]) -> re.Pattern[str]:

@@ -230,6 +230,11 @@ def test_columns_and_patterns(group: str, groups: list[str]) -> None:
     assert find_groups(group, NAMES, COLUMNS) == groups
 
 
+def test_what_programs_write_where_there_is_no_group_names_none() -> None:
+    columns = {"patient": ["1", "NA", " nan", "<NA>"]}
+    assert find_groups("patient", NAMES, columns) == ["1", "", "", ""]
+
+
 @pytest.mark.parametrize(
     ("group", "columns", "message"),
     [
