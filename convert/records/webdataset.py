@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from feedline.convert.layouts import Listing, is_image
@@ -29,6 +30,7 @@ _LABELS = ("cls", "label", "class", "target", "cls.txt", "label.txt")  # files t
 _IN_JSON = ("label", "cls", "class", "class_id", "target", "class_name", "category")
 _NAME_IN_JSON = ("class_name", "label_name", "classname", "name")
 _CLASS_FILES = ("classnames.txt", "classes.txt", "class_names.txt", "labels.txt")
+_NAMED = 5  # columns in a note
 
 NO_LABEL = "no label beside it (.cls, or .json with a label)"
 _KINDS = {bool: "truth value", float: "fraction", list: "list", dict: "object", str: "text without letters"}
@@ -89,13 +91,14 @@ def read(
     if not records:
         raise _no_labels(str(next(iter(origin.values()))), left_out)
     classes = None if file is None else _class_names(file, records)
-    infos, items, unknown = number(_with_common_columns(records), classes or _names(names, records))
+    records, on_columns = _with_common_columns(records)
+    infos, items, unknown = number(records, classes or _names(names, records))
     if not items:
         why = f"{file} names the classes, correct it or take it away" if file else "below 0 it says that there is none"
         source = next(iter(origin.values()))
         raise InputError(f"`source={source}`: no image has a label: {unknown[0][0]}: {unknown[0][1]}; {why}")
     notes = [] if file is None else [f"classes: named by {file.name}, which lies beside the shards"]
-    notes = [*contents.notes, *notes]
+    notes = [*contents.notes, *notes, *on_columns]
     read = frozenset() if file is None else frozenset((file.name,))
     return Listing(name, tree, origin, infos, items, sorted([*left_out, *unknown]), sorted(ignored), notes, read)
 
@@ -138,11 +141,14 @@ def _others(files: Mapping[str, str], image: str | None) -> tuple[list[tuple[str
     return left_out, others
 
 
-def _with_common_columns(records: list[Record]) -> list[Record]:
-    """The records with those columns that all have."""
-    common = set.intersection(*(set(record.columns) for record in records))
-    ordered = [column for column in records[0].columns if column in common]
-    return [replace(record, columns={column: record.columns[column] for column in ordered}) for record in records]
+def _with_common_columns(records: list[Record]) -> tuple[list[Record], list[str]]:
+    """The records with those columns that all have, and a line on the others."""
+    counts = Counter(column for record in records for column in record.columns)
+    common = [column for column, count in counts.items() if count == len(records)]
+    rare = [f"{column!r} ({counted(counts[column], 'image')})" for column in counts if column not in common]
+    more = f" and {len(rare) - _NAMED:,} more" if len(rare) > _NAMED else ""
+    notes = [f"columns that not all images have are not kept: {', '.join(rare[:_NAMED])}{more}"] if rare else []
+    return [replace(r, columns={column: r.columns[column] for column in common}) for r in records], notes
 
 
 def _open(folder: Path, paths: list[Path], scratch: Scratch) -> ShardTree:
@@ -233,11 +239,11 @@ def _label(tree: Tree, files: Mapping[str, str], column: str | None = None) -> _
 
 
 def _columns(fields: Mapping[str, Any], without: Sequence[str | None]) -> dict[str, str]:
-    """The numbers and texts of a sample's JSON, as texts."""
+    """The numbers and texts of a sample's JSON, as texts; null is an empty one."""
     return {
-        key: value if isinstance(value, str) else json.dumps(value)
+        key: value if isinstance(value, str) else "" if value is None else json.dumps(value)
         for key, value in fields.items()
-        if key not in without and isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        if key not in without and isinstance(value, (int, float, str, NoneType)) and not isinstance(value, bool)
     }
 
 

@@ -159,11 +159,17 @@ def test_every_file_of_a_shard_is_accounted_for(tmp_path: Path) -> None:
     assert {entry["example"] for entry in ignored} == {"x.tar/000010.seg.png", "x.tar/000010.txt"}
 
 
-def test_further_fields_are_columns(tmp_path: Path) -> None:
-    rows = [{"label": i % 2, "age": 20 + i, "place": f"p{i % 2}", **({"rare": 1} if i else {})} for i in range(8)]
+def test_further_fields_are_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, Any]] = [
+        {"label": i % 2, "age": 20 + i, "place": f"p{i % 2}", "note": "x", **({"rare": 1} if i else {})}
+        for i in range(8)
+    ]
+    rows[3]["note"] = None
     path = shard(tmp_path / "x.tar", [{"jpg": jpeg(i), "json": json.dumps(r).encode()} for i, r in enumerate(rows)])
     dataset = convert(path, tmp_path / "out")
-    assert list(dataset.columns) == ["age", "place"]
+    assert list(dataset.columns) == ["age", "place", "note"]
+    assert dataset.column("note").tolist() == ["x"] * 3 + [""] + ["x"] * 4
+    assert "columns that not all images have are not kept: 'rare' (7 images)" in capsys.readouterr().out
     assert [int(age) for age in dataset.column("age")] == list(range(20, 28))
     by_place = convert(path, tmp_path / "by-place", "--label-column", "place")
     assert [info.words for info in by_place.classes] == ["p0", "p1"]
