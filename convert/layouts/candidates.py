@@ -27,7 +27,7 @@ def candidates(found: Survey, wanted: Wanted) -> tuple[list[Reading], list[Input
     unreadable: list[InputError] = []
     for name in found.others:
         near = name.count("/") <= found.top.count("/") + _MAX_DEPTH and sizes[name] <= _MAX_BYTES
-        if suffix_of(name) not in SUFFIXES or not near or "submission" in name.lower():
+        if suffix_of(name) not in SUFFIXES or not near or "submission" in name.rpartition("/")[2].lower():
             continue
         try:
             table = read_table(name, name[: name.rfind("/") + 1], found.tree.read(name))

@@ -37,15 +37,21 @@ def image_column(table: Table, finder: Finder) -> str | None:
     """
     rows = table.rows[:: max(len(table.rows) // _SAMPLED, 1)]
     found: dict[str, list[str]] = {}
+    repeating: dict[str, list[str]] = {}  # with a suffix, so they are no labels that happen to be names
     full = set()
     for position, column in enumerate(table.columns):
         fields = [row[position] for row in rows]
         images = [names[0] if (names := finder.find(field, table.folder)) else "" for field in fields]
         hits = [image for image in images if image]
-        if 2 * len(hits) >= len(rows) and 2 * len(set(hits)) > len(hits) > 0:
+        if 2 * len(hits) < len(rows) or not hits:
+            continue
+        has_suffix = sum(map(finder.is_file_name, fields)) * 2 >= len(hits)
+        if 2 * len(set(hits)) > len(hits):
             found[column] = images
-            if sum(map(finder.is_file_name, fields)) * 2 >= len(hits):
-                full.add(column)
+            full |= {column} if has_suffix else set()
+        elif has_suffix and len(set(hits)) > 1:
+            repeating[column] = images
+    found = found or repeating
     candidates = [column for column in found if column in full] or list(found)
     if len({tuple(found[column]) for column in candidates}) > 1:
         raise InputError(

@@ -18,6 +18,7 @@ from feedline.output import counted
 from feedline.pipeline.dataset import PARTS, PartName
 from feedline.pipeline.errors import InputError
 
+_SEVERAL = "files have this name"
 _SHOWN = 30  # characters of a label in an error
 
 
@@ -65,6 +66,11 @@ def read(found: Survey, readings: Sequence[Reading]) -> Labels:
 
 def _no_label(found: Survey, finder: Finder, reading: Reading, left_out: Sequence[tuple[str, str]]) -> InputError:
     """The error for tables of which no image gets a label."""
+    if ambiguous := next((pair for pair in left_out if pair[1].endswith(_SEVERAL)), None):
+        return InputError(
+            f"{reading.table.name}: gives no image a label: {': '.join(ambiguous)}; write their folders into the "
+            f"column {reading.image!r} too"
+        )
     reasons = [f"{name}: {reason}" for name, reason in left_out if name in finder]
     if not reasons:
         return names_no_image(reading.table, found.source, found.all_images, reading.image)
@@ -100,7 +106,7 @@ def _match(found: Survey, finder: Finder, readings: Sequence[Reading]) -> Matche
             part = spelled(said) or reading.table.part
             names = _choose(finder.find(text, reading.table.folder), part, found.top)
             if len(names) != 1:
-                what = "but there is no such file" if not names else f"{len(names)} files have this name"
+                what = "but there is no such file" if not names else f"{len(names)} {_SEVERAL}"
                 matched.left_out.append((text or "(no name)", f"in {where}, {what}"))
                 continue
             name = names[0]

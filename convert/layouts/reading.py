@@ -71,14 +71,17 @@ def inspect(table: Table, finder: Finder, wanted: Wanted, *, image: str | None =
     Raises:
         InputError: if a column that was named is not there, or two columns could name the images.
     """
-    if any(finder.is_file_name(column) for column in table.columns):  # no line of names
-        names = [f"column {position}" for position in range(1, len(table.columns) + 1)]
-        table = replace(table, columns=names, rows=[table.columns, *table.rows])
+    if any(finder.is_file_name(column) for column in table.columns):
+        table = _with_numbers(table)
     if wanted.image_column:
         image = check_column(table, wanted.image_column, "image_column")
     image = image or image_column(table, finder)
     if image is None:
         return None
+    if {wanted.image_column, wanted.label_column}.isdisjoint(table.columns) and _is_row(table, image, finder):
+        position = table.columns.index(image)
+        table = _with_numbers(table)
+        image = table.columns[position]
     part = part_column(table)
     taken = [column for column in (image, part) if column]
     if wanted.label_column:
@@ -89,3 +92,21 @@ def inspect(table: Table, finder: Finder, wanted: Wanted, *, image: str | None =
         label = label_columns(table, taken)
     used = {*taken, *(label.names if label else ())}
     return Reading(table, image, label, part, [column for column in table.columns if column not in used])
+
+
+def _is_row(table: Table, image: str, finder: Finder) -> bool:
+    """Whether the first line of a table is no line of names, but names an image as the rows below do."""
+    if table.columns == [str(i) for i in range(len(table.columns))]:  # what pandas calls columns
+        return False
+    others = [column for column in table.columns if column != image]
+    return (
+        (all(column in table.column(column) for column in others) or any(map(str.isdigit, image)))
+        and image not in table.column(image)
+        and finder.find(image, table.folder) != []
+    )
+
+
+def _with_numbers(table: Table) -> Table:
+    """A table without a line of names."""
+    names = [f"column {position}" for position in range(1, len(table.columns) + 1)]
+    return replace(table, columns=names, rows=[table.columns, *table.rows])

@@ -213,3 +213,38 @@ def test_a_number_of_endless_digits_is_a_label(tmp_path: Path) -> None:
     rows = [(name, "9" * 5000 if label == "cat" else "1") for name, label in ROWS]
     listing = listed(folder(tmp_path / "s", "labels.csv", csv(rows, "id", "breed")))
     assert [len(info.words) for info in listing.classes] == [1, 5000]
+
+
+def test_a_table_with_several_rows_for_each_image(tmp_path: Path) -> None:
+    rows = [(name, label, str(i)) for name, label in ROWS for i in range(3)]
+    assert counts(listed(folder(tmp_path / "s", "boxes.csv", csv(rows, "id", "label", "x")))) == EXPECTED
+
+
+def test_names_that_several_files_have_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [f"{c}/{{0..5}}.jpg" for c in ("north", "south")]
+    root = folder(tmp_path / "s", "labels.csv", csv(ROWS, "id", "breed"), files)
+    assert refusal(capsys, root, tmp_path / "out", "--labels", "labels.csv").endswith(
+        "labels.csv: gives no image a label: 0.jpg: in labels.csv, 2 files have this name; write their folders into "
+        "the column 'id' too"
+    )
+
+
+def test_a_table_in_a_folder_of_submissions(tmp_path: Path) -> None:
+    root = folder(tmp_path / "s", "submissions/labels.csv", csv(ROWS, "id", "breed"), ["submissions/{0..5}.jpg"])
+    (root / "submissions/sample_submission.csv").write_text(csv(ROWS, "id", "class"))
+    assert counts(listed(root)) == EXPECTED
+
+
+@pytest.mark.parametrize("stem", ["{}", "img_{}", "abcdef"])
+def test_a_table_without_a_line_of_names_and_without_suffixes(tmp_path: Path, stem: str) -> None:
+    names = [stem.format(i) if "{" in stem else stem[i] for i in range(6)]
+    rows = [(name, label) for name, (_, label) in zip(names, ROWS, strict=True)]
+    files = [f"images/{name}.jpg" for name in [*names, "id", "1"]]
+    root = folder(tmp_path / "s", "labels.csv", csv(rows[1:], *rows[0]), files)
+    assert counts(listed(root)) == EXPECTED
+    for first in (("id", "breed"), ("0", "1")):
+        (root / "labels.csv").write_text(csv(rows, *first))
+        assert counts(listed(root)) == EXPECTED
+    one_hot = [(name, *("01" if label == "dog" else "10")) for name, label in rows]
+    (root / "labels.csv").write_text(csv(one_hot, "id", "1", "2"))
+    assert counts(listed(root)) == {"train": {"1": 3, "2": 3}}
