@@ -103,6 +103,12 @@ def test_what_changed_is_named(
     assert lines[-1].endswith("; build the dataset again with --force")
 
 
+def test_what_file_managers_leave_is_no_finding(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (".DS_Store", "train/.DS_Store", "lists/Thumbs.db"):
+        added(name)(copy)
+    assert verified(capsys, copy)[0] == 0
+
+
 def test_many_findings_are_counted(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (copy / "val").rglob("*.JPEG"):
         path.unlink()
