@@ -10,7 +10,7 @@ from feedline.convert import several, unknown
 from feedline.convert.layouts import Labels, Listing, Wanted, classes_file, is_image
 from feedline.convert.layouts.choose import read_layout
 from feedline.convert.records import cifar, idx, parquet, webdataset
-from feedline.convert.records.shards import TAR
+from feedline.convert.records.shards import TAR, common_folder
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Tree
 from feedline.convert.trees.compressed import compression, is_tar, unpack
@@ -85,7 +85,9 @@ class Opening:
 
     def _holders(self, path: Path, tree: Tree, holders: list[str]) -> Listing:
         listing = self.files(path, [path / file for file in holders])
-        ignored = several.not_taken(tree.contents, holders, listing.read)
+        around = common_folder([Path(file) for file in holders])
+        read = {(around / file).as_posix() for file in listing.read}
+        ignored = several.not_taken(tree.contents, holders, read)
         return replace(listing, ignored=sorted([*listing.ignored, *ignored]))
 
     def _held(self, path: Path, holders: list[str]) -> list[several.Found]:

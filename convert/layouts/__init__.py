@@ -87,7 +87,8 @@ class Listing:
         left_out: (name, reason) of every file that looks like an image and is not used.
         ignored: (name, reason) of every other file that is not taken.
         notes: lines for the user: how the source was read, where it can be read in several ways.
-        read: names of files that names of classes were read from, beside the files that hold the images.
+        read: names of files that names of classes were read from, beside the files that hold the images; those of
+            shards are relative to the folder around these.
     """
 
     name: str

@@ -294,3 +294,13 @@ def test_shards_that_change(tmp_path: Path) -> None:
     shard(tmp_path / "x", rows * 2)
     with pytest.raises(InputError, match="was changed while it was read"):
         webdataset.matches(tree)
+
+
+@pytest.mark.parametrize("folder", ["", "data/"])
+def test_the_file_of_class_names_is_told_from_other_files(tmp_path: Path, folder: str) -> None:
+    for seed, part in enumerate(("train", "val")):
+        shard(tmp_path / f"in/{folder}{part}-0.tar", samples(6, 10 * seed))
+    (tmp_path / f"in/{folder}classnames.txt").write_text("cat\ndog\n")
+    dataset = convert(tmp_path / "in", tmp_path / "out")
+    ignored = json.loads((dataset.root / "doctor.json").read_text())["ignored"]
+    assert [(entry["example"], entry["reason"]) for entry in ignored] == [(f"{folder}classnames.txt", "a label file")]
