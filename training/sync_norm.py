@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
+from feedline.pipeline.errors import InputError
+
 
 class _Sum(torch.autograd.Function):
     """The sum over all ranks; the gradient is summed over all ranks too."""
@@ -155,12 +157,23 @@ normalised.register_autograd(_differentiate, setup_context=_save)
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
-    """Replaces every BatchNorm2d by a synchronized one; parameters and their names stay the same."""
+    """Replaces every BatchNorm2d by a synchronized one; parameters and their names stay the same.
+
+    Raises:
+        InputError: if a norm has no weights, running statistics or momentum.
+    """
     for name, child in model.named_children():
         setattr(model, name, synchronised(child, device))
     if not isinstance(model, nn.BatchNorm2d):
         return model
+    if not (model.affine and model.track_running_stats and model.momentum is not None):
+        raise InputError(
+            "`sync_bn=True`: a BatchNorm2d of this network has no weights, running statistics or momentum, and cannot "
+            "be synchronised over ranks; use `sync_bn=False`"
+        )
     kind = GpuSyncBatchNorm if device.type == "cuda" else HostSyncBatchNorm
     norm = kind(model.num_features, eps=model.eps, momentum=model.momentum)
     norm.load_state_dict(model.state_dict())
+    for ours, theirs in zip(norm.parameters(), model.parameters(), strict=True):
+        ours.requires_grad_(theirs.requires_grad)
     return norm.train(model.training)

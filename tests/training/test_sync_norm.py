@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch._C._distributed_c10d import HashStore
 
+from feedline import InputError
 from feedline.training.sync_norm import GpuSyncBatchNorm, HostSyncBatchNorm, synchronised
 
 
@@ -33,6 +34,14 @@ def test_norms_on_the_host_agree_with_one_process(monkeypatch: pytest.MonkeyPatc
     for expected, actual in zip(plain.buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(plain.eval()(x), twin.eval()(x))
+
+
+def test_frozen_norms_stay_frozen_and_others_are_refused() -> None:
+    frozen = nn.Sequential(nn.BatchNorm2d(5)).requires_grad_(False)
+    assert not any(p.requires_grad for p in synchronised(frozen, torch.device("cpu")).parameters())
+    for options in ({"affine": False}, {"track_running_stats": False}, {"momentum": None}):
+        with pytest.raises(InputError, match="sync_bn=True: a BatchNorm2d of this network has no weights, running"):
+            synchronised(nn.Sequential(nn.BatchNorm2d(5, **options)), torch.device("cpu"))
 
 
 class Threads:
