@@ -117,7 +117,8 @@ class OptimConfig:
         require(self.final_div_factor > 0, "final_div_factor", self.final_div_factor, "above 0")
         if self.schedule == "trapezoid":
             wanted = f"at least 0 and at most 1 - {self.warmup:g}, the share of the rise"
-            require(0 <= self.cooldown <= 1 - self.warmup, "cooldown", self.cooldown, wanted)
+            fits = self.cooldown >= 0 and self.warmup + self.cooldown <= 1 + 1e-9  # 0.8 + 0.2 is a little more than 1
+            require(fits, "cooldown", self.cooldown, wanted)
             require(not self.cycle_momentum, "cycle_momentum", self.cycle_momentum, "off with a trapezoid")
 
     @property

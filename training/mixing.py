@@ -13,6 +13,8 @@ from feedline.pipeline.loader import Loader
 from feedline.pipeline.options import key, require
 from feedline.pipeline.plan import Mix, MixBatch
 
+ROUNDING = 1e-9  # 0.55 of 100 epochs is a little more than 55
+
 
 @dataclass(frozen=True)
 class MixConfig:
@@ -36,8 +38,8 @@ class MixConfig:
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
 
     def mixed(self, epochs: int) -> int:
-        """How many of a run's epochs are mixed; they are its first ones."""
-        return math.ceil(self.mix_until * epochs) if (self.mixup or self.cutmix) and self.mix_prob else 0
+        """How many of a run's epochs are mixed: those that begin in its first `mix_until`."""
+        return math.ceil(self.mix_until * epochs - ROUNDING) if (self.mixup or self.cutmix) and self.mix_prob else 0
 
 
 class Mixing:

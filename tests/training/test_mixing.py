@@ -10,7 +10,7 @@ from feedline.cli.build import make_loader
 from feedline.training import checkpoint
 from feedline.training.config import Config, OptimConfig
 from feedline.training.loss import Loss
-from feedline.training.mixing import Mixing, Mixture, partners
+from feedline.training.mixing import MixConfig, Mixing, Mixture, partners
 from feedline.training.ranks import Ranks
 from feedline.training.step import TrainStep
 from tests.training.conftest import Build, Make, fit_until, same, small_model, weights
@@ -82,6 +82,13 @@ def test_training_accuracy_is_not_claimed_where_labels_are_mixed(config: Make, t
     assert summary["last"]["train_top1"] is not None
     last = trainer(config(epochs=1, **MIXED), "mixed").fit()["last"]
     assert last["train_top1"] is None
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "mixed"), [(0.55, 100, 55), (0.14, 50, 7), (0.5, 3, 2), (0.0, 5, 0), (1.0, 7, 7), (0.34, 3, 2)]
+)
+def test_an_epoch_is_mixed_if_it_begins_in_the_share(share: float, epochs: int, mixed: int) -> None:
+    assert MixConfig(cutmix=1.0, mix_until=share).mixed(epochs) == mixed
 
 
 def test_lines_show_no_training_accuracy_where_labels_are_mixed(

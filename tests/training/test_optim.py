@@ -7,7 +7,7 @@ from torch import nn
 from feedline import InputError
 from feedline.cli.recipes import configure
 from feedline.training.config import Config
-from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups
+from feedline.training.optim import WeightAverage, make_optimizer, make_schedule, parameter_groups, trapezoid
 from tests.training.conftest import Make, small_model
 
 
@@ -90,6 +90,17 @@ def test_the_parts_of_a_trapezoid_must_fit() -> None:
     with pytest.raises(InputError, match=r"^cycle_momentum=True: must be off with a trapezoid"):
         Config.build("x", {"schedule": "trapezoid", "cycle_momentum": True})
     assert Config.build("x", {"cooldown": 0.8}).optim.schedule == "onecycle"
+
+
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_a_trapezoid_may_fall_from_where_it_rose(tenths: int) -> None:
+    """Shares that add up to 1 on paper, and not in floating point."""
+    rise, fall = tenths / 10, 1 - tenths / 10
+    for cooldown in (fall, round(fall, 1)):
+        config = Config.build("x", {"schedule": "trapezoid", "pct_start": rise, "cooldown": cooldown, "epochs": 10})
+        rates = [trapezoid(config.optim, step, 100) for step in range(100)]
+        assert max(rates) == pytest.approx(1.0, abs=0.02 / min(rise, fall))
+        assert all(0 < rate <= 1 for rate in rates)
 
 
 def test_norms_and_biases_have_no_weight_decay() -> None:
