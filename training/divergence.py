@@ -57,14 +57,15 @@ def check_evaluation(state: TrainState, val_loss: float) -> None:
 
 
 def check_weights(state: TrainState) -> None:
-    """Stops a run whose weights are not finite, before they are saved. Waits for the device.
+    """Stops a run whose weights or norm statistics are not finite, before they are saved. Waits for the device.
 
     Raises:
         DivergedError: if they are not.
     """
-    finite = [weights.detach().isfinite().all() for weights in state.model.parameters()]
+    saved = [*state.model.parameters(), *state.model.buffers()]
+    finite = [tensor.detach().isfinite().all() for tensor in saved if tensor.is_floating_point()]
     if finite and not torch.stack(finite).all():
-        raise _blown_up(state, "weights are not finite")
+        raise _blown_up(state, "weights or norm statistics are not finite")
 
 
 def _blown_up(state: TrainState, what: str) -> DivergedError:

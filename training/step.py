@@ -66,6 +66,9 @@ class TrainStep:
             self.config, self.model, lr, fused=not self.precision.scales, matrix_dtype=self.precision.matrix_dtype
         )
         self.scaler = self.precision.scaler()
+        # The scaler skips steps whose gradients overflowed, but not what their forward passes did to norm statistics.
+        buffers = self.model.buffers() if self.precision.scales else ()
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self._loss = Loss(self.config, class_weights)
         self.updated = False
         self._forward: Any = self.model
@@ -107,6 +110,7 @@ class TrainStep:
         Returns:
             The loss (a scalar) and the logits [B, classes], both detached.
         """
+        before = torch._foreach_mul(self._statistics, 1) if self._statistics else ()
         if self.config.accumulate == 1:
             self.optimizer.zero_grad(set_to_none=True)
             loss, logits = self._backward(images, labels, mixture, 1)
@@ -119,6 +123,8 @@ class TrainStep:
         self.updated = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if before and not self.updated:
+            torch._foreach_copy_(self._statistics, before)
         return loss, logits
 
     def _clear_gradients(self) -> None:

@@ -1,3 +1,4 @@
+import functools
 import json
 import random
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import nn
 from feedline import InputError
 from feedline.model.drop_path import DropPath
 from feedline.training import checkpoint
+from feedline.training.precision import Precision
 from feedline.training.state import TrainState
 from feedline.training.stopping import Interrupted
 from tests.training.conftest import Build, Make, fit_until, same, small_model, weights
@@ -39,6 +41,23 @@ def test_a_resumed_run_has_the_same_bits_as_an_uninterrupted_one(config: Make, t
         rest.fit()
         assert same(weights(rest), weights(whole))
         assert untimed(rest.out) == untimed(whole.out)
+
+
+def test_a_resumed_run_scales_gradients_as_before(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a scale that grows every second step."""
+    make = functools.partial(torch.amp.GradScaler, "cpu", init_scale=64.0, growth_interval=2)
+    monkeypatch.setattr(Precision, "scaler", lambda _: make())
+    c = config(epochs=1, log_every=1, amp=True, amp_dtype="fp16", ema=0.9)
+    whole = trainer(c, "whole")
+    whole.fit()
+    fit_until(trainer, c, "part", 3)
+    rest = trainer(c, "part", checkpoint.load(whole.out.parent / "part/last.pt"))
+    rest.fit()
+    assert rest.state.step.scaler.state_dict() == whole.state.step.scaler.state_dict()
+    assert whole.state.step.scaler.get_scale() == 64.0 * 2 ** (len(whole.train) // 2)
+    assert same(weights(rest), weights(whole))
 
 
 def test_a_resumed_run_drops_the_same_branches(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
