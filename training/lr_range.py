@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import StepLR
 
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
@@ -146,18 +145,19 @@ def lr_range_test(
     progress = Progress(sweep.steps, 0, "LR range test", quiet=not ranks.is_first)
     with unchanged(model):
         step = TrainStep(config, model.train(), device, sweep.start, ranks, class_weights)
-        schedule = StepLR(step.optimizer, step_size=1, gamma=sweep.factor)
+        groups = step.optimizer.param_groups
         for _, (images, labels) in zip(range(sweep.steps), batches, strict=False):
             loss, _ = step(images, labels)
             # The loss decides whether to continue, so this loop, unlike all others, waits for the device at every step.
             value = ranks.all_reduce(loss.clone()).item() / ranks.world_size
             average = 0.8 * average + 0.2 * value if losses else value
             if not math.isfinite(value) or average > BLOW_UP_FACTOR * np.mean(losses[:5] or value):
-                stopped = f"{BLEW_UP} ({value:.3g} at LR {schedule.get_last_lr()[0]:.3g})"
+                stopped = f"{BLEW_UP} ({value:.3g} at LR {groups[0]['lr']:.3g})"
                 break
-            lrs.append(float(schedule.get_last_lr()[0]))
+            lrs.append(float(groups[0]["lr"]))
             losses.append(value)
-            schedule.step()
+            for group in groups:
+                group["lr"] *= sweep.factor
             progress.step()
             progress.show(f"LR {lrs[-1]:.2e}  loss {value:.3f}")
     progress.close()

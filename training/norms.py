@@ -49,15 +49,17 @@ def with_new_statistics(
     train.set_epoch(epoch, output=train.eval_output)
     batches = min(-(-images // train.batch_size), len(train))
     progress = Progress(batches, 0, "norm statistics", unit="batch", quiet=not ranks.is_first)
-    for number, (inputs, *_) in zip(range(1, batches + 1), train, strict=False):
-        for norm in norms:
-            norm.momentum = 1 / number  # the mean over the batches so far
-        with precision.autocast():
-            model(inputs)
-        progress.update()
-        after_batch()
-    progress.close()
-    train.end_loop()
+    try:
+        for number, (inputs, *_) in zip(range(1, batches + 1), train, strict=False):
+            for norm in norms:
+                norm.momentum = 1 / number  # the mean over the batches so far
+            with precision.autocast():
+                model(inputs)
+            progress.update()
+            after_batch()
+    finally:
+        progress.close()
+        train.end_loop()
     for statistic in statistics(model).values():
         ranks.all_reduce(statistic).div_(ranks.world_size)
     return model.eval()
