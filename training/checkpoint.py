@@ -17,7 +17,8 @@ NAMES = LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
     """Writes a checkpoint to a temporary name, syncs it and renames it.
 
-    At every moment, power cuts included, `path` is the old file or the new one, complete.
+    At every moment, power cuts included, `path` is the old file or the new one, complete; on a file system without
+    links it is missing between the two, and `keep` is the old one.
 
     Args:
         path: of the file.
@@ -30,14 +31,14 @@ def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         _write(temporary, snapshot)
+        if keep is not None and path.exists():
+            _keep(path, keep)
+        temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None  # torch hides what went wrong with the file
         raise
-    if keep is not None and path.exists():
-        _keep(path, keep)
-    temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # the rename itself
@@ -117,11 +118,19 @@ def load_last(run: Path) -> Snapshot:
         ) from error
 
 
+def clear(run: Path) -> None:
+    """Removes what a process that was killed left half written in a run's folder."""
+    for path in run.glob("*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def put_back(path: Path) -> None:
     """Makes an earlier checkpoint of a run its last one, so that it is kept when the run is resumed."""
     temporary = path.with_name(LAST + ".tmp")
     try:
         shutil.copyfile(path, temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -113,7 +113,7 @@ class Trainer:
         reporter.start_epoch()
         meter = StallMeter(self.train.device)
         timer = LapTimer(meter)
-        for images, labels in self._batches(meter):
+        for images, labels in self._batches(meter, timer):
             lr = state.lr
             if not position.lrs:
                 position.lrs.append((0.0, lr))
@@ -216,10 +216,11 @@ class Trainer:
             self._save_last()
             raise Interrupted
 
-    def _batches(self, meter: StallMeter) -> Iterator[Batch]:
+    def _batches(self, meter: StallMeter, timer: LapTimer) -> Iterator[Batch]:
         try:
             yield from meter.watch(self.train)
         except InputError as error:
+            self.state.position.add_time(*timer.lap())
             raise self._save_before(error) from error
 
     def _save_before(self, error: InputError) -> InputError:
@@ -227,8 +228,9 @@ class Trainer:
         steps = self.state.global_step
         if self.ranks.is_distributed or not steps or self.state.counts.read().first_bad is not None:
             return error
-        check_weights(self.state)
-        self._save_last()
+        if self.state.position.step:  # else they are saved, with what the evaluation behind them left
+            check_weights(self.state)
+            self._save_last()
         return InputError(
             f"{error.message}; the {counted(steps, 'step')} before it {'is' if steps == 1 else 'are'} saved, resume "
             f"with `resume={self.out}`"

@@ -100,8 +100,10 @@ def _about(log: Path, last: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     """What the files beside a log say of the run, and its results if the last record of the log is the run's last."""
     known = ("config", "dataset", "hardware", "versions")
     if about := _read_json(log.with_name("run.json"), known):
-        finished = last["step"] == about.get("steps") or "ended" in last
-        return about, _read_json(log.with_name("summary.json"), ("best", "last")) if finished else {}
+        summary = _read_json(log.with_name("summary.json"), ("best", "last"))
+        # One that is resumed with less patience may end at once, behind an epoch whose row says nothing of it.
+        ended = "ended" in last or summary.get("last", {}).get("epoch") == last["epoch"]
+        return about, summary if last["step"] == about.get("steps") or ended else {}
     summary = _read_json(log.with_name("summary.json"), ("best", "last", *known))
     return summary, summary
 

@@ -50,6 +50,8 @@ class Saver:
         self._failed = False
 
     def __enter__(self) -> "Saver":
+        if self._ranks.is_first:
+            checkpoint.clear(self._out)
         self._thread = ThreadPoolExecutor(1, "feedline-saver") if self._ahead else None
         self._written, self._failed = [], False
         return self

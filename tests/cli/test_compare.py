@@ -99,6 +99,16 @@ def test_a_run_whose_last_epoch_was_not_evaluated(first: Path, copy: Path, compa
     assert rows(lines, "results")["val top-1, last epoch"][-1] == "-"
 
 
+def test_a_run_that_ended_at_once_when_it_was_resumed(first: Path, copy: Path, compare: Compare) -> None:
+    """With less patience, behind an epoch whose row does not say that it is the last."""
+    log = records(copy)
+    end = next(i for i, record in enumerate(log) if record.get("val_top1") is not None)
+    write_log(copy, log[: end + 1])
+    assert any("copy is not finished" in line for line in compare(first, copy)[1])
+    edit_json(copy / "summary.json", last={"epoch": 1, "val_top1": log[end]["val_top1"]})
+    assert rows(compare(first, copy)[1], "results")["val top-1, last epoch"][-1] == "1"
+
+
 def test_other_stores_engines_and_learning_rates_feed_the_same(
     first: Path, other: Callable[..., Path], compare: Compare
 ) -> None:

@@ -66,6 +66,8 @@ def test_a_run_can_be_resumed_after_an_image_was_missing(
     shutil.copy(tmp_path / "aside", damaged)
     rest = build(checkpoint.load_last(tmp_path / "run"))
     assert rest.state.global_step >= 4
+    images, seconds = rest.state.steady
+    assert images * seconds > 0, "the steps behind the first are saved with their time"
     rest.fit()
     assert same(weights(rest), weights(whole))
 

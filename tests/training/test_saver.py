@@ -30,6 +30,16 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> Saved:
     return names
 
 
+def test_what_a_killed_process_left_is_removed(config: Make, trainer: Build) -> None:
+    run = trainer(config(epochs=1))
+    run.out.mkdir(exist_ok=True)
+    for name in ("last.pt.tmp", "best.pt.tmp", "predictions.npz.tmp", "notes.txt"):
+        (run.out / name).write_bytes(b"half")
+    run.fit()
+    assert not list(run.out.glob("*.tmp"))
+    assert (run.out / "notes.txt").exists()
+
+
 def test_saves_in_mid_epoch(config: Make, trainer: Build, saved: Saved) -> None:
     run = trainer(config(save_every=2, epochs=1))
     run.fit()
