@@ -7,7 +7,7 @@ from typing import Any
 
 from feedline.cli.compare_settings import differences, settings, shared
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
-from feedline.output import spelled
+from feedline.output import one_line, spelled
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags
 from feedline.program import Parser, short_name
 from feedline.training.recorded import RecordedRun, read_run
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"`out={args.out}`: name a file that ends in .html")
         return compare(args.runs, None if args.out is None else Path(args.out))
     except FeedlineError as error:
-        print(f"{short_name('compare')}: {as_flags(error)}", file=sys.stderr)
+        print(f"{short_name('compare')}: {one_line(as_flags(error))}", file=sys.stderr)
         return 2
 
 

@@ -1,6 +1,7 @@
 """The plots that runs and benchmarks write."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#
 
 def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(5.2 * columns, height), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
     for axis in axes:
         axis.grid(alpha=0.25)
@@ -26,7 +27,8 @@ def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a box stands for a letter that the font lacks
         figure.savefig(temporary, format="png", dpi=120)
 
 
