@@ -40,14 +40,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: a path becomes its text; a float that is not finite, which JSON lacks, becomes null.
-
-    Bytes of a name that are not UTF-8 are written as `\\udcfc`.
-    """
+    """A value as JSON has it: a path becomes its text; a float that is not finite, which JSON lacks, becomes null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, (str, Path)) else value
+    return str(value) if isinstance(value, Path) else value

@@ -23,7 +23,13 @@ Points = Sequence[tuple[float, float | None]]
 COLOURS = ("#3b82c4", "#e8871e", "#2f9e63", "#9a6fd0", "#d6455d", "#8a8a8a")
 INK, LINE = "#7d8590", "#8a8a8a"  # read on white and on near black
 HEIGHT = 280  # pixels
+POINTS = 1000  # of a line at most: a page of a hundred thousand steps stays below 2 MB
 FEW = 12  # classes whose confusion matrix has room for numbers
+
+
+def thinned(kept: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """So many of these indices at most, evenly, the first and the last among them."""
+    return kept if len(kept) <= most else kept[np.linspace(0, len(kept) - 1, most).round().astype(int)]
 
 
 def lines(title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, **options: Any) -> Any:
@@ -31,7 +37,7 @@ def lines(title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, **
 
     Args:
         title: above the chart.
-        series: (x, y) points by name; a y that is None or no number is left out.
+        series: (x, y) points by name; a y that is None or no number is left out, and so are some of very many points.
         xlabel, ylabel: of the axes.
         **options: of the figure, as x_axis_type="log".
     """
@@ -40,7 +46,7 @@ def lines(title: str, series: Mapping[str, Points], xlabel: str, ylabel: str, **
         kept = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
         if not kept:
             continue
-        x, y = zip(*kept, strict=True)
+        x, y = zip(*(kept[i] for i in thinned(np.arange(len(kept)), POINTS)), strict=True)
         source = ColumnDataSource({"x": x, "y": y, "name": [name] * len(x)})
         label = {"legend_label": name} if len(series) > 1 else {}
         chart.line("x", "y", source=source, color=colour, line_width=2, **label)

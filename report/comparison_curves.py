@@ -70,9 +70,7 @@ def _points(run: RecordedRun, records: Sequence[Mapping[str, Any]], key: str, se
         seconds: in the unit of time.
     """
     y, step = _column(records, key), _column(records, "step")
-    kept = np.flatnonzero(np.isfinite(y) & np.isfinite(step))
-    if len(kept) > POINTS:
-        kept = kept[np.linspace(0, len(kept) - 1, POINTS).round().astype(int)]
+    kept = charts.thinned(np.flatnonzero(np.isfinite(y) & np.isfinite(step)), POINTS)
     step = step[kept]
     return {"epoch": step / run.batches, "step": step, "time": _seconds(run, step) / seconds, "y": y[kept]}
 

@@ -32,7 +32,7 @@ def test_values_that_json_lacks_are_replaced(tmp_path: Path) -> None:
 
 def test_names_of_files_need_not_be_utf_8(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"where": os.fsdecode(b"caf\xe9")})
-    assert json.loads((tmp_path / "a.json").read_bytes()) == {"where": os.fsdecode(b"caf\xe9")}
+    assert os.fsencode(json.loads((tmp_path / "a.json").read_bytes())["where"]) == b"caf\xe9"
 
 
 def test_a_file_is_complete_or_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,6 @@
 """One file that needs nothing else, whatever names it holds."""
 
-import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,10 +112,16 @@ def test_durations_are_read_at_a_glance() -> None:
     assert [duration(s) for s in (9, 75, 3600 * 3 + 60 * 20)] == ["9 s", "1 min 15 s", "3 h 20 min"]
 
 
-def test_lines_leave_out_what_is_no_number(tmp_path: Path) -> None:
+def test_lines_leave_out_what_is_no_number() -> None:
     chart = charts.lines("t", {"a": [(1, None), (2, float("nan")), (3, 4.0)], "b": [(1, None)]}, "x", "y")
-    Page("t", sections=[Section("s", charts=[chart])]).write(tmp_path / "page.html")
-    assert re.search(r"<script", (tmp_path / "page.html").read_text())
+    assert {tuple(renderer.data_source.data["y"]) for renderer in chart.renderers} == {(4.0,)}
+
+
+def test_a_long_line_keeps_its_ends_and_some_hundred_points() -> None:
+    chart = charts.lines("t", {"a": [(i / 10, float(i)) for i in range(100_000)]}, "x", "y")
+    data = chart.renderers[0].data_source.data
+    assert len(data["x"]) == len(data["y"]) == charts.POINTS
+    assert (data["y"][0], data["y"][-1]) == (0.0, 99_999.0)
 
 
 def test_epochs_are_counted_in_whole_numbers() -> None:

@@ -97,14 +97,10 @@ def test_rows_are_read_again_whatever_a_file_is_called(capsys: pytest.CaptureFix
     row = Prediction(path, [0], [1.0])
     with safe_output():
         print(Rows("jsonl", classes, 1).row(row), end="")
-    assert json.loads(capsys.readouterr().out)["path"] == path
+    assert os.fsencode(json.loads(capsys.readouterr().out)["path"]) == os.fsencode(path)
     written = Rows("csv", classes, 1)
-    assert list(csv.reader(io.StringIO(written.header() + written.row(row), newline="")))[1] == [
-        path,
-        "cat",
-        "cat",
-        "1.000000",
-    ]
+    read = list(csv.reader(io.StringIO(written.header() + written.row(row), newline="")))[1]
+    assert [os.fsencode(cell) for cell in read] == [os.fsencode(path), b"cat", b"cat", b"1.000000"]
 
 
 def test_files_that_are_no_images_are_named_and_passed_over(
