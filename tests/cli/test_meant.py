@@ -7,7 +7,7 @@ import pytest
 
 from feedline import Dataset, InputError, Loader
 from feedline import __main__ as program
-from feedline.convert import build, verify
+from feedline.convert import build
 from tests.cli.commands import refused
 
 TRAIN = "--mode train"
@@ -65,28 +65,25 @@ def test_the_build_names_what_was_meant(capsys: pytest.CaptureFixture[str], line
     assert err.count("\n") == 1
 
 
-def test_other_commands_name_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        verify.main(["--al", "x", "--alll"])
-    assert "--alll: there is no such flag; did you mean --all?" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "start", "end"),
     [
-        ("trian", "feedline: COMMAND: invalid choice: "),
-        ("", "feedline: the following arguments are required: COMMAND"),
-        ("compare --oot x a b", "feedline compare: --oot: there is no such flag; did you mean --out?"),
-        ("train --mode --help", "train.py: --mode: expected one argument; --mode is one of lrfind, train, eval"),
+        ("trian", "feedline: COMMAND: invalid choice: ", "; did you mean train?"),
+        ("", "feedline: the following arguments are required: COMMAND", ""),
+        ("verify --al x --alll", "feedline verify: --alll: there is no such flag", "; did you mean --all?"),
+        ("compare --oot x a b", "feedline compare: --oot: there is no such flag", "; did you mean --out?"),
+        ("train --mode --help", "train.py: --mode: expected one argument", "; --mode is one of lrfind, train, eval"),
     ],
 )
-def test_a_command_that_is_wrong_is_one_line(capsys: pytest.CaptureFixture[str], line: str, said: str) -> None:
+def test_a_command_that_is_wrong_is_one_line(
+    capsys: pytest.CaptureFixture[str], line: str, start: str, end: str
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         sys.exit(program.main(line.split()))
     err = capsys.readouterr().err
-    assert err.startswith(said)
+    assert err.startswith(start)
+    assert end in err
     assert err.count("\n") == 1
-    assert line != "trian" or err.endswith("; did you mean train?\n")
 
 
 def test_a_loader_names_what_was_meant(dataset: Dataset) -> None:
