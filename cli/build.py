@@ -43,7 +43,6 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
             f"rank {ranks.rank}: this machine has {counted(gpus, 'GPU')} for {counted(ranks.local_size, 'rank')}; use "
             f"--nproc-per-node {gpus}, or `device=cpu`"
         )
-    torch.backends.cudnn.benchmark = True  # inputs have few sizes: search for the fastest convolutions once for each
     if ranks.is_distributed:
         torch.cuda.set_device(ranks.local_rank)
     return torch.device("cuda", torch.cuda.current_device())

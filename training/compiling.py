@@ -1,4 +1,4 @@
-"""Whether a run compiles its network."""
+"""What a run does once to make its steps faster: compiling the network, and searching for convolutions."""
 
 import dataclasses
 import importlib.util
@@ -23,6 +23,10 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 # With ResNet18 on an H100 (bf16, batches of 256, 64x64) a compiled step takes 12.5 ms instead of 17.3, so that 5,000 of
 # them save 24 seconds. Compiling took 4 to 7 where torch had the code from earlier runs; the first time is not known.
 FEWEST_STEPS = 5_000
+# cuDNN's search took 3 to 4 s for each size of the images on an H100 (ResNet18, bf16, 256 images of 32 to 48 pixels),
+# whatever its limit; without one such a first step took 0.11 s, and later ones took no longer (docs/gpu.md). In 2,000
+# steps of 12 ms it pays if it makes them 14 % faster.
+FEWEST_TO_SEARCH = 2_000
 
 
 def with_compile(config: Config, train: Loader, before: Config | None = None, ranks: Ranks = ALONE) -> Config:
@@ -74,9 +78,21 @@ def decide(
         return config.run.compiled
     if device.type != "cuda" or not possible:
         return False
+    return steps >= FEWEST_STEPS * _sizes(config) if before is None else before
+
+
+def _sizes(config: Config) -> int:
+    """Number of sizes that a run trains on, each of which is compiled and searched for."""
     sizes = config.loader.sizes
-    count = len({side for _, side in sizes.starts}) if sizes else 1
-    return steps >= FEWEST_STEPS * count if before is None else before
+    return len({side for _, side in sizes.starts}) if sizes else 1
+
+
+def search_convolutions(config: Config, train: Loader) -> None:
+    """Has cuDNN try all its algorithms for each convolution in the first step of a size, if the run is long enough.
+
+    Without it cuDNN takes what its heuristics say.
+    """
+    torch.backends.cudnn.benchmark = len(train) * config.optim.epochs >= FEWEST_TO_SEARCH * _sizes(config)
 
 
 def missing(device: torch.device) -> str | None:

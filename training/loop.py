@@ -10,7 +10,7 @@ from torch import nn
 from feedline.output import counted
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
-from feedline.training.compiling import with_compile
+from feedline.training.compiling import search_convolutions, with_compile
 from feedline.training.config import Config
 from feedline.training.divergence import check_evaluation, check_finite, check_weights
 from feedline.training.ending import ended
@@ -60,6 +60,7 @@ class Trainer:
         on_record: Callable[[Record], None] = lambda _: None,
     ) -> None:
         config = with_compile(config, train, None if resume is None else resume.config, ranks)
+        search_convolutions(config, train)
         self.config, self.train, self.val, self.out, self.ranks = config, train, val, out, ranks
         self.state = TrainState(config, model, train, ranks)
         if resume is not None:

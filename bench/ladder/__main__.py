@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out, args.data = args.out.resolve(), args.data and args.data.resolve()
     try:
         if args.only:
+            torch.backends.cudnn.benchmark = True  # as in long runs
             RUNGS[args.only](_settings(args, args.minutes))
             return 0
         return climb(args)

@@ -22,6 +22,7 @@ from feedline.training.step import TrainStep
 
 Step = Callable[[torch.Tensor, torch.Tensor], object]
 STEPS = 40
+LATER = 20
 PROFILED = 6
 KINDS = (  # by words in a kernel's name, the first that fits
     ("norms, additions, ReLU", ("triton", "batch_norm", "batchnorm", "bn_", "elementwise", "clamp")),
@@ -44,20 +45,21 @@ SEARCHES: dict[str, tuple[int | None, bool]] = {
 def run(settings: Settings) -> None:
     """First steps, split into waiting for the first batch and the step; then steps alone and with the loader.
 
-    First steps on a GPU also with other ways of searching, in batches of other lengths: torch keeps what it found.
+    First steps are of batches of 1,024 images, as in the recipe `fast`. On a GPU they are measured also with other ways
+    of searching, in batches of other lengths, since torch keeps what it found.
     """
     report, device, dataset = settings.report("profile"), settings.on, Dataset(settings.data)
     sizes = [16, 24] if settings.tiny else [32, 40, 48]
-    config = settings.config(amp=True, image_size=",".join(f"{size}@{k}" for k, size in enumerate(sizes)))
+    by_epoch = ",".join(f"{size}@{k}" for k, size in enumerate(sizes))
+    config = settings.config(amp=True, image_size=by_epoch, batch_size=16 if settings.tiny else 1024)
     with closing(make_loader(config, dataset, "train", device)) as loader:
         step = _step(config, dataset, device)
         for epoch, size in enumerate(sizes):
             report.row(partial(_first, loader, epoch, step), what="first batch and step", pixels=size)
         for number, name in enumerate(SEARCHES if device.type == "cuda" else (), 1):
             for epoch, size in enumerate(sizes):
-                searched = partial(
-                    _searched, SEARCHES[name], loader, epoch, step, number if settings.tiny else 8 * number
-                )
+                fewer = number if settings.tiny else 8 * number
+                searched = partial(_searched, SEARCHES[name], loader, epoch, step, fewer)
                 report.row(searched, what="first step", search=name, pixels=size)
     for mode in ("eager", "default", "reduce-overhead") if device.type == "cuda" else ("eager",):
         config = settings.config(amp=True, **COMPILED[mode])
@@ -74,17 +76,16 @@ def _step(config: Config, dataset: Dataset, device: torch.device) -> LoopStep:
 
 
 def _first(loader: Loader, epoch: int, step: Step) -> dict[str, float]:
-    """Seconds until the first batch of an epoch, of the first step on it, and of the third."""
+    """Seconds until the first batch of an epoch, of the first step on it, and of a later one (the mean of some)."""
     loader.set_epoch(epoch)
     with closing(endless(loader)) as batches:
         found: list[Batch] = []
         waited = _seconds(lambda: found.append(next(batches)), loader.device)
-        steps = [_seconds(lambda: step(*found[0]), loader.device) for _ in range(3)]
-    return {"batch_s": waited, "step_s": steps[0], "later_step_s": steps[2]}
+        return {"batch_s": waited, **_first_and_later(lambda: step(*found[0]), loader.device)}
 
 
 def _searched(how: tuple[int | None, bool], loader: Loader, epoch: int, step: Step, fewer: int) -> dict[str, float]:
-    """Seconds of the first step on a batch that lacks its last images, and of the third."""
+    """Seconds of the first step on a batch that lacks its last images, and of a later one."""
     cudnn, keep = torch.backends.cudnn, getattr(torch._C, "_cudnn_set_conv_benchmark_empty_cache", lambda _: None)
     loader.set_epoch(epoch)
     with closing(endless(loader)) as batches:
@@ -92,11 +93,17 @@ def _searched(how: tuple[int | None, bool], loader: Loader, epoch: int, step: St
         try:
             cudnn.benchmark, cudnn.benchmark_limit = how[0] is not None, how[0] or 10
             keep(how[1])
-            steps = [_seconds(lambda: step(images[:-fewer], labels[:-fewer]), loader.device) for _ in range(3)]
+            return _first_and_later(lambda: step(images[:-fewer], labels[:-fewer]), loader.device)
         finally:
             cudnn.benchmark, cudnn.benchmark_limit = True, 10
             keep(True)
-    return {"step_s": steps[0], "later_step_s": steps[2]}
+
+
+def _first_and_later(work: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Seconds of a first call, and the mean of `LATER` calls behind it and one of warm-up."""
+    first, _ = (_seconds(work, device) for _ in range(2))
+    later = _seconds(lambda: [work() for _ in range(LATER)], device) / LATER
+    return {"step_s": first, "later_step_s": later}
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

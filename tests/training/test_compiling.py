@@ -122,6 +122,20 @@ def test_a_long_run_says_why_it_is_not_compiled(
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.parametrize("sizes", ["16", "16@0,24@1", "16@0,24@1,16@2"])
+def test_cudnn_searches_in_runs_that_are_long_enough(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch, sizes: str
+) -> None:
+    """Steps of the whole run, for each size: whatever was set before."""
+    c = config(epochs=3, image_size=sizes)
+    steps = 3 * len(trainer(c).train) // len({side.split("@")[0] for side in sizes.split(",")})
+    for fewest, searches in ((steps, True), (steps + 1, False), (1, True)):
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", not searches)
+        monkeypatch.setattr(compiling, "FEWEST_TO_SEARCH", fewest)
+        trainer(c, str(fewest))
+        assert torch.backends.cudnn.benchmark is searches
+
+
 def test_a_checkpoint_has_what_was_decided(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=1))
     assert run.config.run.compile is run.state.config.run.compile is False
