@@ -36,7 +36,13 @@ def muon_groups(config: OptimConfig, model: nn.Module, lr: float) -> list[dict[s
 
 
 def make_optimizer(
-    config: OptimConfig, model: nn.Module, lr: float, *, fused: bool, matrix_dtype: torch.dtype = torch.float32
+    config: OptimConfig,
+    model: nn.Module,
+    lr: float,
+    *,
+    fused: bool,
+    matrix_dtype: torch.dtype = torch.float32,
+    graphs: bool = False,
 ) -> torch.optim.Optimizer:
     """Builds the optimizer.
 
@@ -47,6 +53,7 @@ def make_optimizer(
         fused: one kernel per step; False with a gradient scaler: a fused optimizer does not report skipped steps.
             Then a few kernels for all parameters together; torch would take some for each if it were told nothing.
         matrix_dtype: in which muon makes matrices orthogonal: bf16 or float32.
+        graphs: whether muon may use a CUDA graph.
     """
     if config.optimizer == "muon":
         return Muon(
@@ -57,6 +64,7 @@ def make_optimizer(
             renorm=config.muon_renorm,
             dtype=matrix_dtype,
             fused=fused,
+            graphs=graphs,
         )
     groups = parameter_groups(model, config.weight_decay)
     way = {"fused": True} if fused else {"foreach": True}

@@ -63,7 +63,12 @@ class TrainStep:
         self.model: nn.Module = model.to(device, memory_format=memory)  # type: ignore[call-overload]
         # A fused optimizer does not report which steps the scaler skipped.
         self.optimizer = make_optimizer(
-            self.config, self.model, lr, fused=not self.precision.scales, matrix_dtype=self.precision.matrix_dtype
+            self.config,
+            self.model,
+            lr,
+            fused=not self.precision.scales,
+            matrix_dtype=self.precision.matrix_dtype,
+            graphs=mode(config, device, ranks) != "default",
         )
         self.scaler = self.precision.scaler()
         # The scaler skips steps whose gradients overflowed, but not what their forward passes did to norm statistics.

@@ -24,6 +24,7 @@ Step = Callable[[torch.Tensor, torch.Tensor], object]
 STEPS = 40
 LATER = 20
 PROFILED = 6
+WAYS = (("eager", "sgd"), ("default", "sgd"), ("reduce-overhead", "sgd"), ("reduce-overhead", "muon"))
 KINDS = (  # by words in a kernel's name, the first that fits
     ("norms, additions, ReLU", ("triton", "batch_norm", "batchnorm", "bn_", "elementwise", "clamp")),
     ("convolutions", ("gemm", "xmma", "cudnn", "conv", "cutlass", "nvjet")),
@@ -61,13 +62,13 @@ def run(settings: Settings) -> None:
                 fewer = number if settings.tiny else 8 * number
                 searched = partial(_searched, SEARCHES[name], loader, epoch, step, fewer)
                 report.row(searched, what="first step", search=name, pixels=size)
-    for mode in ("eager", "default", "reduce-overhead") if device.type == "cuda" else ("eager",):
-        config = settings.config(amp=True, **COMPILED[mode])
+    for mode, optimizer in WAYS if device.type == "cuda" else WAYS[:1]:
+        config = settings.config(amp=True, optimizer=optimizer, **COMPILED[mode])
         with closing(make_loader(config, dataset, "train", device)) as loader, closing(endless(loader)) as batches:
             one = next(batches)
             step = _step(config, dataset, device)
             for name, source in (("alone", itertools.repeat(one)), ("with the loader", batches)):
-                report.row(partial(_steps, source, step, device), what=name, compile=mode)
+                report.row(partial(_steps, source, step, device), what=name, compile=mode, optimizer=optimizer)
     report.close()
 
 

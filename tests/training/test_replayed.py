@@ -1,0 +1,153 @@
+"""Muon's step as a CUDA graph: on a GPU, and with a capture that only keeps what it would replay."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from feedline.training import muon, replayed
+from feedline.training.muon import Muon
+from feedline.training.optim import muon_groups
+from feedline.training.replayed import WARM_UP, Replayed
+from tests.training.conftest import Make, small_model
+
+STEPS = WARM_UP + 4
+RATES = [0.1 / (1 + k) for k in range(STEPS)]
+
+
+class Kept:
+    """In place of a graph: work that is run when it is replayed."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.replay = work
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
+    """Makes Muon take the CPU for a GPU, and lists the captures."""
+    made: list[Kept] = []
+
+    def capture(work: Callable[[], None]) -> Kept:
+        made.append(Kept(work))
+        return made[-1]
+
+    monkeypatch.setattr(replayed, "capture", capture)
+    monkeypatch.setattr(muon, "_on_gpu", lambda _: True)
+    return made
+
+
+def optimizer_of(config: Make, model: nn.Module, *, graphs: bool) -> Muon:
+    made = config(optimizer="muon").optim
+    return Muon(muon_groups(made, model, 0.1), 0.1, 0.9, steps=3, graphs=graphs)
+
+
+def train(model: nn.Module, optimizer: Muon, rates: list[float], device: str = "cpu") -> list[torch.Tensor]:
+    """Steps on gradients of their own, in memory of their own, at these rates; the weights."""
+    for k, rate in enumerate(rates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        for n, p in enumerate(model.parameters()):
+            draws = torch.Generator().manual_seed(100 * k + n)
+            p.grad = torch.randn(p.shape, generator=draws).to(device)
+        optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def model_of(device: str = "cpu") -> nn.Module:
+    torch.manual_seed(0)
+    return small_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def test_a_replayed_step_reads_the_gradients_and_the_rate_of_its_step(config: Make, captures: list[Kept]) -> None:
+    graphs, plain = model_of(), model_of()
+    found = train(graphs, optimizer_of(config, graphs, graphs=True), RATES)
+    assert len(captures) == 1
+    expected = train(plain, optimizer_of(config, plain, graphs=False), RATES)
+    assert len(captures) == 1
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("moved", ["weights", "momentum", "its number"])
+def test_what_a_graph_holds_and_has_changed_is_captured_anew(config: Make, captures: list[Kept], moved: str) -> None:
+    """Weights that were given other memory, a state that was loaded, another momentum."""
+    found = []
+    for graphs in (True, False):
+        model = model_of()
+        optimizer = optimizer_of(config, model, graphs=graphs)
+        train(model, optimizer, RATES)
+        if moved == "weights":
+            for p in model.parameters():
+                p.data = p.data.clone()
+        elif moved == "momentum":
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": {}})
+        else:
+            optimizer.param_groups[0]["momentum"] = 0.3
+        found.append(train(model, optimizer, RATES))
+    assert len(captures) == 2
+    torch.testing.assert_close(*found)
+
+
+def test_a_step_that_cannot_be_captured_is_launched_as_before(
+    config: Make, captures: list[Kept], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def capture(_: Callable[[], None]) -> Kept:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore of it")
+
+    monkeypatch.setattr(replayed, "capture", capture)
+    graphs, plain = model_of(), model_of()
+    found = train(graphs, optimizer_of(config, graphs, graphs=True), RATES)
+    assert caplog.messages == [
+        "the optimizer's step is launched kernel by kernel, which is slower: CUDA error: operation not permitted when "
+        "stream is capturing"
+    ]
+    torch.testing.assert_close(found, train(plain, optimizer_of(config, plain, graphs=False), RATES))
+
+
+def test_decay_of_the_filters_is_not_captured(config: Make, captures: list[Kept]) -> None:
+    """It depends on the rate, which changes."""
+    model = model_of()
+    groups = muon_groups(config(optimizer="muon").optim, model, 0.1)
+    train(model, Muon(groups, 0.1, 0.9, renorm=False, graphs=True), RATES)
+    assert not captures
+
+
+def test_the_first_calls_are_not_replayed(captures: list[Kept]) -> None:
+    """Nothing is run twice, or left out, in the call that captures."""
+    seen: list[float] = []
+    work = Replayed(lambda inputs: seen.append(float(inputs[0])))
+    for k in range(STEPS):
+        work([torch.tensor(float(k))])
+        assert len(captures) == (k >= WARM_UP)
+    assert seen == list(range(STEPS))
+
+
+@pytest.mark.gpu
+def test_a_graph_on_a_gpu_gives_the_same_weights(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit: its kernels are those of the first steps."""
+
+    def capture(_: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        raise RuntimeError("not here")
+
+    graphs, plain = model_of("cuda"), model_of("cuda")
+    optimizer = optimizer_of(config, graphs, graphs=True)
+    found = train(graphs, optimizer, RATES, "cuda")
+    [(_, _, work)] = optimizer._replayed.values()
+    assert work._graph is not None
+    monkeypatch.setattr(replayed, "capture", capture)
+    expected = train(plain, optimizer_of(config, plain, graphs=True), RATES, "cuda")
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+def test_a_capture_that_fails_on_a_gpu_leaves_it_as_it_was() -> None:
+    total, stream = torch.zeros((), device="cuda"), torch.cuda.current_stream()
+
+    def add(inputs: list[torch.Tensor]) -> None:
+        total.add_(float(inputs[0]))  # waits for the GPU, which a capture cannot
+
+    work = Replayed(add)
+    for k in range(STEPS):
+        work([torch.tensor(float(k), device="cuda")])
+    assert total.item() == sum(range(STEPS))
+    assert torch.cuda.current_stream() == stream
