@@ -59,28 +59,41 @@ def export(
             say(line)
         card(folder)
         with writing_to(out):
-            _put_in_place(folder, out)
+            removed = _put_in_place(folder, out)
+        if removed:
+            say(f"{out}: removed {', '.join(removed)} of the earlier export")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_folder(out: Path) -> None:
-    """Raises InputError if a folder holds anything but an earlier export; without probes its files may be another's."""
+    """Raises InputError if a folder holds anything but an earlier export, which is known by its probes."""
     with writing_to(out):
         if out.exists() and not out.is_dir():
             raise InputError(f"`out={out}`: is a file; name a folder")
         names = {path.name for path in out.iterdir()} if out.exists() else set()
-    others = sorted(names - OURS if FILE in names else names)
+    others = sorted(names - OURS if FILE in names and _has_probes(out) else names)
     if others:
         raise InputError(
             f"`out={out}`: holds other files ({', '.join(others[:3])}); name a new folder, or that of an earlier export"
         )
 
 
-def _put_in_place(folder: Path, out: Path) -> None:
+def _has_probes(out: Path) -> bool:
+    try:
+        Probes.load(out)
+    except InputError:
+        return False
+    return True
+
+
+def _put_in_place(folder: Path, out: Path) -> list[str]:
+    """Replaces an earlier export; returns the names of its files that have no successor, which are gone."""
     out.mkdir(exist_ok=True)
     new = {path.name for path in folder.iterdir()}
-    for name in sorted(OURS - new):
-        (out / name).unlink(missing_ok=True)
+    removed = [name for name in sorted(OURS - new) if (out / name).exists()]
+    for name in removed:
+        (out / name).unlink()
     for name in sorted(new):
         (folder / name).replace(out / name)
+    return removed

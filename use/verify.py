@@ -7,6 +7,7 @@ from pathlib import Path
 from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
 from feedline.program import Parser, short_name
+from feedline.use.forms import FILES
 from feedline.use.probes import FILE, Probes, check
 from feedline.use.reading import open_exported
 
@@ -20,7 +21,12 @@ def parser() -> Parser:
         f"Says whether an exported file answers here as the network did: on the images in {FILE} beside it.",
         epilog="exit status: 0 if it does, 1 if it answers otherwise, 2 if it cannot be asked",
     )
-    p.add_argument("files", metavar="FILE", nargs="+", help="model.onnx, model.pt2 or model.safetensors of an export")
+    p.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="model.onnx, model.pt2 or model.safetensors of an export, or its folder",
+    )
     return p
 
 
@@ -30,17 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ending.status(_main(parser().parse_args(argv).files))
 
 
-def _main(files: Sequence[str]) -> int:
+def _main(names: Sequence[str]) -> int:
     status = 0
-    for name in files:
+    for name in names:
         try:
-            ok, line = verify(Path(name))
+            for path in _files(Path(name)):
+                ok, line = verify(path)
+                print(one_line(line))
+                status = status if ok else 1
         except FeedlineError as error:
             print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
             return 2
-        print(one_line(line))
-        status = status if ok else 1
     return status
+
+
+def _files(named: Path) -> list[Path]:
+    """The file, or all forms in the folder of an export. Raises InputError if it has none."""
+    if not named.is_dir():
+        return [named]
+    found = [path for name in FILES.values() if (path := named / name).exists()]
+    if not found:
+        raise InputError(f"{named}: a folder without an exported file ({', '.join(FILES.values())})")
+    return found
 
 
 def verify(path: Path) -> tuple[bool, str]:

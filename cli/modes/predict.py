@@ -100,9 +100,16 @@ def _output(request: Request) -> Iterator[TextIO]:
                 raise InputError(f"`out={request.out}`: is a folder; name a file")
             final.parent.mkdir(parents=True, exist_ok=True)
             whole = final.is_file() or not final.exists()
+            if final.is_file() and b"\0" in _start(final):
+                raise InputError(f"`out={request.out}`: is there and holds no text; name another file")
             path = stack.enter_context(replacing(final)) if whole else final
             file = stack.enter_context(path.open("w", encoding="utf-8", errors="surrogateescape"))
         yield file
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
 
 
 def _progress(request: Request, names: object) -> Progress:

@@ -51,6 +51,7 @@ def test_an_export_answers_as_the_network_does_and_is_asked_again(
     assert f"x/{FILES[form]}: answers as the network does: 16 real images, largest difference of a logit" in out
     shutil.move("x", "elsewhere")
     assert main(["verify-export", f"elsewhere/{FILES[form]}"]) == 0
+    assert main(["verify-export", "elsewhere"]) == 0
     assert "answers as the network does" in capsys.readouterr().out
     with np.load("elsewhere/probes.npz") as probes:
         content = dict(probes)
@@ -60,6 +61,9 @@ def test_an_export_answers_as_the_network_does_and_is_asked_again(
     assert "answers otherwise than the network: 16 real images, largest difference of a logit 0.01" in (
         capsys.readouterr().out
     )
+    Path("empty").mkdir()
+    assert main(["verify-export", "empty"]) == 2
+    assert "empty: a folder without an exported file (model.onnx, model.pt2, model" in capsys.readouterr().err
 
 
 def test_an_onnx_file_says_how_to_use_it(trained: Path, dataset: Dataset) -> None:
@@ -188,15 +192,17 @@ def test_classes_of_another_epoch_are_not_in_the_card(trained: Path) -> None:
     assert "| class | images" not in card
 
 
-def test_an_earlier_export_is_replaced_whole(trained: Path) -> None:
+def test_an_earlier_export_is_replaced_whole(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No form of another network stays beside new probes."""
     assert export(trained, "torch") == 0
     Path("x/model.onnx").write_bytes(b"of another network")
+    capsys.readouterr()
     assert export(trained, "torch") == 0
+    assert "x: removed model.onnx of the earlier export\n" in capsys.readouterr().out
     assert sorted(path.name for path in Path("x").iterdir()) == ["README.md", "model.pt2", "probes.npz"]
 
 
-@pytest.mark.parametrize("name", ["README.md", "notes.txt", "config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["README.md", "notes.txt", "config.json", "model.safetensors", "probes.npz"])
 def test_a_folder_of_other_files_is_left_alone(trained: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     Path("x").mkdir()
     Path("x", name).write_text("mine")

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from feedline import Dataset
 from feedline.output import safe_output
@@ -156,6 +157,7 @@ def test_a_pipe_is_written_and_not_replaced(photos: Path, trained: Path) -> None
         (["a.jpg", "--out", "file/p.csv"], "--out file/p.csv: cannot be written (File exists)"),
         (["a.jpg", "--out", "file/deep/p.csv"], "--out file/deep/p.csv: cannot be written (Not a directory)"),
         (["a.jpg", "--out", "x" * 300], "xxx: cannot be written (File name too long)"),
+        (["a.jpg", "--out", "a.jpg"], "--out a.jpg: is there and holds no text; name another file"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -163,9 +165,13 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     Path("empty").mkdir()
     Path("file").touch()
+    if words[-1:] == ["a.jpg"]:
+        Image.new("RGB", (8, 8)).save("a.jpg")
+    before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     line = refused(capsys, "--mode", "predict", "--checkpoint", str(trained), "--device", "cpu", *words)
     assert message in line
-    assert sorted(path.name for path in Path().iterdir()) == ["empty", "file"]
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    assert Path("empty").is_dir()
 
 
 def test_names_are_for_predict_only(capsys: pytest.CaptureFixture[str]) -> None:
