@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from feedline.training.saver import Saver
 from feedline.training.snapshot import Snapshot
 from feedline.training.state import TrainState
 from feedline.training.stopping import Interrupted, Stopping, over
+
+DRAWN_RATES = 200  # of the learning rate in curves.png
 
 
 class Trainer:
@@ -114,10 +117,11 @@ class Trainer:
         reporter.start_epoch()
         meter = StallMeter(self.train.device)
         timer = LapTimer(meter)
+        every = math.ceil(len(self.train) * self.config.optim.epochs / DRAWN_RATES)
         for images, labels in self._batches(meter, timer):
             lr = state.lr
-            if not position.lrs:
-                position.lrs.append((0.0, lr))
+            if state.global_step % every == 0:
+                position.lrs.append((state.epochs, lr))
             mix = state.mixing.of(position.epoch, position.step, images)
             state.certificate.add(position.step, images, labels, mix)
             mixture = None if mix is None else Mixture.on(self.train.device, mix)
@@ -135,6 +139,8 @@ class Trainer:
             is_last = position.step == len(self.train)
             if is_last or position.step % self.config.run.log_every == 0:
                 position.add_time(*timer.lap())
+                if is_last:
+                    position.lrs.append((state.epochs, lr))
                 self._log(reporter, lr)
             stop, save = self._agreement.ask(self.stopping.is_set(), self._saver.minutes_are_over())
             if stop or ((save or self._saver.step_is_due()) and not is_last):
@@ -150,7 +156,6 @@ class Trainer:
     def _log(self, reporter: Reporter, lr: float) -> None:
         counted = self.state.counts.read()
         check_finite(self.state, counted, lr, self._divergence)
-        self.state.position.lrs.append((self.state.epochs, lr))
         reporter.log(counted, lr, self.state.certificate.read())
 
     @property

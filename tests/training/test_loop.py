@@ -33,6 +33,16 @@ def test_it_learns(config: Make, trainer: Build) -> None:
     assert result["last"]["train_loss"] < 1.35, "chance is 1.39"
 
 
+def test_the_rate_of_a_short_run_is_drawn_step_by_step(config: Make, trainer: Build) -> None:
+    run = trainer(config(epochs=2, log_every=1000))
+    run.fit()
+    steps = len(run.train)
+    assert [epochs for epochs, _ in run.state.position.lrs] == [
+        *(k / steps for k in range(steps + 1)), *(1 + k / steps for k in range(steps + 1))
+    ]  # fmt: skip
+    assert max(lr for _, lr in run.state.position.lrs) == pytest.approx(run.config.optim.max_lr, rel=0.02)
+
+
 @pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
 def test_a_run_can_be_resumed_after_an_image_was_missing(
     config: Make, trainer: Build, dataset: Dataset, tmp_path: Path, store: str
