@@ -8,6 +8,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from feedline.report import charts
 from feedline.report.page import Page, Section, Table
 from feedline.report.settings import settings_section
+from feedline.training.lr_curve import shown_losses
 
 MARKS = {"scaled": "diamond", "minimum": "inverted_triangle", "steepest": "circle", "valley": "square"}
 
@@ -48,10 +49,9 @@ def range_sections(result: Mapping[str, Any], path: str) -> list[Section]:
 def _curve(result: Mapping[str, Any]) -> Any:
     """Raw and smoothed loss over the learning rate, with the suggestions marked."""
     lr, smoothed = result["lr"], result["smoothed"]
-    low, high = min(smoothed), smoothed[0]
-    fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
+    bottom, top = shown_losses(result["loss"], smoothed, recommends=result["recommended"] is not None)
     chart = charts.blank("LR range test", "learning rate", "training loss", height=360, x_axis_type="log")
-    chart.y_range = Range1d(low - 0.15 * fall, high + 0.6 * fall)
+    chart.y_range = Range1d(start=bottom, end=top)
     source = ColumnDataSource({"lr": lr, "loss": result["loss"], "smoothed": smoothed})
     chart.line("lr", "loss", source=source, color=charts.LINE, line_width=1, alpha=0.7, legend_label="loss")
     chart.line("lr", "smoothed", source=source, color=charts.COLOURS[0], line_width=2, legend_label="smoothed")
@@ -59,7 +59,7 @@ def _curve(result: Mapping[str, Any]) -> Any:
     tips = [("LR", "@lr{0.00e+0}"), ("loss", "@loss{0.000}"), ("smoothed", "@smoothed{0.000}")]
     chart.add_tools(HoverTool(renderers=[dots], tooltips=tips))
     for (name, rate), colour in zip(result["suggestions"].items(), charts.COLOURS[1:], strict=False):
-        height = min(smoothed[_nearest(lr, rate)], high + 0.5 * fall)  # in the chart, where the loss is high too
+        height = min(smoothed[_nearest(lr, rate)], top - 0.06 * (top - bottom))  # also where the loss is above
         note = ", recommended" if name == result["recommended"] else ""
         mark = ColumnDataSource({"x": [rate], "y": [height], "name": [f"{name}{note}"], "lr": [f"{rate:.3g}"]})
         shape = MARKS.get(name, "circle")

@@ -100,6 +100,21 @@ def smooth(losses: Sequence[float], width: float) -> list[float]:
     return averaged
 
 
+def shown_losses(losses: Sequence[float], smoothed: Sequence[float], *, recommends: bool) -> tuple[float, float]:
+    """The losses between which a curve is drawn.
+
+    Args:
+        losses, smoothed: of each step.
+        recommends: the test recommends a rate: then its fall fills the picture. Else its noise, and where it blew up,
+            up to twice the first loss: they may be why not.
+    """
+    low, high = min(smoothed), smoothed[0]
+    if not recommends:
+        low, high = min(losses), min(max(*losses, high), 2 * high)
+    fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
+    return low - 0.15 * fall, high + (0.6 if recommends else 0.15) * fall
+
+
 def suggest(lrs: Sequence[float], smoothed: Sequence[float], *, blew_up: bool = False) -> dict[str, float]:
     """The learning rates that a curve suggests, by name (see `LRRange`).
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from feedline.pipeline.files import replacing
 from feedline.training.best import Measure, of, value
+from feedline.training.lr_curve import shown_losses
 
 BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
@@ -66,6 +67,8 @@ def curves(
         )
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(epochs) == 1:
+            axis.set_xlim(epochs[0] - 1, epochs[0] + 1)  # else around 1.00
         axis.legend(frameon=False)
     rate.plot(*zip(*lrs, strict=True), color=GREEN)
     rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
@@ -91,9 +94,10 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     figure.set_size_inches(7.5, 4.8)
     axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
     axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
-    low, high = min(result["smoothed"]), result["smoothed"][0]
-    fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
-    axis.set_ylim(low - 0.15 * fall, high + 0.6 * fall)
+    bottom, top = shown_losses(result["loss"], result["smoothed"], recommends=result["recommended"] is not None)
+    axis.set_ylim(bottom, top)
+    if result["recommended"] is None:
+        axis.set_title(f"no rate is recommended: {result['reason']}", fontsize=9, wrap=True, parse_math=False)
     markers = {
         "scaled": ("D", "#9467bd"),
         "minimum": ("v", ORANGE),
@@ -105,7 +109,7 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
         marker, colour = markers[name]
         note = "  <- recommended" if name == result["recommended"] else ""
         label = f"{name}: {lr:.3g}{note}"
-        height = min(result["smoothed"][nearest], high + 0.5 * fall)  # in the picture, where the loss is high too
+        height = min(result["smoothed"][nearest], top - 0.06 * (top - bottom))  # also where the loss is above
         axis.plot(lr, height, marker, color=colour, ms=9, ls="none", label=label)
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axis.legend(frameon=False)
