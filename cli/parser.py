@@ -132,12 +132,16 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         InputError: if it cannot be read.
     """
     words = _joined(argv)
+    if words and words[0] in MODES:
+        raise InputError(f"{words[0]}: is not the value of a flag; did you mean --mode {words[0]}?")
     args, rest = parser(_mode_of_help(words)).parse_known_args(words)
     given = vars(args)
     mode = given.pop("mode")
     flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
     if rest and (flags or mode not in INPUTS):
-        raise InputError(unknown_word(flags or rest, parser()._option_string_actions))
+        known = parser()._option_string_actions
+        used = {name: action for name, action in known.items() if mode in uses().get(action.dest, ALL)}
+        raise InputError(unknown_word(flags or rest, known if flags else used))
     options = {name: given.pop(name) for name in OPTIONS if name in given}
     if inputs := tuple(word for word in rest if word != "--"):
         options["inputs"] = inputs

@@ -50,7 +50,8 @@ def _whole(file: Any) -> argparse.ArgumentParser:
     from feedline.convert import build, verify
     from feedline.use import verify as verify_export
 
-    commands = {
+    commands: dict[str, argparse.ArgumentParser] = {
+        NAME: parser(),
         "convert": build.parser(),
         "train": train.parser(),
         "verify": verify.parser(),

@@ -22,7 +22,7 @@ def command_line(command: str) -> str:
     """
     started = _started_as()
     if not started and command in _SCRIPTS:
-        return f"python {_SCRIPTS[command]}"
+        return f"python {shlex.quote(str(_checkout() / _SCRIPTS[command]))}"
     return f"{started or 'python -m feedline'} {command}".rstrip()
 
 
@@ -42,6 +42,17 @@ def _started_as() -> str:
     return "" if in_checkout and path.stem != "feedline" else "feedline"
 
 
+def _checkout() -> Path:
+    """The folder of the scripts, as it was named: of `../train.py` it is `..`."""
+    script = Path(sys.argv[0] if sys.argv else "")
+    for known in _SCRIPTS.values():
+        parts = Path(known).parts
+        if script.parts[-len(parts) :] == parts:
+            root = script.parents[len(parts) - 1]
+            return Path() if root.resolve() == Path.cwd() else root
+    return Path()
+
+
 NOT_THE_NETWORK = ("--model", "--arch")  # flags of other trainers; nearest here is --mode
 
 
@@ -49,7 +60,8 @@ def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
     """What is wrong with words that are no part of a command line: the first, and the flag that it may have meant."""
     name = next(iter(words)).partition("=")[0]
     if not name.startswith("-"):
-        meant = f"; did you mean --source {shlex.quote(name)}?" if "--source" in flags else ""
+        flag = next((flag for flag in _flags_of(Path(name)) if flag in flags), None)
+        meant = f"; did you mean {flag} {shlex.quote(name)}?" if flag else ""
         return f"{name}: is not the value of a flag{meant}"
     if name in NOT_THE_NETWORK and "--mode" in flags:
         return (
@@ -57,6 +69,13 @@ def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
         )
     meant = did_you_mean(name, [flag for flag in flags if flag.startswith("--")])
     return f"{name}: there is no such flag{meant or '; see --help'}"
+
+
+def _flags_of(path: Path) -> tuple[str, ...]:
+    """The flags that may be meant by a file or folder without one."""
+    if path.suffix == ".pt" or any(path.glob("*.pt")):
+        return ("--checkpoint", "--resume")
+    return ("--source", *(["--data"] if path.is_dir() else []))
 
 
 def with_choice_meant(message: str) -> str:

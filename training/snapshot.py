@@ -229,7 +229,7 @@ class Snapshot:
                 f"{path}: was trained on another dataset ({counted(len(self.classes), 'class')}, fingerprint "
                 f"{self.fingerprint[:12]}), {dataset.root} is {dataset.name} with "
                 f"{counted(len(dataset.classes), 'class')}, fingerprint {dataset.fingerprint[:12]}; name the "
-                "right one with `data` (--mode eval takes any with the same classes)"
+                "right one with `data`, or leave it out (--mode eval takes any with the same classes)"
             )
 
 

@@ -18,6 +18,7 @@ from feedline.cli.usage import check_effect
 from feedline.console import aloud
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
@@ -37,6 +38,9 @@ def run(request: Request) -> int:
     out, (path, snapshot) = ranks.on_first(lambda: (request.folder(), find_checkpoint(request)))
     config = _config(snapshot, request, path)
     dataset = Dataset(config.run.data)
+    asked, count = config.loader.classes, len(snapshot.classes)
+    if asked not in (None, count):
+        raise InputError(f"`classes={asked}`: {path} has {counted(count, 'class')}; leave `classes` out")
     other = _is_another(dataset, snapshot, path)
     config = config.replace(split=choose_split(dataset, config.loader.split))
     config = with_stem(config, request, None)

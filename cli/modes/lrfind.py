@@ -69,7 +69,7 @@ def run(request: Request) -> int:
     result = {
         **lr_range_key(config, dataset),
         **vars(test),
-        "reason": _in_words(test.reason),
+        "reason": _in_words(test.reason, config.loader.batch_size),
         "passes": round(len(test.lr) / len(loader), 2),
         "command": request.command,
         "images": loader.images,
@@ -133,9 +133,11 @@ def _print_advice(test: LRRange, request: Request, reason: str | None) -> None:
         print("train with it:\n  " + _train_command(request, max_lr=f"{test.suggestions[test.recommended]:.3g}"))
 
 
-def _in_words(reason: str | None) -> str | None:
-    """Why there is no recommendation, with flags as on the command line."""
-    return None if reason is None else as_flags(InputError(reason))
+def _in_words(reason: str | None, batch_size: int) -> str | None:
+    """Why there is no recommendation, with flags as on the command line, and a larger batch as a number."""
+    if reason is None:
+        return None
+    return as_flags(InputError(reason.replace("a larger `batch_size`", f"a larger `batch_size`, as {2 * batch_size}")))
 
 
 def _train_command(request: Request, **more: Any) -> str:

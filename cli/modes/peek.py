@@ -35,7 +35,7 @@ def run(request: Request) -> int:
     save_sheet(out / "peek.png", pictures, f"{title}: {note}")
     text = "Left the original with its window, right what the network gets, before normalising."
     if config.mix.mixup or config.mix.cutmix:
-        text += " Pairs of these are mixed in the step, which is not shown."
+        note += "; pairs of these are mixed in the step, which is not shown"
     images = Section("Images", text, pictures=pictures, pairs=True)
     page = Page(title, note, sections=[images])
     page.write(out / "peek.html")

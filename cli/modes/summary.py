@@ -5,7 +5,9 @@ from pathlib import Path
 from feedline.cli.build import training_side, with_stem
 from feedline.cli.request import Request
 from feedline.model import layer_table
+from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.resolve import PHOTO, input_size
 from feedline.training.network import build_network
 
@@ -16,6 +18,8 @@ def run(request: Request) -> int:
     classes, size = config.loader.classes or 200, config.loader.last_size
     if (Path(config.run.data) / "dataset.json").exists():
         config, dataset = request.opened()
+        if (config.loader.classes or 0) > len(dataset.classes):
+            raise InputError(f"`classes={classes}`: {config.run.data} has {counted(len(dataset.classes), 'class')}")
         classes = config.loader.classes or len(dataset.classes)
         size = size or input_size(dataset.image_size)[0]
     elif "data" in request.flags:

@@ -23,7 +23,10 @@ def no_dataset(root: Path) -> InputError:
             f"no dataset at {here}, but there are some in it; name one of them: {', '.join(within[:SHOWN])}"
         )
     if root.is_dir() and any(root.iterdir()):
-        out = root.parent / "data" / (root.name or root.absolute().name)
+        name = root.name or root.absolute().name
+        out = root.parent / "data" / name
+        if built := next((folder for folder in (out, Path("data") / name) if _is_dataset(folder)), None):
+            return InputError(f"no dataset at {here} (there is no dataset.json); there is one at {built}: name that")
         return InputError(
             f"no dataset at {here} (there is no dataset.json); if it holds images, convert them once: "
             f"{_convert(root, out)}, then name {out}"

@@ -10,7 +10,7 @@ import pytest
 from feedline import Dataset, Loader
 from feedline.pipeline.dataset import ClassInfo
 from feedline.use.names import short_name
-from tests.cli.commands import refused, run
+from tests.cli.commands import refused, run, train
 from tests.cli.folders import dataset_of
 
 
@@ -99,7 +99,9 @@ def test_another_dataset_of_the_same_classes(tmp_path: Path, capsys: pytest.Capt
     result = json.loads(Path("r/e/eval.json").read_text())
     assert (result["images"], result["trained_on"]) == (11, None)
     line = refused(capsys, "--mode", "eval", "--data", str(other.root), "--checkpoint", "r/a/best.pt")
-    assert line.endswith("name the right one with --data (--mode eval takes any with the same classes)")
+    assert line.endswith(
+        "name the right one with --data, or leave it out (--mode eval takes any with the same classes)"
+    )
 
 
 def test_another_dataset_of_the_first_classes(
@@ -111,3 +113,11 @@ def test_another_dataset_of_the_first_classes(
     assert run("train", dataset, "--classes", "2", "--epochs", "1", "--split", "official", "--out", "r/a") == 0
     assert run("eval", other, "--checkpoint", "r/a/best.pt", "--out", "r/e") == 0
     assert "has the same 2 classes" in capsys.readouterr().out
+
+
+def test_other_classes_than_those_of_the_run_are_refused(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "r/a") == 0
+    argv = ["--mode", "eval", "--data", str(dataset.root), "--checkpoint", "r/a", "--out", "r/e"]
+    line = refused(capsys, *argv, "--classes", "2")
+    assert line == "train.py: --classes 2: r/a/best.pt has 4 classes; leave --classes out"
+    assert train(*argv, "--classes", "4") == 0

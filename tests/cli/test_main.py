@@ -118,6 +118,8 @@ def test_the_summary_prints_the_table(capsys: pytest.CaptureFixture[str], datase
     assert "Total params: 11,271,432" in out
     assert train("--mode", "summary", "--data", str(dataset.root), network=resnet18) == 0
     assert "[-1, 64, 64, 64]" in capsys.readouterr().out
+    line = refused(capsys, "--mode", "summary", "--data", str(dataset.root), "--classes", "5")
+    assert line == f"train.py: --classes 5: {dataset.root} has 4 classes"
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,16 @@ TRAIN = "--mode train"
         (f"{TRAIN} --recipe options.toml", None),
         (f"{TRAIN} --recipe table.toml", None),
         ("--mode export --to onxx", "onnx"),
+        ("train --data x", "--mode train"),
+        ("--mode eval some", "--data some"),
+        ("--mode eval a/last.pt", "--checkpoint a/last.pt"),
+        ("--mode train a", "--resume a"),
     ],
 )
 def test_train_names_what_was_meant(capsys: pytest.CaptureFixture[str], line: str, meant: str | None) -> None:
+    Path("some").mkdir()
+    Path("a").mkdir()
+    Path("a/last.pt").touch()
     Path("mine.toml").write_text("batch-sise = 8\n")
     Path("words.toml").write_text('schedule = "trapezoide"\n')
     Path("options.toml").write_text('mode = "train"\n')

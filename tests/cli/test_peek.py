@@ -22,6 +22,14 @@ def test_a_picture_and_a_page_of_the_first_step(dataset: Dataset, capsys: pytest
     assert page.count("erase") >= 8
 
 
+def test_that_images_are_mixed_is_said(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pictures show what is mixed."""
+    assert run("peek", dataset, "--out", "p", "--cutmix", "1") == 0
+    note = "pairs of these are mixed in the step, which is not shown"
+    assert note in capsys.readouterr().out
+    assert note in Path("p/peek.html").read_text()
+
+
 def test_it_is_the_batch_that_the_loop_gets(dataset: Dataset) -> None:
     options: dict[str, Any] = {"augment": ("random-resized-crop", "flip"), "image_size": 16, "batch_size": 8, "seed": 3}
     batches = Loader(dataset, **options, dtype=torch.uint8, with_ids=True)

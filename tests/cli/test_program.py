@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
     ("called", "command", "name"),
     [
         ("train.py", "python train.py", "train.py"),
-        ("/home/me/feedline/train.py", "python train.py", "train.py"),
+        ("/home/me/feedline/train.py", "python /home/me/feedline/train.py", "train.py"),
+        ("../train.py", "python ../train.py", "train.py"),
+        ("my trainer/convert/build.py", "python 'my trainer/train.py'", "train.py"),
+        ("convert/build.py", "python train.py", "train.py"),
+        (str(ROOT / "train.py"), "python train.py", "train.py"),
         ("/opt/venv/bin/feedline", "feedline train", "feedline train"),
         ("/lib/site-packages/feedline/__main__.py", "python -m feedline train", "feedline train"),
     ],
@@ -26,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 def test_messages_use_the_name_that_was_called(
     monkeypatch: pytest.MonkeyPatch, called: str, command: str, name: str
 ) -> None:
+    monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [called])
     assert (command_line("train"), short_name("train")) == (command, name)
 

@@ -77,6 +77,10 @@ def test_the_latest_run_is_found_from_elsewhere(dataset: Dataset, capsys: pytest
         ("--mode peek --resume runs/on", "--resume runs/on: no such run; there are runs/one, runs/two"),
         ("--mode eval --checkpoint runs/twoo", "--checkpoint runs/twoo: no such run; there is runs/two"),
         ("--mode predict --checkpoint two x.png", "--checkpoint two: no such run; there is runs/two"),
+        (
+            "--mode train --resume runs/four",
+            "--resume runs/four: nothing was saved there yet; begin it again, with --out runs/four",
+        ),
         ("--mode train --resume runs", "--resume runs: a folder without last.pt; there are runs/one, runs/two"),
         (
             "--mode train --resume runs/two/lst.pt",
@@ -86,7 +90,7 @@ def test_the_latest_run_is_found_from_elsewhere(dataset: Dataset, capsys: pytest
 )
 def test_a_run_that_is_not_there(capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
     """The line names those that are, first the one that is spelt most like it."""
-    for file in ("one/last.pt", "two/last.pt", "two/best.pt", "three/notes.txt"):
+    for file in ("one/last.pt", "two/last.pt", "two/best.pt", "three/notes.txt", "four/run.json"):
         (Path("runs") / file).parent.mkdir(parents=True, exist_ok=True)
         (Path("runs") / file).touch()
     assert refused(capsys, *words.split()) == f"train.py: {message}"

@@ -28,6 +28,13 @@ def test_the_images_themselves(photos: Path) -> None:
     )
 
 
+def test_images_that_were_converted(photos: Path, dataset: Dataset) -> None:
+    shutil.copytree(photos, "source/photos")
+    Path("data").mkdir()
+    Path("data/photos").symlink_to(dataset.root)
+    assert said("source/photos").endswith("(there is no dataset.json); there is one at data/photos: name that")
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
