@@ -49,16 +49,18 @@ def export(
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        probes.save(folder)
+        with writing_to(out):
+            probes.save(folder)
         for form in forms:
-            path = WRITE[form](folder, loaded, about)
+            with writing_to(out):
+                path = WRITE[form](folder, loaded, about)
             ok, line = check(path, probes, open_exported(path))
             line = line.replace(str(path), str(out / path.name))
             if not ok:
                 raise InputError(f"{line}; nothing was written")
             say(line)
-        card(folder)
         with writing_to(out):
+            card(folder)
             removed = _put_in_place(folder, out)
         if removed:
             say(f"{out}: removed {', '.join(removed)} of the earlier export")
@@ -71,7 +73,8 @@ def check_folder(out: Path) -> None:
     with writing_to(out):
         if out.exists() and not out.is_dir():
             raise InputError(f"`out={out}`: is a file; name a folder")
-        names = {path.name for path in out.iterdir()} if out.exists() else set()
+        files = out.iterdir() if out.exists() else ()
+        names = {path.name for path in files if not path.name.startswith(".")}  # as .DS_Store
     others = sorted(names - OURS if FILE in names and _has_probes(out) else names)
     if others:
         raise InputError(

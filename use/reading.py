@@ -1,5 +1,6 @@
 """Opens exported files, to ask them."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def _onnx(path: Path) -> Answer:
     import onnxruntime
 
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     except Exception as error:  # its own kinds of errors, one for each cause
         raise InputError(f"{path}: onnxruntime cannot open it ({first_line(error)})") from error
 
@@ -47,7 +48,7 @@ def _onnx(path: Path) -> Answer:
 
 def _torch(path: Path) -> Answer:
     try:
-        program: Any = torch.export.load(path).module()
+        program: Any = torch.export.load(io.BytesIO(path.read_bytes())).module()
     except Exception as error:
         raise InputError(f"{path}: torch cannot open it ({first_line(error)})") from error
 

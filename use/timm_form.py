@@ -20,12 +20,12 @@ EPS = 1e-5  # of timm's norms
 
 def write_timm(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
     """Writes both files. Raises InputError if the network is no ResNet18."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if not isinstance(loaded.net, resnet.ResNet):
         raise InputError("`to=timm`: is for ResNet18, and this is another network; export it as onnx or torch")
     path = folder / FILES["timm"]
-    save_file({name: value.contiguous() for name, value in loaded.net.state_dict().items()}, path)
+    path.write_bytes(save({name: value.contiguous() for name, value in loaded.net.state_dict().items()}))
     write_json(folder / CONFIG, _config(loaded, loaded.net, about))
     return path
 
@@ -70,11 +70,11 @@ def read_timm(path: Path, config: Mapping[str, Any]) -> nn.Module:
         InputError: if the file cannot be read.
     """
     try:
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         stem, classes = config["feedline"]["stem"], int(config["num_classes"])
         net = timm_network(classes, stem, float(config["feedline"]["norm_eps"]))
-        net.load_state_dict(load_file(path))
+        net.load_state_dict(load(path.read_bytes()))
     except Exception as error:  # damaged bytes make the library raise anything
         raise InputError(f"{path}: cannot be read ({first_line(error)})") from error
     return net.eval()

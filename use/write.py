@@ -24,20 +24,19 @@ def write_torch(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
     path, module, example, shapes = _parts(folder, "torch", loaded)
     with _exporting("torch"):
         program = torch.export.export(module, (example,), dynamic_shapes=shapes)
-        torch.export.save(program, path, extra_files={KEPT: json.dumps(about)})
+        content = io.BytesIO()  # where torch opens a file itself, a disk that is full ends the process
+        torch.export.save(program, content, extra_files={KEPT: json.dumps(about)})
+    path.write_bytes(content.getvalue())
     return path
 
 
 def write_onnx(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
     """An ONNX file with the weights inside, whose batch may have any size. Raises InputError as `write_torch`."""
-    import onnx
-
     path, module, example, shapes = _parts(folder, "onnx", loaded)
     with _exporting("onnx"):
-        torch.onnx.export(
+        program = torch.onnx.export(
             module,
             (example,),
-            path,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=shapes,
@@ -45,10 +44,11 @@ def write_onnx(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
             external_data=False,
             verbose=False,
         )
-    model = onnx.load(path)
+    assert program is not None
+    model = program.model_proto
     for name, value in about.items():
         model.metadata_props.add(key=name, value=value if isinstance(value, str) else json.dumps(value))
-    onnx.save(model, path)
+    path.write_bytes(model.SerializeToString())
     return path
 
 

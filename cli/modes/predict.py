@@ -88,21 +88,23 @@ def _format(request: Request) -> Format:
 
 @contextlib.contextmanager
 def _output(request: Request) -> Iterator[TextIO]:
-    """Stdout, or a file that appears when it is complete; a device or a pipe is written as it is."""
+    """Stdout, or a file that appears when it is complete, behind a link too; a device or a pipe is written as it is."""
     if request.out is None:
         with aloud():
             yield sys.stdout
         return
-    final = Path(request.out)
+    named = Path(request.out)
+    final = named.resolve()
     with contextlib.ExitStack() as stack:
         with writing_to(request.out):
-            if final.is_dir():
+            if named.is_dir():
                 raise InputError(f"`out={request.out}`: is a folder; name a file")
             final.parent.mkdir(parents=True, exist_ok=True)
-            whole = final.is_file() or not final.exists()
-            if final.is_file() and b"\0" in _start(final):
+            stands_for_one = named.absolute().parts[1:2] in (("dev",), ("proc",))  # as /dev/stdout does
+            whole = not stands_for_one and (final.is_file() or not final.exists())
+            if whole and final.is_file() and b"\0" in _start(final):
                 raise InputError(f"`out={request.out}`: is there and holds no text; name another file")
-            path = stack.enter_context(replacing(final)) if whole else final
+            path = stack.enter_context(replacing(final)) if whole else named
             file = stack.enter_context(path.open("w", encoding="utf-8", errors="surrogateescape"))
         yield file
 

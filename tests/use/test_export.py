@@ -1,6 +1,8 @@
 """Exports that are tried before they are written, and can be tried again anywhere."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -259,3 +261,34 @@ def test_a_missing_library_is_named(
     assert (
         "the form onnx needs onnx and onnxscript and onnxruntime; install with: pip install 'feedline[export]'" in line
     )
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch", "timm"])
+def test_a_full_disk_is_one_line(
+    resnet_run: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Native code that opens a file itself ends the process there."""
+    need(form)
+
+    def full(path: Path, _: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    argv = ["--mode", "export", "--checkpoint", str(resnet_run["small"]), "--to", form, "--out", "x"]
+    line = refused(capsys, *argv, network=resnet18)
+    assert line == "train.py: --out x: cannot be written (No space left on device)"
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch", "timm"])
+def test_a_folder_may_have_any_name(resnet_run: dict[str, Path], form: str) -> None:
+    need(form)
+    assert export(resnet_run["small"], form, "--out", "x\udcff", network=resnet18) == 0
+    assert Path("x\udcff", FILES[form]).exists()
+
+
+def test_files_of_a_file_manager_are_in_no_way(trained: Path) -> None:
+    Path("x").mkdir()
+    Path("x/.DS_Store").touch()
+    assert export(trained, "torch") == 0
+    assert Path("x/.DS_Store").exists()

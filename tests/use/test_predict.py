@@ -144,6 +144,21 @@ def test_a_pipe_is_written_and_not_replaced(photos: Path, trained: Path) -> None
         os.close(reader)
 
 
+def test_a_link_stays_and_its_file_is_written(photos: Path, trained: Path) -> None:
+    """Also one to a file that is not there yet, and one that leads to the output, as /dev/stdout does."""
+    Path("old").write_text("old")
+    Path("here").symlink_to("old")
+    Path("there").symlink_to("new")
+    with Path("output").open("w") as output:
+        Path("stdout").symlink_to(f"/proc/self/fd/{output.fileno()}")
+        for name, target in (("here", "old"), ("there", "new"), ("stdout", "output")):
+            assert predict(trained, str(photos / "dogs/0.jpg"), "--out", name, "--format", "csv") == 0
+            assert Path(name).is_symlink()
+            assert "dogs/0.jpg," in Path(target).read_text()
+        assert predict(trained, str(photos / "dogs/0.jpg"), "--out", f"/proc/self/fd/{output.fileno()}") == 0
+    assert "dogs/0.jpg" in Path("output").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
