@@ -157,6 +157,7 @@ def _introduce(lock: int, folder: Path) -> None:
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps(about).encode(), 0)
     except OSError as error:
+        (folder / LOCK).unlink(missing_ok=True)
         os.close(lock)
         raise _cannot(folder, error) from error
 

@@ -15,6 +15,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training.asked import Asked
 from feedline.training.config import Config
+from feedline.training.mixing import ROUNDING
 from feedline.training.ranks import restarted
 from feedline.training.snapshot import Snapshot
 
@@ -172,8 +173,8 @@ def _peak_goes_on(snapshot: Snapshot, wanted: Config) -> bool:
     """Whether the run is at the peak of a trapezoid, as it was planned and as it would be now."""
     return all(
         optim.schedule == "trapezoid"
-        and optim.warmup * optim.epochs <= snapshot.position.epoch
-        and _begun(snapshot) <= optim.epochs * (1 - optim.cooldown)
+        and optim.warmup * optim.epochs <= snapshot.position.epoch + ROUNDING
+        and _begun(snapshot) <= optim.epochs * (1 - optim.cooldown) + ROUNDING
         for optim in (snapshot.config.optim, wanted.optim)
     )
 

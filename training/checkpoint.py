@@ -12,6 +12,10 @@ from feedline.pipeline.errors import InputError, first_line
 from feedline.training.snapshot import Snapshot
 
 NAMES = LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+WRITTEN = {  # in the folder of a run, each under a temporary name first
+    *(*NAMES, "run.json", "log.jsonl", "metrics.csv", "summary.json", "curves.png", "predictions.npz"),
+    *("report.html", "train_batch.png", "val_batch.png"),
+}
 
 
 def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
@@ -93,10 +97,23 @@ def read(path: Path, *, old: bool = False) -> Any:
         Exception: of any kind, if the bytes are damaged.
     """
     if not old or zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # torch does not verify the checksums
+        with zipfile.ZipFile(path) as archive:  # torch does not verify the checksums
+            if (damaged := archive.testzip()) and not (old and _has_no_checksums(archive)):
                 raise zipfile.BadZipFile(f"{damaged} is damaged")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _has_no_checksums(archive: zipfile.ZipFile) -> bool:
+    """Whether all entries have wrong ones: torch saves so with `set_crc32_options(False)`."""
+    return not any(_is_whole(archive, name) for name in archive.namelist())
+
+
+def _is_whole(archive: zipfile.ZipFile, name: str) -> bool:
+    try:
+        archive.read(name)
+    except zipfile.BadZipFile:
+        return False
+    return True
 
 
 def load_last(run: Path) -> Snapshot:
@@ -121,7 +138,8 @@ def load_last(run: Path) -> Snapshot:
 def clear(run: Path) -> None:
     """Removes what a process that was killed left half written in a run's folder."""
     for path in run.glob("*.tmp"):
-        path.unlink(missing_ok=True)
+        if path.stem in WRITTEN and path.is_file():
+            path.unlink()
 
 
 def put_back(path: Path) -> None:

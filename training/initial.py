@@ -77,7 +77,11 @@ class Initial:
         other = self._why_not_the_head(kept, wanted, head, classes)
         held = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}  # a bias at 0
         kept = {name: w for name, w in kept.items() if not (name in held or (other and name.startswith(head)))}
-        model.load_state_dict(kept, strict=False)
+        try:
+            model.load_state_dict(kept, strict=False)
+        except RuntimeError as error:  # sparse weights, or without memory (meta)
+            why = str(error).splitlines()[-1].strip()  # the first lines only name the class
+            raise InputError(f"`init={self.path}`: its weights cannot be copied ({why})") from error
         return f"all weights but the last layer's, {other}" if other else "all weights"
 
     def _check(self, kept: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], head: str) -> None:

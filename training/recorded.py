@@ -100,12 +100,23 @@ def _about(log: Path, last: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     """What the files beside a log say of the run, and its results if the last record of the log is the run's last."""
     known = ("config", "dataset", "hardware", "versions")
     if about := _read_json(log.with_name("run.json"), known):
-        summary = _read_json(log.with_name("summary.json"), ("best", "last"))
+        summary = _summary(log.with_name("summary.json"), ())
         # One that is resumed with less patience may end at once, behind an epoch whose row says nothing of it.
         ended = "ended" in last or summary.get("last", {}).get("epoch") == last["epoch"]
         return about, summary if last["step"] == about.get("steps") or ended else {}
-    summary = _read_json(log.with_name("summary.json"), ("best", "last", *known))
+    summary = _summary(log.with_name("summary.json"), known)
     return summary, summary
+
+
+def _summary(path: Path, objects: tuple[str, ...]) -> dict[str, Any]:
+    """The results of a run, with the figures that all have. Raises InputError if they are damaged."""
+    summary = _read_json(path, ("best", "last", *objects))
+    if summary:
+        best, last = summary["best"], summary["last"]
+        figures = (best.get("val_top1"), best.get("epoch"), last.get("epoch"), summary.get("images_per_s"))
+        if not all(isinstance(figure, (int, float)) for figure in figures) or "val_top1" not in last:
+            raise InputError(f"{path}: not what a training run writes (it lacks figures)")
+    return summary
 
 
 def _records(log: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -30,6 +30,7 @@ from feedline.training.resolved import as_older_versions, changes, resolved
 from feedline.training.saver import PREDICTIONS
 from feedline.training.space import check_space, disk_errors
 from feedline.training.stopping import Interrupted, over, stop_on_signal
+from feedline.use.outputs import writing_to
 
 
 def run(request: Request) -> int:
@@ -54,10 +55,11 @@ def run(request: Request) -> int:
         model = make_model(config, dataset, request.network)
         if start.snapshot is None:
             start_from(config, model, dataset, val if ranks.is_first else None)
-            ranks.on_first(lambda: _clear(start.out))
         trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
         config = trainer.config
         ranks.on_first(lambda: check_space(trainer.state, start.out))
+        if start.snapshot is None:
+            ranks.on_first(lambda: _clear(start.out))
         notes = [
             *start.notes,
             *_settle(start, trainer),
@@ -98,8 +100,9 @@ def run(request: Request) -> int:
 
 def _clear(out: Path) -> None:
     """Removes what an earlier run, whose checkpoints are gone, left for the report."""
-    for name in ("summary.json", "metrics.csv", PREDICTIONS, USED_TEST):
-        (out / name).unlink(missing_ok=True)
+    with writing_to(out):
+        for name in ("summary.json", "metrics.csv", PREDICTIONS, USED_TEST):
+            (out / name).unlink(missing_ok=True)
 
 
 def _report_unfinished(request: Request, start: Start, trainer: Trainer, why: str) -> None:

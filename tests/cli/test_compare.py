@@ -298,6 +298,9 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "run.json": (lambda f: (f / "run.json").write_text("{"), "copy/run.json: cannot be read ("),
     "no config": (lambda f: edit_json(f / "run.json", config=3), "copy/run.json: not what a training run writes"),
     "summary": (lambda f: (f / "summary.json").write_text("[]"), "copy/summary.json: not what a training run writes"),
+    "no best": (lambda f: edit_json(f / "summary.json", best={}), "copy/summary.json: not what a training run writes"),
+    "no last": (lambda f: edit_json(f / "summary.json", last={}), "copy/summary.json: not what a training run writes"),
+    "no speed": (lambda f: edit_json(f / "summary.json", images_per_s=None), "not what a training run writes"),
     "version": (lambda f: edit_json(f / "run.json", certificate=99), "their certificates are of versions 1 and 99"),
     "no shared step": (
         lambda f: write_log(f, [{"step": 99, "epoch": 8.25, "stream": ["0" * 16]}]),

@@ -145,6 +145,7 @@ def test_val_images_that_the_weights_were_trained_on(dataset: Dataset, capsys: p
         ("picture.png", "holds no weights that can be read"),
         ("cut.pt", "holds no weights that can be read"),
         ("damaged.pt", "holds no weights that can be read"),
+        ("meta.pt", "its weights cannot be copied ("),
         ("r/empty", "a folder without best.pt or last.pt"),
         ("r/a/bst.pt", "no such file; did you mean r/a/best.pt?"),
         ("r/aa", "no such file; did you mean r/a?"),
@@ -162,6 +163,7 @@ def test_what_is_no_file_of_weights_is_said(
     one_byte = bytearray(checkpoint_like.getvalue())
     one_byte[one_byte.index(small_model().state_dict()["0.weight"].numpy().tobytes())] ^= 1
     Path("damaged.pt").write_bytes(one_byte)
+    torch.save(small_model().to("meta").state_dict(), "meta.pt")
     Image.new("RGB", (8, 8)).save("picture.png")
     line = refused(capsys, "--mode", "train", "--data", str(dataset.root), *QUICK, "--init", init, "--out", "r/new")
     assert f"--init {init}: {message}" in line
@@ -175,3 +177,13 @@ def test_a_run_s_folder_stands_for_its_weights(dataset: Dataset, capsys: pytest.
     Path("r/a/best.pt").unlink()
     assert run("train", dataset, "--epochs", "1", "--init", "r/a", "--out", "r/c") == 0
     assert "started from r/a/last.pt: all weights\n" in capsys.readouterr().out
+
+
+def test_weights_that_were_saved_without_checksums(dataset: Dataset) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(small_model().state_dict(), "plain.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert run("train", dataset, "--init", "plain.pt", "--epochs", "1", "--out", "r/a") == 0

@@ -6,15 +6,18 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from feedline import Dataset, Loader
+from feedline.cli import same_command
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch
 from feedline.training import checkpoint
+from feedline.training.config import Config
 from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.loop import Trainer
 from feedline.training.precision import Precision
@@ -414,3 +417,13 @@ def test_a_new_run_takes_no_folder_with_a_checkpoint(
     assert "--resume runs/a/previous.pt (or" in refused(capsys, *command, "--out", "runs/a")
     Path("runs/a/previous.pt").rename("runs/a/best.pt")
     assert "--out runs/a: holds the best.pt of another run; ch" in refused(capsys, *command, "--out", "runs/a")
+
+
+@pytest.mark.parametrize("epochs", [10, 20, 30])
+@pytest.mark.parametrize("cooldown", [0.8, 0.9])
+def test_a_fall_begins_where_it_does_whatever_floats_say(epochs: int, cooldown: float) -> None:
+    """5 x (1 - 0.8) is a little less than 1."""
+    values = {"schedule": "trapezoid", "cooldown": cooldown, "pct_start": 0.01}
+    before, now = (Config.build("x", {**values, "epochs": n}) for n in (round(1 / (1 - cooldown)), epochs))
+    snapshot: Any = SimpleNamespace(config=before, position=SimpleNamespace(epoch=1, step=0))
+    assert same_command._peak_goes_on(snapshot, now)

@@ -33,10 +33,11 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> Saved:
 def test_what_a_killed_process_left_is_removed(config: Make, trainer: Build) -> None:
     run = trainer(config(epochs=1))
     run.out.mkdir(exist_ok=True)
-    for name in ("last.pt.tmp", "best.pt.tmp", "predictions.npz.tmp", "notes.txt"):
+    for name in ("last.pt.tmp", "best.pt.tmp", "predictions.npz.tmp", "notes.txt", "notes.tmp"):
         (run.out / name).write_bytes(b"half")
+    (run.out / "more.tmp").mkdir()
     run.fit()
-    assert not list(run.out.glob("*.tmp"))
+    assert sorted(path.name for path in run.out.glob("*.tmp")) == ["more.tmp", "notes.tmp"], "no file of a run"
     assert (run.out / "notes.txt").exists()
 
 
