@@ -80,10 +80,13 @@ def require_all(root: Path) -> None:
     Raises:
         InputError: if some were left out, or its doctor.json cannot be read.
     """
-    for entry in _read(root).get("left_out", [])[:1]:
+    try:
+        first = next((f"{entry['path']}: {entry['reason']}" for entry in _read(root).get("left_out", [])), None)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{root / 'doctor.json'}: is damaged; `force` builds the dataset again") from error
+    if first is not None:
         raise InputError(
-            f"{root}: was built without {entry['path']}: {entry['reason']} (`strict`); correct the source, and add "
-            "`force` to build it again"
+            f"{root}: was built without {first} (`strict`); correct the source, and add `force` to build it again"
         )
 
 

@@ -32,6 +32,7 @@ class Finder:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._common: dict[str, Endings] = {}  # by file or stem, where many images have that name
+        self._chosen: dict[tuple[object, ...], list[str]] = {}  # likewise
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
@@ -77,8 +78,25 @@ class Finder:
         if exact in self._names:
             return [exact]
         above, _, file = folded(text).rpartition("/")
-        nearest = _nearest(self._endings(file), [piece for piece in above.split("/") if piece not in ("", ".", "..")])
-        return [name for name in nearest if is_spelled(text, name)] or nearest
+        pieces = [piece for piece in above.split("/") if piece not in ("", ".", "..")]
+        endings, part = self._endings(file), _part(pieces)
+        for start in range(len(pieces) + 1):
+            if found := self._with_ending(endings, tuple(pieces[start:]), part, _file(text)):
+                return found
+        return []
+
+    def _with_ending(self, endings: Endings, ending: tuple[str, ...], part: PartName | None, file: str) -> list[str]:
+        """The names in these folders that are not of another part: those that are spelled as the file, or all."""
+        names = endings.get(ending, [])
+        key = (file, ending, part)
+        if key in self._chosen:
+            return self._chosen[key]
+        # test/1.jpg is not train/1.jpg
+        nearest = [name for name in names if not part or _part(_folders(name)) in (None, part)]
+        found = [name for name in nearest if is_spelled(file, name)] or nearest
+        if len(names) > _COMMON:
+            self._chosen[key] = found
+        return found
 
 
 def is_spelled(text: str, name: str) -> bool:
@@ -97,17 +115,6 @@ def _by_ending(names: list[str]) -> Endings:
         for start in range(len(folders) + 1):
             endings[tuple(folders[start:])].append(name)
     return endings
-
-
-def _nearest(endings: Endings, above: list[str]) -> list[str]:
-    """The names whose folders agree best with those of a path, which may be of another computer."""
-    part = _part(above)
-    for start in range(len(above) + 1):
-        names = endings.get(tuple(above[start:]), [])
-        # test/1.jpg is not train/1.jpg
-        if names := [name for name in names if not part or _part(_folders(name)) in (None, part)]:
-            return names
-    return []
 
 
 def _folders(name: str) -> list[str]:

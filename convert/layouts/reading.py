@@ -101,6 +101,7 @@ def _is_row(table: Table, image: str, finder: Finder) -> bool:
     others = [column for column in table.columns if column != image]
     return (
         (all(column in table.column(column) for column in others) or any(map(str.isdigit, image)))
+        and finder.is_file_name(image) == finder.is_file_name(next(iter(table.column(image)), ""))
         and image not in table.column(image)
         and finder.find(image, table.folder) != []
     )

@@ -42,8 +42,10 @@ class ShardTree:
 
     def split(self, name: str) -> tuple[str, str]:
         """The tar, and the name in it."""
-        end = name.index(".tar/") + len(".tar")
-        return name[:end], name[end + 1 :]
+        parts = name.split("/")
+        shards = ("/".join(parts[:end]) for end in range(1, len(parts)))
+        shard = next(shard for shard in shards if shard in self.stamps)
+        return shard, name[len(shard) + 1 :]
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,6 @@
 """Writes packs, index and file lists, in id order."""
 
+import math
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,6 +179,7 @@ def _typed(texts: Sequence[str]) -> NDArray[Any]:
             whole = [text for text in filled if _WHOLE.fullmatch(text)]
             if len(whole) == len(texts):
                 return np.array([int(text) for text in whole], dtype=np.int64)
-            if all(int(text) == float(text) for text in whole):
+            finite = all(math.isfinite(float(text)) for text in filled if any(map(str.isdigit, text)))  # 1e400 is not
+            if finite and all(int(text) == float(text) for text in whole):
                 return np.array([float(text) if text.strip() else np.nan for text in texts], dtype=np.float64)
     return np.array(texts, dtype=np.str_)

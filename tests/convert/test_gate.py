@@ -110,6 +110,10 @@ def test_a_report_that_cannot_tell(source: Path, tmp_path: Path, capsys: pytest.
     assert (
         "an older program wrote it, which did not look for 'missing_classes'; --force builds the dataset again" in line
     )
+    wrong: tuple[Any, ...] = ([{}], ["x"], 5)
+    for damaged in wrong:
+        (out / "doctor.json").write_text(json.dumps(report | {"left_out": damaged}))
+        assert "doctor.json: is damaged; --force builds the dataset again" in refusal(capsys, source, out, "--strict")
     (out / "doctor.json").unlink()
     assert "doctor.json: cannot be read" in refusal(capsys, source, out, "--fail-on", "leaks")
     shutil.rmtree(out)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from feedline.convert.layouts import Wanted
+from feedline.convert.layouts.finder import Finder
 from feedline.convert.sources import open_source
 from tests.convert.helpers import refusal
 from tests.convert.test_layouts_tables import EXPECTED, ROWS, csv, folder
@@ -32,6 +33,22 @@ def test_many_images_of_one_name_are_not_compared_with_every_row(
     assert counts(listing) == {"train": {"a": 50, "b": 50}}
     assert all(item.label == int(item.name.split("/")[1][5:]) % 2 for item in listing.items)
     assert len(looked_at) < 20 * 100
+
+
+def test_rows_that_fit_no_folder_are_not_compared_with_every_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr("feedline.convert.layouts.finder.spelled", looked_at.append)
+    finder = Finder([f"a/{i}/img.png" for i in range(100)])
+    assert all(len(finder.find(f"/old/{i}x/img.png", "")) == 100 for i in range(100))
+    assert finder.find("/old/7/IMG.png", "") == ["a/7/img.png"]
+    assert len(looked_at) < 20 * 100
+
+
+def test_a_header_that_a_file_is_named_like_is_no_row(tmp_path: Path) -> None:
+    root = folder(tmp_path / "s", "labels.csv", csv(ROWS, "img1", "label2"), ["images/{0..5}.jpg", "images/img1.jpg"])
+    assert set(counts(listed(root))["train"]) == set(EXPECTED["train"])
 
 
 def test_a_row_that_repeats_another_counts_once_and_is_said(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from feedline import Dataset, InputError, Loader
 from feedline.convert import from_dataset
 from feedline.pipeline.dataset import write_columns
 from feedline.pipeline.dataset.index import load_column
+from feedline.pipeline.dataset.writer import _typed
 from tests.convert.fake_datasets import pixels
 from tests.pipeline.loading import ENGINES
 
@@ -133,3 +134,8 @@ def test_a_damaged_column_is_named(with_columns: Dataset) -> None:
     np.save(path, np.arange(3))
     with pytest.raises(InputError, match=r"column-0.npy: not a column of 34 values"):
         with_columns.column("age")
+
+
+def test_numbers_that_a_float_cannot_hold_stay_texts() -> None:
+    assert _typed(["1e400", "2e400", "1"]).tolist() == ["1e400", "2e400", "1"]
+    assert _typed(["1.5", "inf", "-inf"]).tolist() == [1.5, np.inf, -np.inf]

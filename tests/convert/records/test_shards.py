@@ -6,6 +6,8 @@ import pytest
 
 from feedline import InputError
 from feedline.convert.records.shards import expand
+from feedline.convert.trees import Stamp
+from feedline.convert.trees.shards import ShardTree
 
 
 @pytest.fixture
@@ -51,3 +53,10 @@ def test_patterns_that_stand_for_nothing(folder: Path, pattern: str, message: st
     with pytest.raises(InputError) as caught:
         expand(f"{folder}/{pattern}")
     assert message in str(caught.value)
+
+
+def test_the_shard_of_a_name_is_found_whatever_folders_are_called() -> None:
+    stamp: Stamp = (0, 0)
+    tree = ShardTree(Path(), {"x.tar/a.tar": stamp, "b.tar": stamp})
+    assert tree.split("x.tar/a.tar/deep/0.jpg") == ("x.tar/a.tar", "deep/0.jpg")
+    assert tree.split("b.tar/c.tar/0.jpg") == ("b.tar", "c.tar/0.jpg")
