@@ -26,7 +26,10 @@ def speaking(*, quiet: bool, json: bool) -> Iterator[None]:
     before = _loud, _quiet
     _loud, _quiet = sys.stderr if json else sys.stdout, quiet
     try:
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere if quiet else _loud):
+        with (
+            Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere,
+            redirect_stdout(nowhere if quiet else _loud),
+        ):
             yield
     finally:
         _loud, _quiet = before

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from feedline.console import speaking
 from feedline.convert import build
 from feedline.output import counted, one_line, safe_output
 from tests.convert.helpers import refusal
@@ -126,3 +127,9 @@ def test_help_ends_as_usual(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_what_is_counted_has_its_number(count: int, nouns: tuple[str, ...], text: str) -> None:
     assert counted(count, *nouns) == text
+
+
+def test_what_is_not_shown_may_have_any_name() -> None:
+    """Bytes that are not UTF-8: an error would end a run that is complete."""
+    with speaking(quiet=True, json=False):
+        print("runs/\udcff")
