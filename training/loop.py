@@ -139,8 +139,6 @@ class Trainer:
             is_last = position.step == len(self.train)
             if is_last or position.step % self.config.run.log_every == 0:
                 position.add_time(*timer.lap())
-                if is_last:
-                    position.lrs.append((state.epochs, lr))
                 self._log(reporter, lr)
             stop, save = self._agreement.ask(self.stopping.is_set(), self._saver.minutes_are_over())
             if stop or ((save or self._saver.step_is_due()) and not is_last):
