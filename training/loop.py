@@ -120,7 +120,7 @@ class Trainer:
         every = math.ceil(len(self.train) * self.config.optim.epochs / DRAWN_RATES)
         for images, labels in self._batches(meter, timer):
             lr = state.lr
-            if state.global_step % every == 0:
+            if state.global_step % every == 0 or position.step == len(self.train) - 1:
                 position.lrs.append((state.epochs, lr))
             mix = state.mixing.of(position.epoch, position.step, images)
             state.certificate.add(position.step, images, labels, mix)

@@ -70,7 +70,7 @@ class Position:
         first_seconds, first_steps: of the training time, that of the first step of each session and of each size of the
             images, in which torch compiles and chooses its algorithms; and how many these were.
         history: one row per finished epoch, as in metrics.csv; the val figures of epochs without evaluation are None.
-        lrs: (epoch, learning rate) at the start and on log steps.
+        lrs: (epoch, learning rate) of some steps, and of the last of each epoch.
     """
 
     epoch: int = 0

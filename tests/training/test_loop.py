@@ -10,7 +10,7 @@ import torch
 
 from feedline import Dataset, InputError
 from feedline.cli.build import make_loader
-from feedline.training import checkpoint
+from feedline.training import checkpoint, loop
 from feedline.training.loop import Trainer
 from feedline.training.snapshot import Snapshot
 from tests.training.conftest import Build, Make, same, small_model, weights
@@ -41,6 +41,21 @@ def test_the_rate_of_a_short_run_is_drawn_step_by_step(config: Make, trainer: Bu
         k // steps + k % steps / steps for k in range(2 * steps)
     ]
     assert max(lr for _, lr in run.state.position.lrs) == pytest.approx(run.config.optim.max_lr, rel=0.02)
+
+
+def test_each_epoch_has_the_rate_of_its_last_step(
+    config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few rates are drawn."""
+    every = trainer(config(epochs=4), "a")
+    every.fit()
+    steps, rates = len(every.train), [lr for _, lr in every.state.position.lrs]
+    monkeypatch.setattr(loop, "DRAWN_RATES", 2)
+    run = trainer(config(epochs=4), "b")
+    run.fit()
+    last = [rates[(epoch + 1) * steps - 1] for epoch in range(4)]
+    assert [row["lr"] for row in run.state.position.history] == last
+    assert [lr for _, lr in run.state.position.lrs] == [rates[0], *last[:2], rates[2 * steps], *last[2:]]
 
 
 @pytest.mark.parametrize("store", ["files", "jpeg", "raw"])
