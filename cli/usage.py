@@ -98,7 +98,11 @@ def _pads(augment: Sequence[str]) -> bool:
 _NEEDS: dict[str, Any] = {
     "tta_views": (lambda c: c.run.tta, "`tta`"),
     "compile_mode": (
-        lambda c: c.run.compiled or (c.run.compile is None and (_is_gpu(c.run.device) or c.run.compile_mode == "auto")),
+        lambda c: (
+            c.run.compiled
+            or (c.run.compile is None and (_is_gpu(c.run.device) or c.run.compile_mode == "auto"))
+            or (c.run.compile_mode == "default" and c.optim.optimizer == "muon" and _is_gpu(c.run.device))
+        ),
         "`compile`",
     ),
     "patience": (lambda c: c.run.eval_every or not c.run.patience, "`eval_every` above 0"),

@@ -90,7 +90,7 @@ def _sizes(config: Config) -> int:
 def search_convolutions(config: Config, train: Loader) -> None:
     """Has cuDNN try all its algorithms for each convolution in the first step of a size, if the run is long enough.
 
-    Without it cuDNN takes what its heuristics say.
+    Its evaluations search too. Without it cuDNN takes what its heuristics say.
     """
     torch.backends.cudnn.benchmark = len(train) * config.optim.epochs >= FEWEST_TO_SEARCH * _sizes(config)
 

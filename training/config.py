@@ -154,7 +154,7 @@ class RunConfig:
     compile_mode: Literal["auto", "default", "reduce-overhead", "max-autotune"] = key(
         "auto",
         "how to compile; reduce-overhead and max-autotune use CUDA graphs, and imply --compile (auto: reduce-overhead "
-        "on one GPU, default elsewhere)",
+        "on one GPU, default elsewhere); with default Muon's step is no CUDA graph either",
     )
     torch_threads: int | None = key(
         None, "threads in which torch computes on the CPU (default: torch's choice, at most one per core)"

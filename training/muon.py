@@ -4,6 +4,7 @@ Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024, https:/
 used in airbench94_muon. torch.optim.Muon takes matrices only, one at a time, and in bf16 only.
 """
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -128,8 +129,8 @@ class Muon(torch.optim.Optimizer):
         """As `_step_filters`, for the group with this index. A graph is for one momentum and one place in memory."""
         fixed = (group["momentum"], *(t.data_ptr() for t in (*filters, *self._buffers(filters))))
         if index not in self._replayed or self._replayed[index][0] != fixed:
-            rate = torch.zeros((), device=filters[0].device)
-            self._replayed[index] = fixed, rate, Replayed(lambda found: self._step_filters(filters, found, group, rate))
+            rate, weak = torch.zeros((), device=filters[0].device), weakref.proxy(self)  # else a cycle keeps the memory
+            self._replayed[index] = fixed, rate, Replayed(lambda found: weak._step_filters(filters, found, group, rate))
         _, rate, replayed = self._replayed[index]
         rate.fill_(-group["lr"])
         replayed(gradients)

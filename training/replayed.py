@@ -1,5 +1,6 @@
 """Work on a GPU that is the same in each step, as a CUDA graph: one launch instead of hundreds."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from feedline.pipeline.errors import first_line
 
 logger = logging.getLogger(__name__)
 
+_failed: list[torch.cuda.CUDAGraph] = []  # the allocator may refer to them
 WARM_UP = 3  # calls before the capture, in which libraries set themselves up
 
 
@@ -45,19 +47,27 @@ class Replayed:
             self._graph = capture(lambda: self._work(self._inputs))
         except RuntimeError as error:
             self._inputs.clear()
-            logger.warning("the optimizer's step is launched kernel by kernel, which is slower: %s", first_line(error))
+            why = first_line(error.__context__ or error)  # the end of a capture that has failed fails too
+            logger.warning("the optimizer's step is launched kernel by kernel, which is slower: %s", why)
 
 
 def capture(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
     """Notes what the work launches, without running it.
 
-    Other threads, as a loader's, may call CUDA meanwhile (`thread_local`). The outer context brings the current stream
-    back where a capture fails, which torch's own does not.
+    Other threads, as a loader's, may call CUDA meanwhile (`thread_local`). Where a capture fails torch 2.11 leaves its
+    stream the current one, and the allocator waiting for its end: then no memory that another stream has used is free
+    again. Both are put right here.
     """
-    graph = torch.cuda.CUDAGraph()
-    with (
-        torch.cuda.stream(torch.cuda.current_stream()),
-        torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"),
-    ):
-        work()
+    graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+    try:
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=pool, stream=torch.cuda.Stream(), capture_error_mode="thread_local"),
+        ):
+            work()
+    except RuntimeError:
+        _failed.append(graph)
+        with contextlib.suppress(RuntimeError, AttributeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+        raise
     return graph

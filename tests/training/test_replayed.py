@@ -1,6 +1,10 @@
 """Muon's step as a CUDA graph: on a GPU, and with a capture that only keeps what it would replay."""
 
+import gc
+import math
+import weakref
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -17,10 +21,20 @@ RATES = [0.1 / (1 + k) for k in range(STEPS)]
 
 
 class Kept:
-    """In place of a graph: work that is run when it is replayed."""
+    """In place of a graph: work that is run when it is replayed, where it must not read the rate of a group."""
+
+    groups: ClassVar[list[dict[str, Any]]] = []
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.replay = work
+        self._work = work
+
+    def replay(self) -> None:
+        rates = [group["lr"] for group in self.groups]
+        for group in self.groups:
+            group["lr"] = math.nan
+        self._work()
+        for group, rate in zip(self.groups, rates, strict=True):
+            group["lr"] = rate
 
 
 @pytest.fixture
@@ -39,7 +53,9 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> list[Kept]:
 
 def optimizer_of(config: Make, model: nn.Module, *, graphs: bool) -> Muon:
     made = config(optimizer="muon").optim
-    return Muon(muon_groups(made, model, 0.1), 0.1, 0.9, steps=3, graphs=graphs)
+    optimizer = Muon(muon_groups(made, model, 0.1), 0.1, 0.9, steps=3, graphs=graphs)
+    Kept.groups = optimizer.param_groups
+    return optimizer
 
 
 def train(model: nn.Module, optimizer: Muon, rates: list[float], device: str = "cpu") -> list[torch.Tensor]:
@@ -104,6 +120,21 @@ def test_a_step_that_cannot_be_captured_is_launched_as_before(
     torch.testing.assert_close(found, train(plain, optimizer_of(config, plain, graphs=False), RATES))
 
 
+def test_an_optimizer_that_is_dropped_gives_its_memory_back(config: Make, captures: list[Kept]) -> None:
+    """At once: a cycle would keep weights, momentum and graph until a garbage collection."""
+    model = model_of()
+    optimizer = optimizer_of(config, model, graphs=True)
+    train(model, optimizer, RATES)
+    gone = weakref.ref(optimizer)
+    Kept.groups = []
+    gc.disable()
+    try:
+        del optimizer
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_decay_of_the_filters_is_not_captured(config: Make, captures: list[Kept]) -> None:
     """It depends on the rate, which changes."""
     model = model_of()
@@ -151,3 +182,12 @@ def test_a_capture_that_fails_on_a_gpu_leaves_it_as_it_was() -> None:
         work([torch.tensor(float(k), device="cuda")])
     assert total.item() == sum(range(STEPS))
     assert torch.cuda.current_stream() == stream
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):  # of a batch that another stream has used
+        batch = torch.empty(1 << 20, device="cuda")
+        batch.record_stream(torch.cuda.Stream())
+        del batch
+        torch.cuda.synchronize()
+        torch.empty(1, device="cuda")
+    assert torch.cuda.memory_allocated() == before, "the allocator still waits for the end of the capture"
