@@ -132,7 +132,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         InputError: if it cannot be read.
     """
     words = _joined(argv)
-    if words and words[0] in MODES:
+    if words and words[0] in MODES and not any(word.startswith("--mode") for word in words):
         raise InputError(f"{words[0]}: is not the value of a flag; did you mean --mode {words[0]}?")
     args, rest = parser(_mode_of_help(words)).parse_known_args(words)
     given = vars(args)

@@ -73,9 +73,12 @@ def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
 
 def _flags_of(path: Path) -> tuple[str, ...]:
     """The flags that may be meant by a file or folder without one."""
-    if path.suffix == ".pt" or any(path.glob("*.pt")):
-        return ("--checkpoint", "--resume")
-    return ("--source", *(["--data"] if path.is_dir() else []))
+    try:
+        if path.suffix == ".pt" or any(path.glob("*.pt")):
+            return ("--checkpoint", "--resume")
+        return ("--source", *(["--data"] if path.is_dir() else []))
+    except OSError:  # a name that is too long
+        return ("--source",)
 
 
 def with_choice_meant(message: str) -> str:

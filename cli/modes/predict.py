@@ -1,6 +1,9 @@
 """--mode predict: the classes of files."""
 
 import contextlib
+import errno
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,19 +97,26 @@ def _output(request: Request) -> Iterator[TextIO]:
             yield sys.stdout
         return
     named = Path(request.out)
-    final = named.resolve()
     with contextlib.ExitStack() as stack:
         with writing_to(request.out):
             if named.is_dir():
                 raise InputError(f"`out={request.out}`: is a folder; name a file")
+            final = _behind_links(named)
             final.parent.mkdir(parents=True, exist_ok=True)
-            stands_for_one = named.absolute().parts[1:2] in (("dev",), ("proc",))  # as /dev/stdout does
+            stands_for_one = re.match(r"/(dev/(std|fd/)|proc/)", str(named.absolute())) is not None
             whole = not stands_for_one and (final.is_file() or not final.exists())
             if whole and final.is_file() and b"\0" in _start(final):
                 raise InputError(f"`out={request.out}`: is there and holds no text; name another file")
             path = stack.enter_context(replacing(final)) if whole else named
             file = stack.enter_context(path.open("w", encoding="utf-8", errors="surrogateescape"))
         yield file
+
+
+def _behind_links(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # of Python up to 3.12
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
 
 
 def _start(path: Path) -> bytes:

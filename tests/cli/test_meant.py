@@ -7,6 +7,7 @@ import pytest
 
 from feedline import Dataset, InputError, Loader
 from feedline import __main__ as program
+from feedline.cli.parser import parse
 from feedline.convert import build
 from tests.cli.commands import refused
 
@@ -37,6 +38,7 @@ TRAIN = "--mode train"
         (f"{TRAIN} --recipe table.toml", None),
         ("--mode export --to onxx", "onnx"),
         ("train --data x", "--mode train"),
+        (f"--mode eval {'x' * 300}", None),
         ("--mode eval some", "--data some"),
         ("--mode eval a/last.pt", "--checkpoint a/last.pt"),
         ("--mode train a", "--resume a"),
@@ -52,6 +54,10 @@ def test_train_names_what_was_meant(capsys: pytest.CaptureFixture[str], line: st
     Path("table.toml").write_text("[train]\nepochs = 2\n")
     said = refused(capsys, *line.split())
     assert said.endswith(f"; did you mean {meant}?") if meant else "did you mean" not in said
+
+
+def test_a_folder_may_be_called_as_a_mode() -> None:
+    assert parse(["train", "--mode", "predict"])[1]["inputs"] == ("train",)
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,7 @@ def test_a_link_stays_and_its_file_is_written(photos: Path, trained: Path) -> No
         (["a.jpg", "--out", "file/p.csv"], "--out file/p.csv: cannot be written (File exists)"),
         (["a.jpg", "--out", "file/deep/p.csv"], "--out file/deep/p.csv: cannot be written (Not a directory)"),
         (["a.jpg", "--out", "x" * 300], "xxx: cannot be written (File name too long)"),
+        (["a.jpg", "--out", "loop"], "--out loop: cannot be written (Too many levels of symbolic links)"),
         (["a.jpg", "--out", "a.jpg"], "--out a.jpg: is there and holds no text; name another file"),
     ],
 )
@@ -182,6 +183,8 @@ def test_what_cannot_be_done_is_said(
     Path("file").touch()
     if words[-1:] == ["a.jpg"]:
         Image.new("RGB", (8, 8)).save("a.jpg")
+    if words[-1:] == ["loop"]:
+        Path("loop").symlink_to("loop")
     before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     line = refused(capsys, "--mode", "predict", "--checkpoint", str(trained), "--device", "cpu", *words)
     assert message in line
