@@ -68,7 +68,8 @@ def run(settings: Settings) -> None:
             one = next(batches)
             step = _step(config, dataset, device)
             for name, source in (("alone", itertools.repeat(one)), ("with the loader", batches)):
-                report.row(partial(_steps, source, step, device), what=name, compile=mode, optimizer=optimizer)
+                kernels = device.type == "cuda" and optimizer == "sgd"  # Muon's are named as those of the network
+                report.row(partial(_steps, source, step, device, kernels), what=name, compile=mode, optimizer=optimizer)
     report.close()
 
 
@@ -114,7 +115,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _steps(batches: Iterator[Batch], step: Step, device: torch.device) -> dict[str, Any]:
+def _steps(batches: Iterator[Batch], step: Step, device: torch.device, kernels: bool) -> dict[str, Any]:
     """Milliseconds of a step: as a whole, of the host in it, of its thread's CPU time, and of each kind of kernel."""
     for batch in itertools.islice(batches, STEPS // 4):
         step(*batch)
@@ -133,7 +134,7 @@ def _steps(batches: Iterator[Batch], step: Step, device: torch.device) -> dict[s
         "step_ms": whole / STEPS * 1e3,
         "host_ms": host / STEPS * 1e3,
     }
-    return {**row, "thread_cpu_ms": cpu / STEPS * 1e3, **(_kernels(batches, step) if device.type == "cuda" else {})}
+    return {**row, "thread_cpu_ms": cpu / STEPS * 1e3, **(_kernels(batches, step) if kernels else {})}
 
 
 def _kernels(batches: Iterator[Batch], step: Step) -> dict[str, float]:
