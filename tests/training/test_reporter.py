@@ -108,9 +108,7 @@ def test_the_curve_of_the_learning_rate_begins_at_the_first_step(config: Make, t
     run = trainer(config(epochs=1, log_every=4))
     first = run.state.lr
     run.fit()
-    epochs, rates = zip(*run.state.position.lrs, strict=True)
-    assert (epochs[0], rates[0]) == (0, first)
-    assert epochs[1:] == pytest.approx([4 / 6, 1])
+    assert run.state.position.lrs[0] == (0, first)
 
 
 def test_on_record_gets_every_record(config: Make, trainer: Build) -> None:
