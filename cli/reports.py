@@ -20,6 +20,7 @@ from feedline.report.peek import picture_of
 from feedline.report.run import run_page
 from feedline.report.sheet import save_sheet
 from feedline.training.config import Config
+from feedline.training.loop import Trainer
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
 from feedline.use.names import short_name
@@ -29,29 +30,26 @@ TRAIN_BATCH, VAL_BATCH = "train_batch.png", "val_batch.png"
 PEEK = "--mode peek --resume RUN --step N shows any other."
 
 
-def report_run(
-    request: Request, config: Config, out: Path, val: Loader, recipe: Config | None, ended: str = ""
-) -> Path:
+def report_run(request: Request, trainer: Trainer, recipe: Config | None, ended: str = "") -> Path:
     """Writes the report of a training run, and returns its path.
 
     Args:
         request: the command.
-        config: of the run.
-        out: the run's folder.
-        val: the loader of what was evaluated.
+        trainer: of the run.
         recipe: what the settings are compared with; None if it is not known.
         ended: why the run is not complete; empty if it is.
     """
-    dataset = val.folder
+    config, out, dataset = trainer.config, trainer.out, trainer.val.folder
     sections = [_as_seen(config, dataset, out)]
     predictions = Predictions.load(out / PREDICTIONS) if (out / PREDICTIONS).exists() else None
     if predictions is not None:
-        sections += sections_of(predictions, dataset, _names(val))
+        sections += sections_of(predictions, dataset, _names(trainer.val))
         with contextlib.suppress(InputError):  # an image can no longer be read
             _save_val_batch(out, config, dataset, predictions)
     sections.append(findings_section(dataset))
-    values = None if recipe is None else recipe.flat()
-    run_page(out, sections, command=request.command, recipe=values, ended=ended).write(out / REPORT)
+    values, rates = None if recipe is None else recipe.flat(), trainer.state.position.lrs
+    page = run_page(out, sections, rates=rates, command=request.command, recipe=values, ended=ended)
+    page.write(out / REPORT)
     return out / REPORT
 
 

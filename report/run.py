@@ -20,6 +20,7 @@ def run_page(
     folder: Path,
     sections: Sequence[Section] = (),
     *,
+    rates: charts.Points,
     command: str = "",
     recipe: Mapping[str, Any] | None = None,
     ended: str = "",
@@ -29,6 +30,7 @@ def run_page(
     Args:
         folder: of the run, with run.json, log.jsonl and metrics.csv, and summary.json if it is complete.
         sections: on the predictions, shown behind the curves.
+        rates: (epoch, learning rate) of its steps, or of some.
         command: that started or resumed the run.
         recipe: the values of its recipe, to say what differs; None if they are not known.
         ended: why the run is not complete; empty if it is.
@@ -43,7 +45,7 @@ def run_page(
         figures=_figures(about, rows),
         sections=[
             *([Section("Not complete", ended)] if ended else _early_end(about)),
-            _curves(rows, log),
+            _curves(rows, rates),
             _speed(log),
             *range_sections(read_json(folder / USED_TEST), about.get("max_lr_from", "")),
             *sections,
@@ -78,13 +80,12 @@ def _best(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mappin
     return max((row for row in rows if row.get("val_top1") is not None), key=lambda row: value(row, by), default=None)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> Section:
+def _curves(rows: Sequence[Mapping[str, Any]], rates: charts.Points) -> Section:
     def column(name: str) -> list[tuple[float, float | None]]:
         return [(row["epoch"], row.get(name)) for row in rows]
 
     accuracy = {"train, as optimised": column("train_top1"), "val": column("val_top1")}
     loss = {"train, as optimised": column("train_loss"), "val": column("val_loss")}
-    rates = [(record["epoch"], record["lr"]) for record in log]
     return Section(
         "Curves",
         "" if rows else "No epoch was finished.",

@@ -90,7 +90,7 @@ def run(request: Request) -> int:
             _report_unfinished(request, start, trainer, str(as_flags(error)))
             raise
     if ranks.is_first:
-        report = report_run(request, config, start.out, val, start.asked.recipe)
+        report = report_run(request, trainer, start.asked.recipe)
         with aloud():
             _print_summary(summary, start.out, report)
         print(commands_after(start.out, config.run.data, val))
@@ -109,7 +109,7 @@ def _report_unfinished(request: Request, start: Start, trainer: Trainer, why: st
     """Writes the report of a run that is not complete. It is less than why the run ended: its errors are not raised."""
     if trainer.ranks.is_first:
         with contextlib.suppress(FeedlineError, OSError):
-            report_run(request, trainer.config, trainer.out, trainer.val, start.asked.recipe, why)
+            report_run(request, trainer, start.asked.recipe, why)
 
 
 def _settle(start: Start, trainer: Trainer) -> list[str]:

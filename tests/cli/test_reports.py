@@ -4,12 +4,14 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from feedline import Dataset
+from feedline.report import charts
 from feedline.report.page import Picture
 from feedline.training.step import TrainStep
 from tests.cli.commands import run, train
@@ -25,6 +27,21 @@ def test_a_run_and_an_evaluation_leave_a_report(dataset: Dataset, capsys: pytest
     assert run("eval", dataset, "--checkpoint", "runs/a/best.pt", "--out", "e") == 0
     assert "report: e/report.html" in capsys.readouterr().out
     assert "top-1 on 32 images" in Path("e/report.html").read_text()
+
+
+def test_the_report_draws_the_rate_of_steps_that_were_not_logged(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, Any] = {}
+
+    def lines(title: str, series: Any, *rest: Any, **options: Any) -> Any:
+        drawn[title] = series
+        return charts.lines(title, series, *rest, **options)
+
+    monkeypatch.setattr("feedline.report.run.charts", SimpleNamespace(lines=lines))
+    assert run("train", dataset, "--out", "runs/a", "--log-every", "1000") == 0
+    steps = json.loads(Path("runs/a/run.json").read_text())["steps"]
+    assert len(drawn["learning rate"]["learning rate"]) == steps > 2
 
 
 def test_the_report_shows_training_images_and_what_the_build_found(dataset: Dataset) -> None:
