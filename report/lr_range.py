@@ -10,7 +10,13 @@ from feedline.report.page import Page, Section, Table
 from feedline.report.settings import settings_section
 from feedline.training.lr_curve import shown_losses
 
-MARKS = {"scaled": "diamond", "minimum": "inverted_triangle", "steepest": "circle", "valley": "square"}
+_BLUE, _ORANGE, _GREEN, _PURPLE, _RED, _ = charts.COLOURS
+MARKS = {  # as lr_range.png has them
+    "scaled": ("diamond", _PURPLE),
+    "minimum": ("inverted_triangle", _ORANGE),
+    "steepest": ("circle", _GREEN),
+    "valley": ("square", _RED),
+}
 
 
 def range_page(result: Mapping[str, Any], title: str, meaning: Mapping[str, str]) -> Page:
@@ -54,15 +60,15 @@ def _curve(result: Mapping[str, Any]) -> Any:
     chart.y_range = Range1d(start=bottom, end=top)
     source = ColumnDataSource({"lr": lr, "loss": result["loss"], "smoothed": smoothed})
     chart.line("lr", "loss", source=source, color=charts.LINE, line_width=1, alpha=0.7, legend_label="loss")
-    chart.line("lr", "smoothed", source=source, color=charts.COLOURS[0], line_width=2, legend_label="smoothed")
-    dots = chart.scatter("lr", "smoothed", source=source, color=charts.COLOURS[0], size=3)
+    chart.line("lr", "smoothed", source=source, color=_BLUE, line_width=2, legend_label="smoothed")
+    dots = chart.scatter("lr", "smoothed", source=source, color=_BLUE, size=3)
     tips = [("LR", "@lr{0.00e+0}"), ("loss", "@loss{0.000}"), ("smoothed", "@smoothed{0.000}")]
     chart.add_tools(HoverTool(renderers=[dots], tooltips=tips))
-    for (name, rate), colour in zip(result["suggestions"].items(), charts.COLOURS[1:], strict=False):
+    for name, rate in result["suggestions"].items():
         height = min(smoothed[_nearest(lr, rate)], top - 0.06 * (top - bottom))  # also where the loss is above
         note = ", recommended" if name == result["recommended"] else ""
         mark = ColumnDataSource({"x": [rate], "y": [height], "name": [f"{name}{note}"], "lr": [f"{rate:.3g}"]})
-        shape = MARKS.get(name, "circle")
+        shape, colour = MARKS[name]
         shown = chart.scatter(
             "x", "y", source=mark, marker=shape, color=colour, size=12, legend_label=f"{name}: {rate:.3g}{note}"
         )
