@@ -54,7 +54,9 @@ def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
         raise InputError(f"{path}: {as_keys(error)}") from error
     if dataset is None or made_for is None or _is(dataset, made_for):
         return values
-    return {key: value for key, value in values.items() if key not in OF_ITS_SET}
+    # A side to evaluate at without one to train at is meant for the images of its set.
+    left_out = OF_ITS_SET if "image_size" in values else (*OF_ITS_SET, "eval_size")
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
 def _near(path: Path) -> list[str]:

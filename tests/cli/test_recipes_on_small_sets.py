@@ -66,3 +66,9 @@ def test_nothing_raises(sets: dict[str, Dataset], kind: str, name: str) -> None:
     bench = [*where, "--recipe", name, "--image-size", "16", "--store", "raw", "--engine", "torch"]
     if kind == "even":
         assert train("--mode", "bench", *bench, "--rounds", "1", "--seconds", "0.02", "--out", "r/b") == 0
+
+
+def test_a_size_to_evaluate_at_holds_for_the_set_of_the_recipe(sets: dict[str, Dataset]) -> None:
+    for name, kept in (("strong", None), ("best", None), ("cpu", 40), ("fast", 64)):
+        assert read_recipe(name, sets["even"]).get("eval_size") == kept, "cpu and fast say what to train at too"
+    assert read_recipe("strong")["eval_size"] == 80
