@@ -143,7 +143,7 @@ class RunConfig:
         "resnet18 (.pt, .pth); with other classes all but the last layer",
     )
     device: Literal["auto", "cpu", "cuda"] = key("auto", "auto: cuda if there is a GPU")
-    amp: bool = key(False, "mixed precision: bf16 where the hardware has it, else fp16 with a gradient scaler")
+    amp: bool = key(False, "mixed precision: bf16 on CPUs and on GPUs that have it, else fp16 with a gradient scaler")
     amp_dtype: Literal["auto", "bf16", "fp16"] = key("auto", "overrides the dtype that --amp chooses")
     channels_last: bool = key(True, "keep weights and activations in NHWC memory")
     compile: bool | None = key(

@@ -17,7 +17,7 @@ class Precision:
 
     @classmethod
     def choose(cls, run: RunConfig, device: torch.device) -> "Precision":
-        """bf16 where the hardware has it, else fp16.
+        """bf16 on CPUs and on GPUs that have it, else fp16.
 
         A CPU always gets bf16: without bf16 instructions torch computes in float32 and rounds; fp16 would not be faster
         and could overflow.
