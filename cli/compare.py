@@ -8,7 +8,7 @@ from typing import Any
 from feedline.cli.compare_settings import differences, settings, shared
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
 from feedline.output import one_line, spelled
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, name_errors
 from feedline.program import Parser, short_name
 from feedline.training.recorded import RecordedRun, read_run
 from feedline.use.outputs import writing_to
@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.out is not None and not is_page(args.out):
             raise InputError(f"`out={args.out}`: name a file that ends in .html")
-        return compare(args.runs, None if args.out is None else Path(args.out))
+        with name_errors():
+            return compare(args.runs, None if args.out is None else Path(args.out))
     except FeedlineError as error:
         print(f"{short_name('compare')}: {one_line(as_flags(error))}", file=sys.stderr)
         return 2

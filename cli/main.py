@@ -16,7 +16,7 @@ from feedline.cli.usage import check_mode
 from feedline.console import print_result, speaking
 from feedline.model import resnet18
 from feedline.output import one_line, safe_output
-from feedline.pipeline.errors import FeedlineError, as_flags
+from feedline.pipeline.errors import FeedlineError, as_flags, name_errors
 from feedline.program import command_line, short_name
 from feedline.training.network import Network
 from feedline.training.ranks import FirstRankError, joined
@@ -46,7 +46,7 @@ def _run(argv: list[str], network: Network) -> int:
     try:
         mode, options, flags = parse(argv)
         check_mode(mode, [*options, *flags])
-        with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims), disk_errors():
+        with interrupt_on_signal(), joined() as ranks, contextlib.closing(claims), disk_errors(), name_errors():
             request = Request(
                 mode=mode, flags=flags, command=command, network=network, ranks=ranks, claims=claims, **options
             )

@@ -25,7 +25,7 @@ from feedline.convert.table import print_table
 from feedline.output import counted, one_line, safe_output
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, name_errors
 from feedline.program import Parser, command_line, short_name
 
 
@@ -114,19 +114,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(args: argparse.Namespace, argv: Sequence[str] | None) -> int:
     try:
-        fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
-        options = _options(args)
-        before = _number(options.out)
-        with speaking(quiet=args.quiet, json=args.json):
-            status = _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
-        if args.json and status < 2:
-            built = _number(options.out) != before
-            print_result({"out": options.out, "built": built, **Dataset(options.out).meta})
-        return status
+        with name_errors():
+            return _build(args, argv)
     except FeedlineError as error:
         return _fail(as_flags(error), 2)
     except KeyboardInterrupt as error:
         return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
+
+
+def _build(args: argparse.Namespace, argv: Sequence[str] | None) -> int:
+    fail_on = [] if args.fail_on is None else gate.parse(args.fail_on, grouped=args.group is not None)
+    options = _options(args)
+    before = _number(options.out)
+    with speaking(quiet=args.quiet, json=args.json):
+        status = _run(options, again=_again(argv), force=args.force) or _check_findings(options.out, fail_on)
+    if args.json and status < 2:
+        built = _number(options.out) != before
+        print_result({"out": options.out, "built": built, **Dataset(options.out).meta})
+    return status
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -14,7 +14,7 @@ from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.checksums import LISTING
 from feedline.pipeline.dataset.description import REBUILD
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line, name_errors
 from feedline.program import Parser, short_name
 from feedline.progress import Progress
 
@@ -55,8 +55,8 @@ def _main(args: argparse.Namespace) -> int:
     try:
         if args.workers < 1:
             raise InputError(f"`workers={args.workers}`: must be at least 1")
-        dataset = Dataset(args.folder)
-        with speaking(quiet=args.quiet, json=args.json):
+        with speaking(quiet=args.quiet, json=args.json), name_errors():
+            dataset = Dataset(args.folder)
             findings = list(verify(dataset, args.workers))
     except FeedlineError as error:
         print(f"{short_name('verify')}: {one_line(as_flags(error))}", file=sys.stderr)

@@ -1,13 +1,17 @@
 """Errors from outside the code: one base class, one class per kind."""
 
 import difflib
+import errno
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 
 # An argument stands alone: what users put into a message, a path say, may hold backticks too.
 _ARGUMENT = re.compile(r"(?<![^\s(])`(\w+)(?:=(.*?))?`(?=[:;,.]?(?:\s|$)|\))", re.DOTALL)
 
+OF_A_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM}  # what looking at a named file ends in
 LIKE = 0.65  # of difflib: sdg is as like sgd, and mode less like decode
 
 
@@ -42,6 +46,26 @@ class OutOfMemoryError(FeedlineError, MemoryError):
 
 class WorkerKilledError(FeedlineError, RuntimeError):
     """A worker process was killed from outside."""
+
+
+@contextmanager
+def name_errors() -> Iterator[None]:
+    """Turns errors of names that lead to no file that may be looked at into one line.
+
+    Raises:
+        InputError: if a name is too long, leads through links in a circle or to what others may not see.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in OF_A_NAME or error.filename is None:
+            raise
+        raise InputError(f"{error.filename}: {os.strerror(error.errno)}") from error
+    except RuntimeError as error:
+        loop = re.match(r"Symlink loop from '(.*)'$", str(error), re.DOTALL)  # Path.resolve in Python up to 3.12
+        if loop is None:
+            raise
+        raise InputError(f"{loop[1]}: {os.strerror(errno.ELOOP)}") from error
 
 
 def as_flags(error: FeedlineError) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from feedline.output import one_line, safe_output
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
+from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line, name_errors
 from feedline.program import Parser, short_name
 from feedline.use.forms import FILES
 from feedline.use.probes import FILE, Probes, check
@@ -38,15 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(names: Sequence[str]) -> int:
     status = 0
-    for name in names:
-        try:
-            for path in _files(Path(name)):
+    try:
+        with name_errors():
+            for path in (path for name in names for path in _files(Path(name))):
                 ok, line = verify(path)
                 print(one_line(line))
                 status = status if ok else 1
-        except FeedlineError as error:
-            print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
-            return 2
+    except FeedlineError as error:
+        print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
+        return 2
     return status
 
 

@@ -77,6 +77,10 @@ def edit_json(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def test_a_name_that_is_too_long(compare: Compare, first: Path) -> None:
+    assert compare(first, "x" * 300) == (2, [f"feedline compare: {'x' * 300}: File name too long"])
+
+
 def test_the_same_run_twice(first: Path, copy: Path, compare: Compare) -> None:
     status, lines = compare(first, copy)
     assert status == 0

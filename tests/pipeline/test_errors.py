@@ -1,9 +1,13 @@
+import os
 import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from feedline import DivergedError, FeedlineError, InputError, OutOfMemoryError, WorkerKilledError
-from feedline.pipeline.errors import as_flags, first_line
+from feedline.pipeline.errors import as_flags, first_line, name_errors
 
 KINDS = [
     (InputError, ValueError),
@@ -78,3 +82,21 @@ def test_what_users_put_into_a_message_is_not_changed(text: str) -> None:
     error = InputError(f"`data={text}`: no dataset at {text}; see {text}, or use `amp`")
     assert str(error) == f"data={text}: no dataset at {text}; see {text}, or use amp"
     assert as_flags(error) == f"--data {text}: no dataset at {text}; see {text}, or use --amp"
+
+
+@pytest.mark.parametrize("look", [Path.resolve, Path.stat, os.listdir])
+def test_names_that_lead_nowhere_are_one_line(tmp_path: Path, look: Callable[[Path], object]) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    if look is Path.resolve and sys.version_info >= (3, 13):
+        pytest.skip("it raises nothing any more")
+    with pytest.raises(InputError) as caught, name_errors():
+        look(loop)
+    assert str(caught.value) == f"{loop}: Too many levels of symbolic links"
+
+
+def test_other_errors_are_not_of_a_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), name_errors():
+        (tmp_path / "nothing").stat()
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), name_errors():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

@@ -64,6 +64,8 @@ def test_an_export_answers_as_the_network_does_and_is_asked_again(
         capsys.readouterr().out
     )
     Path("empty").mkdir()
+    assert main(["verify-export", "x" * 300]) == 2
+    assert capsys.readouterr().err == f"feedline verify-export: {'x' * 300}: File name too long\n"
     assert main(["verify-export", "empty"]) == 2
     assert "empty: a folder without an exported file (model.onnx, model.pt2, model" in capsys.readouterr().err
 
