@@ -1,6 +1,7 @@
 """Paths that are no source: what each is, and what to do with it."""
 
 import re
+import shlex
 from pathlib import Path
 
 from feedline.convert.layouts import is_image
@@ -106,7 +107,7 @@ def check_folder(path: Path) -> None:
 
 
 def _train(path: Path) -> str:
-    return f"train with it: {command_line('train')} --mode train --data {path}"
+    return f"train with it: {command_line('train')} --mode train --data {shlex.quote(str(path))}"
 
 
 def _unknown() -> str:

@@ -1,6 +1,7 @@
 """What the commands are called here: in a checkout some are scripts."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -44,12 +45,13 @@ def _started_as() -> str:
 
 def _checkout() -> Path:
     """The folder of the scripts, as it was named: of `../train.py` it is `..`."""
-    script = Path(sys.argv[0] if sys.argv else "")
+    named = Path(sys.argv[0] if sys.argv else "")
+    script = Path(os.path.abspath(named))  # noqa: PTH100  without following links
     for known in _SCRIPTS.values():
         parts = Path(known).parts
         if script.parts[-len(parts) :] == parts:
             root = script.parents[len(parts) - 1]
-            return Path() if root.resolve() == Path.cwd() else root
+            return root if named.is_absolute() and root != Path.cwd() else Path(os.path.relpath(root))
     return Path()
 
 
@@ -58,11 +60,12 @@ NOT_THE_NETWORK = ("--model", "--arch")  # flags of other trainers; nearest here
 
 def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
     """What is wrong with words that are no part of a command line: the first, and the flag that it may have meant."""
-    name = next(iter(words)).partition("=")[0]
-    if not name.startswith("-"):
-        flag = next((flag for flag in _flags_of(Path(name)) if flag in flags), None)
-        meant = f"; did you mean {flag} {shlex.quote(name)}?" if flag else ""
-        return f"{name}: is not the value of a flag{meant}"
+    word = next(iter(words))
+    if not word.startswith("-"):
+        flag = next((flag for flag in _flags_of(word) if flag in flags), None)
+        meant = f"; did you mean {flag} {shlex.quote(word)}?" if flag else ""
+        return f"{word or repr(word)}: is not the value of a flag{meant}"
+    name = word.partition("=")[0]
     if name in NOT_THE_NETWORK and "--mode" in flags:
         return (
             f"{name}: the network is ResNet18; others train in a loop of your own with the Loader, see docs/loader.md"
@@ -71,14 +74,16 @@ def unknown_word(words: Iterable[str], flags: Collection[str]) -> str:
     return f"{name}: there is no such flag{meant or '; see --help'}"
 
 
-def _flags_of(path: Path) -> tuple[str, ...]:
-    """The flags that may be meant by a file or folder without one."""
-    try:
-        if path.suffix == ".pt" or any(path.glob("*.pt")):
-            return ("--checkpoint", "--resume")
-        return ("--source", *(["--data"] if path.is_dir() else []))
-    except OSError:  # a name that is too long
-        return ("--source",)
+def _flags_of(word: str) -> tuple[str, ...]:
+    """The flags that may be meant by a word without one: the name of a file or folder, or `data=folder`."""
+    if not word or (re.match(r"\w+=", word) and not os.path.exists(word)):  # noqa: PTH110  a name may be too long
+        return ()
+    path, folder = Path(word), os.path.isdir(word)  # noqa: PTH112
+    if path.suffix == ".pt" and not folder:
+        return ("--checkpoint", "--resume" if path.name in ("last.pt", "previous.pt") else "--init")
+    if folder and any(path.glob("*.pt")):
+        return ("--checkpoint", "--resume")
+    return ("--source", *(["--data"] if folder else []))
 
 
 def with_choice_meant(message: str) -> str:

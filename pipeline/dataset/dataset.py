@@ -1,6 +1,7 @@
 """A dataset folder, open for reading."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -177,6 +178,6 @@ class Dataset:
         if kind not in self.packs:
             raise InputError(
                 f"{self.root} has no {kind} pack; build it again from its --source, with "
-                f"--out {self.root} --packs {','.join([*self.packs, kind])} --force"
+                f"--out {shlex.quote(str(self.root))} --packs {','.join([*self.packs, kind])} --force"
             )
         return Pack(self.root / "packs" / kind, self.count, self._pack_sizes[kind])

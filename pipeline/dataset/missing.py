@@ -1,6 +1,7 @@
 """What to say where a dataset was looked for and is none."""
 
 import os
+import shlex
 from pathlib import Path
 
 from feedline.pipeline.errors import InputError, alike
@@ -22,6 +23,8 @@ def no_dataset(root: Path) -> InputError:
         return InputError(
             f"no dataset at {here}, but there are some in it; name one of them: {', '.join(within[:SHOWN])}"
         )
+    if (root / "run.json").is_file():
+        return InputError(f"no dataset at {here}: it is a run; name the dataset that it trained on, see its run.json")
     if root.is_dir() and any(root.iterdir()):
         name = root.name or root.absolute().name
         out = root.parent / "data" / name
@@ -49,13 +52,13 @@ def _of_file(path: Path) -> str:
 def _how_to_build(root: Path, *, named: bool) -> str:
     """The command that would write a dataset here. Only of the built-in sources it is known whole."""
     if root.parent.name == "data" and root.name in BUILT_IN:
-        return f"build it with: {command_line('convert')}{BUILT_IN[root.name]} --out {root}"
+        return f"build it with: {command_line('convert')}{BUILT_IN[root.name]} --out {shlex.quote(str(root))}"
     name = "" if named else f"name the folder that {command_line('convert')} wrote, or "
     return f"{name}convert images: {_convert('IMAGES', root)}"
 
 
 def _convert(source: Path | str, out: Path) -> str:
-    return f"{command_line('convert')} --source {source} --out {out}"
+    return f"{command_line('convert')} --source {shlex.quote(str(source))} --out {shlex.quote(str(out))}"
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """The base class of stores on the host."""
 
+import shlex
 import threading
 from abc import ABC, abstractmethod
 
@@ -17,7 +18,8 @@ from feedline.program import command_line
 
 def damaged(dataset: Dataset, image: int, what: str) -> InputError:
     """The error that names a damaged image."""
-    path, verify = dataset.root / dataset.path(image), f"{command_line('verify')} {dataset.root}"
+    path = dataset.root / dataset.path(image)
+    verify = f"{command_line('verify')} {shlex.quote(str(dataset.root))}"
     return InputError(f"{path} (image {image}): {what}; see what else is damaged with {verify}, then {REBUILD}")
 
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
         ("../train.py", "python ../train.py", "train.py"),
         ("my trainer/convert/build.py", "python 'my trainer/train.py'", "train.py"),
         ("convert/build.py", "python train.py", "train.py"),
+        ("../convert/build.py", "python ../train.py", "train.py"),
         (str(ROOT / "train.py"), "python train.py", "train.py"),
         ("/opt/venv/bin/feedline", "feedline train", "feedline train"),
         ("/lib/site-packages/feedline/__main__.py", "python -m feedline train", "feedline train"),
@@ -33,6 +34,12 @@ def test_messages_use_the_name_that_was_called(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [called])
     assert (command_line("train"), short_name("train")) == (command, name)
+
+
+def test_a_script_that_is_started_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "convert")
+    monkeypatch.setattr(sys, "argv", ["build.py"])
+    assert command_line("train") == "python ../train.py"
 
 
 def test_the_commands_are_those_of_the_scripts(

@@ -57,6 +57,8 @@ from tests.cli.commands import refused, run, train
         (["train", "--zzzz"], "--zzzz: there is no such flag; see --help"),
         (["train", "--model", "resnet50"], "--model: the network is ResNet18; others train in a loop of your own"),
         (["train", "runs/a"], "runs/a: is not the value of a flag"),
+        (["train", "data=data/mine"], "data=data/mine: is not the value of a flag"),
+        (["train", ""], "'': is not the value of a flag"),
         (["train", "--tta-views", "crops", "--no-tta"], "--tta-views crops: has no effect without --tta"),
         (["train", "--patience", "3", "--eval-every", "0"], "--patience 3: has no effect without --eval-every above 0"),
         (["train", "--patience", "-1"], "--patience -1: must be at least 0 and below 1,000,000"),

@@ -28,6 +28,17 @@ def test_the_images_themselves(photos: Path) -> None:
     )
 
 
+def test_names_with_spaces_can_be_pasted(photos: Path) -> None:
+    shutil.copytree(photos, "my photos")
+    assert " --source 'my photos' --out 'data/my photos', then name data/my photos" in said("my photos")
+
+
+def test_a_run(photos: Path) -> None:
+    shutil.copytree(photos, "runs/a")
+    Path("runs/a/run.json").touch()
+    assert said("runs/a") == "no dataset at runs/a: it is a run; name the dataset that it trained on, see its run.json"
+
+
 def test_images_that_were_converted(photos: Path, dataset: Dataset) -> None:
     shutil.copytree(photos, "source/photos")
     Path("data").mkdir()
