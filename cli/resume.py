@@ -72,7 +72,7 @@ def resume_command(run: Path) -> str:
 def _new(request: Request) -> Start:
     config, dataset = request.opened()
     out = request.folder()
-    if not restarted() and (held := [name for name in checkpoint.NAMES if (out / name).exists()]):
+    if not restarted() and (held := [n for n in (*checkpoint.NAMES, "summary.json") if (out / n).exists()]):
         raise _taken(out, held)
     recipe = request.recipe or "default"
     asked = Asked(configure(recipe, request.flags, dataset), configure(recipe, {}, dataset))

@@ -83,6 +83,8 @@ def named_checkpoint(flag: str, named: Path, name: str) -> Path:
         raise InputError(
             f"`{flag}={named}`: {name} is not there; the one before it is: resume it with `resume={before}`"
         )
+    if name == checkpoint.LAST and (named / "summary.json").exists() and not any(named.glob("*.pt")):
+        raise InputError(f"`{flag}={named}`: a complete run without its checkpoints: there is nothing to go on from")
     if name == checkpoint.LAST and (named / "run.json").exists() and not any(named.glob("*.pt")):
         raise InputError(f"`{flag}={named}`: nothing was saved there yet; begin it again, with `out={named}`")
     files = sorted(named.parent.glob("*.pt")) if named.suffix == ".pt" else []

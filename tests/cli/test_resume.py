@@ -417,6 +417,8 @@ def test_a_new_run_takes_no_folder_with_a_checkpoint(
     assert "--resume runs/a/previous.pt (or" in refused(capsys, *command, "--out", "runs/a")
     Path("runs/a/previous.pt").rename("runs/a/best.pt")
     assert "--out runs/a: holds the best.pt of another run; ch" in refused(capsys, *command, "--out", "runs/a")
+    Path("runs/a/best.pt").rename("runs/a/summary.json")
+    assert "--out runs/a: holds a complete run; choose" in refused(capsys, *command, "--out", "runs/a")
 
 
 @pytest.mark.parametrize("epochs", [10, 20, 30])

@@ -81,6 +81,12 @@ def test_the_latest_run_is_found_from_elsewhere(dataset: Dataset, capsys: pytest
             "--mode train --resume runs/four",
             "--resume runs/four: nothing was saved there yet; begin it again, with --out runs/four",
         ),
+        (
+            "--mode train --resume runs/five",
+            "--resume runs/five: a complete run without its checkpoints: there is nothing to go on from",
+        ),
+        ("--mode train --resume " + "x" * 300, f"{'x' * 300}: File name too long"),
+        ("--mode eval --checkpoint " + "x" * 300, f"{'x' * 300}: File name too long"),
         ("--mode train --resume runs", "--resume runs: a folder without last.pt; there are runs/one, runs/two"),
         (
             "--mode train --resume runs/two/lst.pt",
@@ -90,7 +96,15 @@ def test_the_latest_run_is_found_from_elsewhere(dataset: Dataset, capsys: pytest
 )
 def test_a_run_that_is_not_there(capsys: pytest.CaptureFixture[str], words: str, message: str) -> None:
     """The line names those that are, first the one that is spelt most like it."""
-    for file in ("one/last.pt", "two/last.pt", "two/best.pt", "three/notes.txt", "four/run.json"):
+    for file in (
+        "one/last.pt",
+        "two/last.pt",
+        "two/best.pt",
+        "three/notes.txt",
+        "four/run.json",
+        "five/run.json",
+        "five/summary.json",
+    ):
         (Path("runs") / file).parent.mkdir(parents=True, exist_ok=True)
         (Path("runs") / file).touch()
     assert refused(capsys, *words.split()) == f"train.py: {message}"
