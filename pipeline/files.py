@@ -34,6 +34,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def writable(text: str) -> str:
+    """Text of which every character can be written: bytes of a file's name that are not UTF-8 become `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes readable JSON. The same content gives the same bytes."""
     write_text(path, json.dumps(plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")

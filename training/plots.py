@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from feedline.pipeline.files import replacing
+from feedline.pipeline.files import replacing, writable
 from feedline.training.best import Measure, of, value
 from feedline.training.lr_curve import shown_losses
 
@@ -19,7 +19,7 @@ BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#
 
 def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(5.2 * columns, height), layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.suptitle(writable(title), fontsize=11, parse_math=False)
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
     for axis in axes:
         axis.grid(alpha=0.25)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.files import writable
 from feedline.use.deployed import INPUT, OUTPUT, Deployed
 from feedline.use.forms import FILES
 from feedline.use.loading import Loaded
@@ -47,7 +48,7 @@ def write_onnx(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
     assert program is not None
     model = program.model_proto
     for name, value in about.items():
-        model.metadata_props.add(key=name, value=value if isinstance(value, str) else json.dumps(value))
+        model.metadata_props.add(key=name, value=writable(value) if isinstance(value, str) else json.dumps(value))
     path.write_bytes(model.SerializeToString())
     return path
 
