@@ -14,7 +14,7 @@ from feedline.training.snapshot import Snapshot
 NAMES = LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 WRITTEN = {  # in the folder of a run, each under a temporary name first
     *(*NAMES, "run.json", "log.jsonl", "metrics.csv", "summary.json", "curves.png", "predictions.npz"),
-    *("report.html", "train_batch.png", "val_batch.png"),
+    *("report.html", "train_batch.png", "val_batch.png", "nonfinite.json", "max_lr_from.json"),
 }
 
 

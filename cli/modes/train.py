@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.copied import commands_after
 from feedline.cli.initial import start_from
@@ -19,6 +21,7 @@ from feedline.console import aloud
 from feedline.output import counted, speed
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import DivergedError, FeedlineError, as_flags
+from feedline.pipeline.files import replacing
 from feedline.report.run import USED_TEST
 from feedline.training import checkpoint, compiling, precision
 from feedline.training.best import NAMES, value
@@ -37,43 +40,17 @@ def run(request: Request) -> int:
     """Trains to the end, or until the run is asked to stop."""
     ranks = request.ranks
     start = ranks.on_first(lambda: choose_start(request))
-    config, dataset = start.config, Dataset(start.config.run.data)
+    dataset = Dataset(start.config.run.data)
     if start.snapshot is not None:
         start.snapshot.check_dataset(dataset, start.out)
-    device = choose_device(config.run.device, ranks)
-    set_up_host(config.run, device)
+    device = choose_device(start.config.run.device, ranks)
+    set_up_host(start.config.run, device)
     loggers = Loggers()
-    with memory_errors(config, ranks, resumed=start.snapshot is not None), disk_errors(start.out):
-        ranks.on_first(lambda: load_loggers(loggers, config))
-        train = make_loader(config, dataset, "train", device, ranks)
-        if start.snapshot is not None and not start.snapshot.resolved:
-            config = as_older_versions(config, train.image_size, resume=True)
-            train = make_loader(config, dataset, "train", device, ranks)
-        val = make_loader(config, dataset, "val", device, ranks)
-        side = training_side(config, train.output(0)) if start.snapshot is None else None
-        config = with_stem(config, request, side)
-        model = make_model(config, dataset, request.network)
-        if start.snapshot is None:
-            start_from(config, model, dataset, val if ranks.is_first else None)
-        trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
-        config = trainer.config
-        ranks.on_first(lambda: check_space(trainer.state, start.out))
-        if start.snapshot is None:
-            ranks.on_first(lambda: _clear(start.out))
-        notes = [
-            *start.notes,
-            *_settle(start, trainer),
-            *filter(None, [of_early_end(config), compiling.on_cpu(config, device)]),
-        ]
-        print_loader(train, config)
-        if ranks.is_first and (warning := unlearned(train, val)):
-            with aloud():
-                print(warning, flush=True)
-        for note in notes:
-            print(note, flush=True)
-        _prepare_resumed(start, trainer)
-        step = trainer.state.global_step
-        ranks.on_first(lambda: start_loggers(loggers, trainer.config, dataset, start.out, step))
+    with memory_errors(start.config, ranks, resumed=start.snapshot is not None), disk_errors(start.out):
+        ranks.on_first(lambda: load_loggers(loggers, start.config))
+        trainer = _trainer(request, start, dataset, device, loggers)
+        _introduce(start, trainer)
+        ranks.on_first(lambda: start_loggers(loggers, trainer.config, dataset, start.out, trainer.state.global_step))
         stop = stop_on_signal(trainer.stopping, patient=ranks.is_distributed)
         try:
             with cores_in_use(device, ranks), stop, loggers.running():
@@ -93,9 +70,46 @@ def run(request: Request) -> int:
         report = report_run(request, trainer, start.asked.recipe)
         with aloud():
             _print_summary(summary, start.out, report)
-        print(commands_after(start.out, config.run.data, val))
+        print(commands_after(start.out, trainer.config.run.data, trainer.val))
         request.results.update(out=start.out, report=report, **summary)
     return 0
+
+
+def _trainer(request: Request, start: Start, dataset: Dataset, device: torch.device, loggers: Loggers) -> Trainer:
+    """Loaders, network and trainer of a run; its folder holds nothing of an earlier one."""
+    ranks, config = request.ranks, start.config
+    train = make_loader(config, dataset, "train", device, ranks)
+    if start.snapshot is not None and not start.snapshot.resolved:
+        config = as_older_versions(config, train.image_size, resume=True)
+        train = make_loader(config, dataset, "train", device, ranks)
+    val = make_loader(config, dataset, "val", device, ranks)
+    side = training_side(config, train.output(0)) if start.snapshot is None else None
+    config = with_stem(config, request, side)
+    model = make_model(config, dataset, request.network)
+    if start.snapshot is None:
+        start_from(config, model, dataset, val if ranks.is_first else None)
+    trainer = Trainer(config, model, train, val, start.out, start.snapshot, ranks, on_record=loggers.record)
+    ranks.on_first(lambda: check_space(trainer.state, start.out))
+    if start.snapshot is None:
+        ranks.on_first(lambda: _clear(start.out))
+    return trainer
+
+
+def _introduce(start: Start, trainer: Trainer) -> None:
+    """Prints what is trained on, and what there is to say before."""
+    config = trainer.config
+    notes = [
+        *start.notes,
+        *_settle(start, trainer),
+        *filter(None, [of_early_end(config), compiling.on_cpu(config, trainer.train.device)]),
+    ]
+    print_loader(trainer.train, config)
+    if trainer.ranks.is_first and (warning := unlearned(trainer.train, trainer.val)):
+        with aloud():
+            print(warning, flush=True)
+    for note in notes:
+        print(note, flush=True)
+    _prepare_resumed(start, trainer)
 
 
 def _clear(out: Path) -> None:
@@ -123,7 +137,8 @@ def _settle(start: Start, trainer: Trainer) -> list[str]:
     if start.lr_test is not None:
         state.resolved["max_lr_from"] = str(start.lr_test)
         if trainer.ranks.is_first:
-            shutil.copyfile(start.lr_test, start.out / USED_TEST)
+            with replacing(start.out / USED_TEST) as temporary:
+                shutil.copyfile(start.lr_test, temporary)
     return said
 
 

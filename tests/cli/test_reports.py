@@ -13,6 +13,7 @@ from PIL import Image
 from feedline import Dataset
 from feedline.report import charts
 from feedline.report.page import Picture
+from feedline.training.checkpoint import WRITTEN
 from feedline.training.step import TrainStep
 from tests.cli.commands import run, train
 
@@ -77,6 +78,26 @@ def test_a_rate_from_a_range_test_comes_with_its_curve(dataset: Dataset) -> None
     assert "runs/test/lr_range.json" in Path("runs/a/report.html").read_text()
 
 
+def test_the_files_of_a_run_are_known_where_a_killed_one_is_cleared(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: set[str] = set()
+    replace = Path.replace
+
+    def record(path: Path, target: Path) -> Path:
+        written.update([path.stem] if path.parent == Path("runs/a") else [])
+        return replace(path, target)
+
+    assert run("lrfind", dataset, "--end-lr", "1", "--out", "runs/test") == 0
+    result = json.loads(Path("runs/test/lr_range.json").read_text())
+    result |= {"recommended": "valley", "suggestions": {"valley": 0.02}}
+    Path("runs/test/lr_range.json").write_text(json.dumps(result))
+    monkeypatch.setattr(Path, "replace", record)
+    assert run("train", dataset, "--max-lr", "auto", "--save-every", "1", "--out", "runs/a") == 0
+    assert len(written) > 9
+    assert written <= WRITTEN
+
+
 def stop_in_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     step, steps = TrainStep.__call__, []
 
@@ -98,9 +119,9 @@ def test_a_run_that_is_stopped_leaves_a_report(dataset: Dataset, monkeypatch: py
 
 
 def test_a_new_run_shows_nothing_of_an_earlier_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose checkpoints were removed to make room."""
+    """Which was not complete, and whose checkpoints were removed to make room."""
     assert run("train", dataset, "--out", "runs/a", "--max-lr", "0.02") == 0
-    for path in Path("runs/a").glob("*.pt"):
+    for path in [*Path("runs/a").glob("*.pt"), Path("runs/a/summary.json")]:
         path.unlink()
     Path("runs/a/max_lr_from.json").write_text("{}")
     stop_in_step(3, monkeypatch)
