@@ -1,11 +1,13 @@
 """What a run does once to make its steps faster: compiling the network, and searching for convolutions."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import logging
 import os
 import shutil
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -87,12 +89,18 @@ def _sizes(config: Config) -> int:
     return len({side for _, side in sizes.starts}) if sizes else 1
 
 
-def search_convolutions(config: Config, train: Loader) -> None:
+@contextlib.contextmanager
+def searching_convolutions(config: Config, train: Loader) -> Iterator[None]:
     """Has cuDNN try all its algorithms for each convolution in the first step of a size, if the run is long enough.
 
-    Its evaluations search too. Without it cuDNN takes what its heuristics say.
+    Its evaluations search too. Without it cuDNN takes what its heuristics say. Behind the block all is as it was.
     """
+    before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = len(train) * config.optim.epochs >= FEWEST_TO_SEARCH * _sizes(config)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def missing(device: torch.device) -> str | None:

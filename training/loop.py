@@ -11,7 +11,7 @@ from torch import nn
 from feedline.output import counted
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Batch, Loader
-from feedline.training.compiling import search_convolutions, with_compile
+from feedline.training.compiling import searching_convolutions, with_compile
 from feedline.training.config import Config
 from feedline.training.divergence import check_evaluation, check_finite, check_weights
 from feedline.training.ending import ended
@@ -63,7 +63,6 @@ class Trainer:
         on_record: Callable[[Record], None] = lambda _: None,
     ) -> None:
         config = with_compile(config, train, None if resume is None else resume.config, ranks)
-        search_convolutions(config, train)
         self.config, self.train, self.val, self.out, self.ranks = config, train, val, out, ranks
         self.state = TrainState(config, model, train, ranks)
         if resume is not None:
@@ -98,7 +97,7 @@ class Trainer:
         """Trains, and returns when all is written: from then on a signal has nothing to stop."""
         patient = self.ranks.is_distributed
         try:
-            with self._saver:
+            with self._saver, searching_convolutions(self.config, self.train):
                 while not ended(self.config, self.state.position):
                     self._train_epoch(reporter)
                     self._finish_epoch(reporter)

@@ -23,7 +23,7 @@ from feedline.pipeline.loader import Loader
 from feedline.pipeline.stores import StoreName, choose_store, resolve_store, stores_on
 from feedline.report.bench import bench_page
 from feedline.training import bench, plots
-from feedline.training.compiling import search_convolutions, with_compile
+from feedline.training.compiling import searching_convolutions, with_compile
 from feedline.training.config import Config
 from feedline.training.memory import memory_errors
 from feedline.training.meter import hardware, peak_memory, versions
@@ -43,10 +43,10 @@ def run(request: Request) -> int:
     loaders, chosen = _loaders(request, config, dataset, device), f"{store} {engine}"
     config = with_stem(config, request, training_side(config, loaders[chosen].output(0)))
     config = with_compile(config, loaders[chosen], ranks=ranks)  # as in a training with these settings
-    search_convolutions(config, loaders[chosen])
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
-    with cores_in_use(device, ranks), memory_errors(config, ranks):
+    searching = searching_convolutions(config, loaders[chosen])  # as well
+    with cores_in_use(device, ranks), memory_errors(config, ranks), searching:
         step = TrainStep(config, make_model(config, dataset, request.network), device, lr, ranks)
         loop = bench.LoopStep(config, step, device, ranks)
         results = bench.measure(loaders, chosen, loop, rounds=request.rounds, seconds=request.seconds, ranks=ranks)

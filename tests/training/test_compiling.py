@@ -132,8 +132,9 @@ def test_cudnn_searches_in_runs_that_are_long_enough(
     for fewest, searches in ((steps, True), (steps + 1, False), (1, True)):
         monkeypatch.setattr(torch.backends.cudnn, "benchmark", not searches)
         monkeypatch.setattr(compiling, "FEWEST_TO_SEARCH", fewest)
-        trainer(c, str(fewest))
-        assert torch.backends.cudnn.benchmark is searches
+        with compiling.searching_convolutions(c, trainer(c, str(fewest)).train):
+            assert torch.backends.cudnn.benchmark is searches
+        assert torch.backends.cudnn.benchmark is not searches, "as it was before"
 
 
 def test_a_checkpoint_has_what_was_decided(config: Make, trainer: Build) -> None:
