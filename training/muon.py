@@ -135,6 +135,11 @@ class Muon(torch.optim.Optimizer):
         rate.fill_(-group["lr"])
         replayed(gradients)
 
+    @property
+    def replays(self) -> bool:
+        """Whether filters are updated by a CUDA graph, which begins with the fourth step."""
+        return any(replayed.captured for *_, replayed in self._replayed.values())
+
     def _step_filters(
         self,
         filters: list[torch.Tensor],
@@ -168,11 +173,11 @@ class Muon(torch.optim.Optimizer):
         for members in stacks.values():
             weights, matrices = zip(*members, strict=True)
             changes = [o.reshape(weights[0].shape) for o in self._orthogonalised(matrices)]
-            if rate is None:
-                torch._foreach_add_(list(weights), changes, alpha=-group["lr"])
-            else:
-                torch._foreach_mul_(changes, rate)
+            if _on_gpu(weights):  # rounded alike with a graph and without
+                torch._foreach_mul_(changes, -group["lr"] if rate is None else rate)
                 torch._foreach_add_(list(weights), changes)
+            else:
+                torch._foreach_add_(list(weights), changes, alpha=-group["lr"])
 
     def _orthogonalised(self, updates: Sequence[torch.Tensor]) -> Iterable[torch.Tensor]:
         """The orthogonal matrices of updates of one shape."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -41,9 +42,14 @@ class Replayed:
             torch._foreach_copy_(self._inputs, inputs)
             self._graph.replay()
 
+    @property
+    def captured(self) -> bool:
+        """Whether calls replay a graph."""
+        return self._graph is not None
+
     def _capture(self, inputs: list[torch.Tensor]) -> None:
-        self._inputs = [torch.empty_like(each) for each in inputs]
         try:
+            self._inputs = [torch.empty_like(each) for each in inputs]
             self._graph = capture(lambda: self._work(self._inputs))
         except RuntimeError as error:
             self._inputs.clear()
@@ -51,23 +57,41 @@ class Replayed:
             logger.warning("the optimizer's step is launched kernel by kernel, which is slower: %s", why)
 
 
-def capture(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+def capture(work: Callable[[], object]) -> torch.cuda.CUDAGraph:
     """Notes what the work launches, without running it.
 
-    Other threads, as a loader's, may call CUDA meanwhile (`thread_local`). Where a capture fails torch 2.11 leaves its
-    stream the current one, and the allocator waiting for its end: then no memory that another stream has used is free
-    again. Both are put right here.
+    Other threads, as a loader's, may call CUDA meanwhile (`thread_local`). A capture that fails leaves the GPU as it
+    was, which torch does not see to in all versions.
     """
     graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     try:
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),
-            torch.cuda.graph(graph, pool=pool, stream=torch.cuda.Stream(), capture_error_mode="thread_local"),
-        ):
-            work()
+        _note(graph, work, pool)
     except RuntimeError:
-        _failed.append(graph)
-        with contextlib.suppress(RuntimeError, AttributeError):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+        _put_right(graph, pool)
         raise
     return graph
+
+
+def _note(graph: torch.cuda.CUDAGraph, work: Callable[[], object], pool: Any = None) -> None:
+    with (
+        torch.cuda.stream(torch.cuda.current_stream()),  # torch 2.11 leaves that of a capture that failed
+        torch.cuda.graph(graph, pool=pool, stream=torch.cuda.Stream(), capture_error_mode="thread_local"),
+    ):
+        work()
+
+
+def _put_right(graph: torch.cuda.CUDAGraph, pool: Any) -> None:
+    """Ends for the allocator and for the random generator a capture that failed.
+
+    Torch 2.11 lets the allocator wait for the end of the capture: no memory that another stream has used is free again.
+    Its random generator takes each draw, and each replay of another graph, for a part of the capture and raises, until
+    one succeeds.
+    """
+    try:
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+    except (RuntimeError, AttributeError):
+        pass  # it has ended: with the graph its memory goes
+    else:
+        _failed.append(graph)
+    with contextlib.suppress(RuntimeError):
+        _note(torch.cuda.CUDAGraph(), lambda: torch.zeros(1, device="cuda"))

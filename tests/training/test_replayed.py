@@ -65,7 +65,8 @@ def train(model: nn.Module, optimizer: Muon, rates: list[float], device: str = "
             group["lr"] = rate
         for n, p in enumerate(model.parameters()):
             draws = torch.Generator().manual_seed(100 * k + n)
-            p.grad = torch.randn(p.shape, generator=draws).to(device)
+            order = torch.channels_last if p.ndim == 4 else torch.contiguous_format  # as those of training
+            p.grad = torch.randn(p.shape, generator=draws).to(device, memory_format=order)
         optimizer.step()
     return [p.detach().clone() for p in model.parameters()]
 
@@ -75,13 +76,33 @@ def model_of(device: str = "cpu") -> nn.Module:
     return small_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def filters_of_all_kinds(device: str = "cpu") -> nn.Module:
+    """Several of one shape, a tall one, a wide one and 1x1."""
+    torch.manual_seed(0)
+    shapes = [(8, 8, 3), (8, 8, 3), (8, 8, 3), (64, 3, 3), (8, 64, 3), (16, 8, 1)]
+    layers = [nn.Conv2d(inputs, outputs, kernel) for outputs, inputs, kernel in shapes]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 4))
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def test_a_replayed_step_reads_the_gradients_and_the_rate_of_its_step(config: Make, captures: list[Kept]) -> None:
     graphs, plain = model_of(), model_of()
-    found = train(graphs, optimizer_of(config, graphs, graphs=True), RATES)
+    optimizer = optimizer_of(config, graphs, graphs=True)
+    found = train(graphs, optimizer, RATES)
     assert len(captures) == 1
+    assert optimizer.replays
     expected = train(plain, optimizer_of(config, plain, graphs=False), RATES)
     assert len(captures) == 1
     torch.testing.assert_close(found, expected)
+
+
+def test_filters_of_all_kinds_are_updated_alike(config: Make, captures: list[Kept]) -> None:
+    found = []
+    for graphs in (True, False):
+        model = filters_of_all_kinds()
+        found.append(train(model, optimizer_of(config, model, graphs=graphs), RATES))
+    assert len(captures) == 1
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("moved", ["weights", "momentum", "its number"])
@@ -154,25 +175,25 @@ def test_the_first_calls_are_not_replayed(captures: list[Kept]) -> None:
 
 
 @pytest.mark.gpu
-def test_a_graph_on_a_gpu_gives_the_same_weights(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the bit: its kernels are those of the first steps."""
-
-    def capture(_: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        raise RuntimeError("not here")
-
-    graphs, plain = model_of("cuda"), model_of("cuda")
-    optimizer = optimizer_of(config, graphs, graphs=True)
-    found = train(graphs, optimizer, RATES, "cuda")
-    [(_, _, work)] = optimizer._replayed.values()
-    assert work._graph is not None
-    monkeypatch.setattr(replayed, "capture", capture)
-    expected = train(plain, optimizer_of(config, plain, graphs=True), RATES, "cuda")
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("steps", [3, 5])
+def test_a_graph_on_a_gpu_gives_the_same_weights(config: Make, dtype: torch.dtype, steps: int) -> None:
+    """To the bit: its kernels are those of the first steps, and of a run without graphs."""
+    found = []
+    for graphs in (True, False):
+        model = filters_of_all_kinds("cuda")
+        groups = muon_groups(config(optimizer="muon").optim, model, 0.1)
+        optimizer = Muon(groups, 0.1, 0.9, steps=steps, dtype=dtype, graphs=graphs)
+        found.append(train(model, optimizer, RATES, "cuda"))
+        assert optimizer.replays is graphs
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 @pytest.mark.gpu
 def test_a_capture_that_fails_on_a_gpu_leaves_it_as_it_was() -> None:
     total, stream = torch.zeros((), device="cuda"), torch.cuda.current_stream()
+    drawn = torch.zeros(4, device="cuda")
+    earlier = replayed.capture(drawn.uniform_)
 
     def add(inputs: list[torch.Tensor]) -> None:
         total.add_(float(inputs[0]))  # waits for the GPU, which a capture cannot
@@ -181,6 +202,9 @@ def test_a_capture_that_fails_on_a_gpu_leaves_it_as_it_was() -> None:
     for k in range(STEPS):
         work([torch.tensor(float(k), device="cuda")])
     assert total.item() == sum(range(STEPS))
+    assert torch.rand(1, device="cuda").item() < 1, "the generator still takes a draw for a part of the capture"
+    earlier.replay()
+    assert drawn.any()
     assert torch.cuda.current_stream() == stream
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
