@@ -102,6 +102,7 @@ def to_pixels(image: Image.Image) -> Decoded:
     """
     try:
         shift = bits(image) - 8
+        inverted = _is_white_zero(image)
         _load(image)
         gray = len(image.getbands()) == 1 and image.mode != "P"
         with contextlib.suppress(ValueError, SyntaxError, KeyError, TypeError, struct.error):  # a damaged EXIF block
@@ -109,7 +110,8 @@ def to_pixels(image: Image.Image) -> Decoded:
         if image.mode in ("RGBa", "La"):  # alpha that is multiplied in
             image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
         if shift > 0:
-            image = Image.fromarray((np.asarray(image).astype(np.uint32) >> shift).astype(np.uint8))
+            values = (np.asarray(image).astype(np.uint32) >> shift).astype(np.uint8)
+            image = Image.fromarray(255 - values if inverted else values)
         image.info.pop("transparency", None)  # of a palette: Pillow warns that it gets lost
         return Decoded(np.array(image.convert("RGB")), gray=gray, plain=False)
     except DecodeError:
@@ -164,6 +166,11 @@ def bits(image: Image.Image) -> int:
             f"pixels of 32 bits or signed (mode {image.mode}), whose range is not known; save as 8 or 16 bits"
         )
     return 8
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Whether an image is a TIFF with white as 0, of 16 bits: Pillow inverts those of 1 to 8 bits only."""
+    return image.format == "TIFF" and image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def _has_avif(data: bytes) -> bool:

@@ -140,10 +140,12 @@ def wanted(data: bytes) -> NDArray[np.uint8]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = Image.open(io.BytesIO(data))
-        shift = 4 if getattr(image, "tag_v2", {}).get(258) == (12,) else 8
+        tags = getattr(image, "tag_v2", {})
+        shift = 4 if tags.get(258) == (12,) else 8
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> shift).astype(np.uint8))
+            values = (np.asarray(upright).astype(np.uint32) >> shift).astype(np.uint8)
+            upright = Image.fromarray(255 - values if tags.get(262) == 0 else values)
         return np.asarray(upright.convert("RGB"))
 
 
@@ -436,6 +438,9 @@ def _tiffs() -> dict[str, bytes]:
         "16-bit-turned.tif": saved(deep(), "TIFF", exif=turned()),
         "turned.tif": saved(photo(), "TIFF", exif=turned()),
         "white-is-zero.tif": saved(photo("L"), "TIFF", tiffinfo=info),
+        "white-is-zero-16-bit.tif": saved(deep(), "TIFF", tiffinfo=info),
+        "white-is-zero-16-bit-lzw.tif": saved(deep(), "TIFF", tiffinfo=info, compression="tiff_lzw"),
+        "white-is-zero-16-bit-turned.tif": saved(deep(), "TIFF", tiffinfo={**info, 274: 6}),
         "pages.tif": saved(photo(), "TIFF", save_all=True, append_images=[photo().rotate(180)]),
         "signed.tif": saved(photo("L"), "TIFF", tiffinfo={339: 2}),
         "big.tif": saved(photo(), "TIFF", big_tiff=True),

@@ -54,6 +54,16 @@ def test_an_image_of_one_channel_is_marked_gray(kind: str) -> None:
     assert np.array_equal(pixels, pillow(data))
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize(("kind", "value"), [(np.uint8, 0x40), (np.uint16, 0x4000)])
+@pytest.mark.parametrize(("white", "level"), [(0, 191), (1, 64)])
+def test_a_tiff_with_white_as_0_is_no_negative(kind: Any, value: int, compression: str, white: int, level: int) -> None:
+    image = Image.fromarray(np.full((8, 8), value, kind))
+    stored = image if white or kind == np.uint16 else ImageOps.invert(image)  # Pillow inverts 8 bits when it writes
+    data = encoded(stored, "TIFF", compression=compression, tiffinfo={262: white})
+    assert (decode(data).pixels == level).all()
+
+
 def test_16_bit_gray_keeps_the_upper_8_bits() -> None:
     values = np.arange(0, 1 << 16, 64, dtype=np.uint16).reshape(32, 32)
     pixels = decode(encoded(Image.fromarray(values), "PNG")).pixels
