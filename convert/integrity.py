@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.convert.trees.folder import is_litter
+from feedline.convert.trees.names import visible_names
 from feedline.pipeline.dataset import PARTS, Dataset, Pack
 from feedline.pipeline.dataset.checksums import ARRAY, LISTING, checksum, file_checksum, load_checksums, read_listing
 from feedline.pipeline.dataset.decode import DecodeError, decode
@@ -54,9 +54,9 @@ def check_names(dataset: Dataset) -> list[Finding]:
     for folder, folders, names in os.walk(dataset.root):
         folders.sort()
         prefix = "" if (short := os.path.relpath(folder, dataset.root)) == "." else f"{short}/".replace(os.sep, "/")
-        for path in (prefix + name for name in sorted(names)):
+        for path in visible_names(prefix + name for name in sorted(names))[0]:
             written = path in known or path in packs or path == LISTING or (listing is not None and path in listing)
-            if not written and not is_litter(path) and (listing is not None or path.startswith(top)):
+            if not written and (listing is not None or path.startswith(top)):
                 findings.append((path, "does not belong to the dataset"))
     return findings
 

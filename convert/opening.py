@@ -14,7 +14,8 @@ from feedline.convert.records.shards import TAR, common_folder
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Tree
 from feedline.convert.trees.compressed import compression, is_tar, unpack
-from feedline.convert.trees.folder import FolderTree, is_litter
+from feedline.convert.trees.folder import FolderTree
+from feedline.convert.trees.names import visible_names
 from feedline.convert.trees.tar import TarTree
 from feedline.convert.trees.zip import ZipTree, is_zip
 from feedline.output import counted
@@ -62,7 +63,7 @@ class Opening:
         """
         unknown.check_folder(path)
         tree = FolderTree(path)
-        files = [file for file in tree.contents.files if not is_litter(file)]
+        files = visible_names(tree.contents.files)[0]
         holders = [file for file in files if file.lower().endswith((*TAR, ".parquet"))]
         others = several.sets_in(files)
         images = [file for file in files if is_image(file)]

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from feedline.convert.layouts import LABEL_FILE, is_image
-from feedline.convert.layouts.survey import HIDDEN, visible_names
+from feedline.convert.layouts.survey import HIDDEN
 from feedline.convert.layouts.taken import reason_for
 from feedline.convert.records import cifar, idx
 from feedline.convert.trees import Contents
+from feedline.convert.trees.names import visible_names
 from feedline.pipeline.errors import InputError
 
 # Folders of pictures that explain a set and are no part of it.

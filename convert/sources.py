@@ -20,7 +20,8 @@ from feedline.convert.records.shards import common_folder, expand, is_pattern
 from feedline.convert.sample import draw_sample
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Stamp, Tree, stamp_of
-from feedline.convert.trees.folder import FolderTree, is_litter
+from feedline.convert.trees.folder import FolderTree
+from feedline.convert.trees.names import visible_names
 from feedline.pipeline.errors import InputError
 
 TINY_IMAGENET = Remote(
@@ -115,8 +116,8 @@ def check_apart(source: str, out: Path) -> None:
 def path_files(source: str, tree: Tree | None = None) -> dict[str, Stamp]:
     """The files of a source that is a path or a pattern: {name: stamp}.
 
-    Names are relative to a folder: where it stands does not matter, nor does the name of an archive. What file
-    managers put into folders is left out.
+    Names are relative to a folder: where it stands does not matter, nor does the name of an archive. What is
+    hidden is left out.
 
     Args:
         source: the path.
@@ -132,7 +133,7 @@ def path_files(source: str, tree: Tree | None = None) -> dict[str, Stamp]:
         return {str(path.relative_to(folder)): stamp_of(path) for path in paths}
     if path.is_dir():
         listed = tree if isinstance(tree, FolderTree) and tree.root == path else FolderTree(path)
-        return {name: stamp for name, stamp in listed.stamps.items() if not is_litter(name)}
+        return {name: listed.stamps[name] for name in visible_names(listed.stamps)[0]}
     if path.is_file():
         return {"": stamp_of(path)}
     raise _missing(source)

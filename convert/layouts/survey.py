@@ -7,10 +7,9 @@ from functools import cached_property
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.taken import divide, is_image
 from feedline.convert.trees import Tree
-from feedline.convert.trees.names import is_hidden_folder
+from feedline.convert.trees.names import visible_names
 
 HIDDEN = "hidden"
-_HIDDEN_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 
 @dataclass(frozen=True)
@@ -60,28 +59,6 @@ def survey(tree: Tree, source: str) -> Survey:
     inside = {name[len(top) :]: name for name in images if name.startswith(top)}
     outside = [name for name in images if not name.startswith(top)] if len(inside) < len(images) else []
     return Survey(tree, source, top, inside, outside, others, hidden)
-
-
-def visible_names(names: Iterable[str], *, folders: bool = False) -> tuple[list[str], list[str]]:
-    """Divides names into those that a user sees, and hidden ones.
-
-    Hidden is what begins with a dot, or what systems put into folders, and everything below.
-
-    Args:
-        names: of files.
-        folders: the names are those of folders.
-    """
-    visible: list[str] = []
-    hidden: list[str] = []
-    known = {"": False}  # {folder: it is hidden}
-    for name in names:
-        folder, _, last = (name, "", "") if folders else name.rpartition("/")
-        inside = known.get(folder)
-        if inside is None:
-            inside = known[folder] = any(is_hidden_folder(piece) for piece in folder.split("/"))
-        is_hidden = inside or last.startswith(".") or last.lower() in _HIDDEN_FILES
-        (hidden if is_hidden else visible).append(name)
-    return visible, hidden
 
 
 def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import stat
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +12,6 @@ from feedline.convert.trees import Contents
 from feedline.convert.trees.names import is_hidden_folder
 from feedline.pipeline.errors import InputError
 
-# Hidden files and what file managers leave, which are no part of a source.
-_LITTER = re.compile(r"(^|/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX/|@eaDir/)")
 BUILT = "a dataset that was built"  # why a folder is left out
 _LINKS = {errno.ENOENT: "a link to a missing file", errno.ELOOP: "a link that leads to itself"}
 _MAX_LINKS = 4  # links in a path; folders that link to each other have endlessly many paths
@@ -80,11 +77,6 @@ class FolderTree:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}  # without the cached list of names, which workers do not need
-
-
-def is_litter(name: str) -> bool:
-    """Whether a file of a folder is hidden, or left there by a file manager."""
-    return _LITTER.search(name) is not None
 
 
 @dataclass(frozen=True)

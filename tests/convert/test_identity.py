@@ -144,6 +144,37 @@ def test_a_source_that_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no such file or folder" in refusal(capsys, tmp_path / "imagse", tmp_path / "out")
 
 
+LITTER = [
+    "a/Thumbs.db",
+    "a/thumbs.db",
+    "b/ehthumbs.db",
+    "Desktop.ini",
+    "Icon\r",
+    "__pycache__/x.pyc",
+    "a/@eaDir/0.jpg/t.jpg",
+]
+LITTER += [
+    "$RECYCLE.BIN/x.png",
+    "#recycle/old.parquet",
+    "#snapshot/x.jpg",
+    "lost+found/x.tar",
+    "@tmp/x.png",
+    ".git/HEAD",
+]
+
+
+@pytest.mark.parametrize("name", LITTER)
+def test_what_systems_leave_in_a_source_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    source = images(tmp_path / "images")
+    convert(source, tmp_path / "out")
+    (source / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).write_bytes(jpeg(99))
+    again(source, tmp_path / "out", capsys)
+    assert convert(source, tmp_path / "new").classes == Dataset(tmp_path / "out").classes
+
+
 @pytest.mark.parametrize("damage", [b"", b"abc", b"PK\3\4"])
 def test_a_damaged_table_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes) -> None:
     source = images(tmp_path / "images")

@@ -87,6 +87,15 @@ HIDDEN += [
     "@Recycle/x.jpg",
     "$RECYCLE.BIN/x.jpg",
     "RECYCLER/S-1-5-21/x.jpg",
+    "#snapshot/daily/a/0.jpg",
+    "@Recently-Snapshot/a/0.jpg",
+    "~snapshot/a/0.jpg",
+    "@tmp/x.jpg",
+    "@SynoDrive/x.jpg",
+    "FOUND.000/x.jpg",
+    "a/__pycache__/x.jpg",
+    "a/ehthumbs.db",
+    "a/Icon\r",
     "a/Thumbs.db",
     "a/.DS_Store",
     "a/._x.jpg",
@@ -109,6 +118,15 @@ def test_what_systems_put_into_folders_is_no_class(tmp_path: Path, part: str, zi
     assert counts(listing) == {"train": {"a": 1, "b": 1}}
     assert listing.ignored == [(name, "hidden") for name in sorted(files) if name.removeprefix(part) in HIDDEN]
     assert listing.left_out == []
+
+
+@pytest.mark.parametrize(
+    "names", [["#cat", "#dog"], ["@", "#"], ["#1", "#2"], ["@home", "a"], ["~a", "snapshot"], ["tmp", "recycle"]]
+)
+def test_a_class_may_begin_with_a_mark(tmp_path: Path, names: list[str]) -> None:
+    root = write(tmp_path / "s", [f"{name}/0.jpg" for name in names])
+    assert counts(listed(root)) == {"train": dict.fromkeys(names, 1)}
+    assert listed(root).ignored == []
 
 
 def test_a_hidden_folder_without_images_is_no_empty_class(tmp_path: Path) -> None:
