@@ -12,10 +12,19 @@ from feedline.convert.trees import Contents
 from feedline.convert.trees.names import is_hidden_folder
 from feedline.pipeline.errors import InputError
 
-BUILT = "a dataset that was built"  # why a folder is left out
+BUILT, RUN = "a dataset that was built", "the folder of a run"  # why a folder is left out
 _LINKS = {errno.ENOENT: "a link to a missing file", errno.ELOOP: "a link that leads to itself"}
 _MAX_LINKS = 4  # links in a path; folders that link to each other have endlessly many paths
-_DATASET = {"dataset.json", "doctor.json"}  # files of a dataset folder
+# {files of a folder that was written here: what it is}
+_WRITTEN = {
+    frozenset({"dataset.json", "doctor.json"}): BUILT,
+    frozenset({"run.json", "log.jsonl"}): RUN,
+    frozenset({"lr_range.json"}): RUN,
+    frozenset({"eval.json", "per_class.csv"}): RUN,
+    frozenset({"bench.json", "report.html"}): RUN,
+    frozenset({"peek.png", "peek.html"}): RUN,
+    frozenset({"probes.npz", "README.md"}): RUN,
+}
 
 
 @dataclass
@@ -30,15 +39,16 @@ class FolderTree:
 
     @cached_property
     def contents(self) -> Contents:
-        """See `Tree.contents`. What is no file, cannot be read or leads round in a circle is left out; so are datasets.
+        """See `Tree.contents`. What is no file, cannot be read or leads round in a circle is left out.
+
+        So are datasets, and what trainings and the like have written.
 
         Raises:
             InputError: if a folder that is not hidden cannot be read.
         """
         found = self._found
         files = {name: size for name, (size, _) in sorted(found.files.items())}
-        notes = [f"{name}/ is {BUILT}, and is not read" for name, reason in found.left_out if reason == BUILT]
-        return Contents(files, sorted(found.folders), found.left_out, notes)
+        return Contents(files, found.class_folders(), found.left_out, found.notes())
 
     @property
     def stamps(self) -> dict[str, tuple[int, int]]:
@@ -58,8 +68,8 @@ class FolderTree:
                     raise _unreadable(error) from error
                 found.left_out.append((folder.name, f"cannot be read ({error.strerror})"))
                 continue
-            if folder.name and _DATASET.issubset(entry.name for entry in entries):  # built into its own source
-                found.left_out.append((folder.name, BUILT))
+            if folder.name and (written := _written({entry.name for entry in entries})):  # into its own source
+                found.left_out.append((folder.name, written))
                 continue
             found.folders += [folder.name] if folder.name else []
             prefix = f"{folder.name}/" if folder.name else ""
@@ -102,6 +112,20 @@ class _Found:
     folders: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
+    def class_folders(self) -> list[str]:
+        """The folders, without those around what was written here: `runs/` is no class that lacks images."""
+        written = (name for name, reason in self.left_out if reason in (BUILT, RUN))
+        return sorted({*self.folders} - {name[:end] for name in written for end in _slashes(name)})
+
+    def notes(self) -> list[str]:
+        """A line for each kind of folder that was written here."""
+        notes = []
+        for kind in (BUILT, RUN):
+            names = sorted(name for name, reason in self.left_out if reason == kind)
+            more = f"; nor are {len(names) - 1:,} more" if len(names) > 1 else ""
+            notes += [f"{name}/ is {kind}, and is not read{more}" for name in names[:1]]
+        return notes
+
     def add(self, entry: "os.DirEntry[str]", name: str, folder: _Folder) -> _Folder | None:
         """Takes an entry of a folder. Returns the folder that it is, if it is to be listed."""
         try:
@@ -120,6 +144,15 @@ class _Found:
         else:
             return _Folder(name, folder.around | {_number(status)}, folder.links + entry.is_symlink())
         return None
+
+
+def _written(names: set[str]) -> str:
+    """What a folder with these files is, if it was written here; else empty."""
+    return next((kind for files, kind in _WRITTEN.items() if files <= names), "")
+
+
+def _slashes(name: str) -> list[int]:
+    return [position for position, letter in enumerate(name) if letter == "/"]
 
 
 def _number(status: os.stat_result) -> tuple[int, int]:

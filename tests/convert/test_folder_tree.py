@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from feedline.convert.sources import path_files
 from tests.convert.helpers import refusal
 from tests.convert.trees import counts, listed, refused, write
 
@@ -100,6 +101,39 @@ def test_another_folder_that_cannot_be_read_is_refused(
     root = write(tmp_path / "s", FILES)
     deny(monkeypatch, "b")
     assert f"{root / 'b'}: Permission denied; make it readable" in refusal(capsys, root, tmp_path / "out")
+
+
+RESULTS = [
+    ["run.json", "log.jsonl", "curves.png", "train_batch.png", "val_batch.png"],
+    ["lr_range.json", "lr_range.png", "report.html"],
+    ["eval.json", "per_class.csv", "predictions.csv", "confusion_matrix.png"],
+    ["bench.json", "bench.png", "report.html"],
+    ["peek.png", "peek.html"],
+    ["probes.npz", "model.onnx", "README.md"],
+    ["dataset.json", "doctor.json", "train/a/0.jpg"],
+]
+
+
+@pytest.mark.parametrize("folder", ["runs/x", "x", "a/x", "runs/new/x"])
+@pytest.mark.parametrize("names", RESULTS, ids=lambda names: names[0])
+def test_what_was_written_into_a_source_is_no_part_of_it(tmp_path: Path, names: list[str], folder: str) -> None:
+    root = write(tmp_path / "s", FILES)
+    before = path_files(str(root))
+    write(root / folder, names)
+    write(root / f"{folder}-2", names)
+    listing = listed(root)
+    assert counts(listing) == EXPECTED
+    assert path_files(str(root)) == before
+    kind = "a dataset that was built" if "dataset.json" in names else "the folder of a run"
+    assert sorted(listing.ignored) == [(folder, kind), (f"{folder}-2", kind)]
+    assert listing.left_out == []
+    assert f"{folder}/ is {kind}, and is not read; nor are 1 more" in listing.notes
+
+
+@pytest.mark.parametrize("names", [["run.json"], ["log.jsonl"], ["eval.json"], ["bench.json"], ["peek.png"]])
+def test_one_of_its_names_makes_no_folder_of_a_run(tmp_path: Path, names: list[str]) -> None:
+    root = write(tmp_path / "s", [*FILES, "c/0.jpg", *(f"c/{name}" for name in names)])
+    assert counts(listed(root))["train"]["c"] >= 1
 
 
 def test_a_folder_without_a_single_file(tmp_path: Path) -> None:
