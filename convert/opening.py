@@ -134,7 +134,7 @@ class Opening:
         Raises:
             InputError: if its layout is not known.
         """
-        files = tree.contents.files
+        files = visible_names(tree.contents.files)[0]
         found = several.sets_in(files)
         several.check_one(self.shown, found, several.rivals(found, files))
         for kind in (cifar, idx) if found else ():

@@ -35,7 +35,7 @@ class Found:
 
 
 def sets_in(files: Collection[str]) -> list[Found]:
-    """The sets of CIFAR and MNIST among files."""
+    """The sets of CIFAR and MNIST among files that are not hidden."""
     return [
         Found(kind, folder, frozenset(own))
         for kind, reader in (("CIFAR", cifar), ("MNIST", idx))

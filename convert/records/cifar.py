@@ -13,6 +13,7 @@ from feedline.convert.layouts import Listing
 from feedline.convert.records import Record, number
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Tree
+from feedline.convert.trees.names import visible_names
 from feedline.convert.trees.pixels import PixelTree
 from feedline.pipeline.dataset import PartName
 from feedline.pipeline.errors import InputError, first_line
@@ -50,7 +51,7 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     Raises:
         InputError: if a batch is damaged, or there are both CIFAR-10 and CIFAR-100.
     """
-    files = tree.contents.files
+    files = set(visible_names(tree.contents.files)[0])
     folders = _folders(files)
     if len(folders) > 1:
         raise InputError(f"`source={next(iter(origin.values()))}`: holds {' and '.join(folders)}; give one of them")

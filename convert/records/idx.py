@@ -16,6 +16,7 @@ from feedline.convert.layouts import Listing
 from feedline.convert.records import Record, number
 from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree
+from feedline.convert.trees.names import visible_names
 from feedline.convert.trees.pixels import PixelTree
 from feedline.output import counted
 from feedline.pipeline.dataset import PartName
@@ -53,7 +54,8 @@ def sets(files: Collection[str]) -> dict[str, set[str]]:
 
 def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:
     """Lists the images. See `cifar.read`."""
-    source, found_sets = next(iter(origin.values())), _sets(tree.contents.files)
+    visible = visible_names(tree.contents.files)[0]
+    source, found_sets = next(iter(origin.values())), _sets(visible)
     if len(found_sets) > 1:
         found = ", ".join(sorted(p.removeprefix("./").strip("-/") or "one without a name" for p in found_sets))
         raise InputError(f"`source={source}`: holds several sets of images ({found}); give a folder with one of them")
@@ -63,15 +65,15 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     pixels = PixelTree(scratch.folder())
     records = [record for part, files in parts.items() for record in _records(tree, part, files, pixels)]
     classes, items, left_out = number(records, names)
-    ignored = _without_labels(tree, {file for both in parts.values() for file in both.values()}, prefix)
+    ignored = _without_labels(tree, visible, {file for both in parts.values() for file in both.values()}, prefix)
     notes = [f"{file}: {reason}" for file, reason in ignored]
     return Listing(name, pixels, origin, classes, items, left_out, ignored, notes)
 
 
-def _without_labels(tree: Tree, taken: Collection[str], prefix: str) -> list[tuple[str, str]]:
+def _without_labels(tree: Tree, visible: Collection[str], taken: Collection[str], prefix: str) -> list[tuple[str, str]]:
     """(file, reason) of the set's files of images that have no labels beside them."""
     files = {}
-    for file in sorted(set(tree.contents.files) - set(taken), reverse=True):
+    for file in sorted(set(visible) - set(taken), reverse=True):
         match = _FILE.fullmatch(PurePosixPath(file).name)
         same = match and f"{PurePosixPath(file).parent}/{match['set']}" == prefix
         if match and same and match["kind"] == "images" and file.removesuffix(".gz") not in taken:

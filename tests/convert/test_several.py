@@ -8,6 +8,7 @@ import pytest
 from feedline.convert.sources import open_source
 from tests.conftest import convert
 from tests.convert.helpers import jpeg, refusal, save_noise
+from tests.convert.helpers import zipped as zip_of
 from tests.convert.records import test_cifar, test_idx, test_parquet, test_webdataset
 
 
@@ -76,6 +77,21 @@ def test_files_beside_a_set_are_counted(tmp_path: Path, kind: str) -> None:
         "data/extra.jpg": image,
         "data/readme.html": "not an image",
     }
+
+
+@pytest.mark.parametrize("hidden", ["__MACOSX/set/._{}", "set/._{}", "#recycle/{}", "@eaDir/set/{}", ".backup/set/{}"])
+@pytest.mark.parametrize(
+    ("kind", "zipped"), [("MNIST", False), ("MNIST", True), ("CIFAR", False), ("CIFAR", True), ("Parquet", False)]
+)
+def test_what_systems_put_beside_a_set_is_none(tmp_path: Path, kind: str, hidden: str, zipped: bool) -> None:
+    make(kind, tmp_path / "src/set")
+    files = sorted(path for path in (tmp_path / "src").rglob("*") if path.is_file())
+    copies = [tmp_path / "src" / hidden.format(path.name) for path in files]
+    for path, copy in zip(files, copies, strict=True):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    source = zip_of(tmp_path / "src", tmp_path / "src.zip") if zipped else tmp_path / "src"
+    assert ignored(source, tmp_path) == {str(copy.relative_to(tmp_path / "src")): "hidden" for copy in copies}
 
 
 def test_an_archive_among_class_folders_is_counted(source: Path, tmp_path: Path) -> None:
