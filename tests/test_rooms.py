@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pipeline.dataset",
         "pipeline.files",
     ),
-    "use": ("training", "pipeline", "model", "convert.layouts.taken"),
+    "use": ("training", "pipeline", "model", "convert.layouts.taken", "convert.trees"),
     "cli": ("training", "pipeline", "model", "report", "use"),
     "convert": ("pipeline.dataset", "pipeline.cores", "pipeline.errors", "pipeline.files"),
 }
