@@ -19,7 +19,7 @@ from feedline.convert.opening import Opening
 from feedline.convert.records.shards import common_folder, expand, is_pattern
 from feedline.convert.sample import draw_sample
 from feedline.convert.scratch import Scratch
-from feedline.convert.trees import Stamp, Tree, stamp_of
+from feedline.convert.trees import BrokenFile, Stamp, Tree, stamp_of
 from feedline.convert.trees.folder import FolderTree
 from feedline.convert.trees.names import visible_names
 from feedline.pipeline.errors import InputError
@@ -69,7 +69,7 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             remote = TINY_IMAGENET if source == "tiny-imagenet" else Remote.parse(source)
             path = download(remote, downloads)
             origin = {"url": remote.url, "bytes": path.stat().st_size, "md5": checksum(path, "md5")}
-            yield Opening(name, origin, scratch, wanted, source).file(path)
+            yield _downloaded(Opening(name, origin, scratch, wanted, source), path, remote)
         elif is_pattern(source):
             paths = expand(source)
             origin = {"pattern": Path(source).name}
@@ -82,6 +82,19 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             yield listing if out is None else _without_folders_around(out, path, listing)
         else:
             raise _missing(source)
+
+
+def _downloaded(opening: Opening, path: Path, remote: Remote) -> Listing:
+    """Lists a download. One that is broken is deleted, so that the next run asks again; not if it has its checksum."""
+    try:
+        return opening.file(path)
+    except BrokenFile as error:
+        of_disk = getattr(error.__cause__, "errno", None) is not None
+        if remote.digest is not None or of_disk or isinstance(error.__cause__, NotImplementedError):
+            raise
+        path.unlink(missing_ok=True)
+        said = error.message.removesuffix("; download it again")
+        raise InputError(f"{said}; it was deleted, try again") from error
 
 
 def _without_folders_around(out: Path, root: Path, listing: Listing) -> Listing:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from feedline.convert.layouts import is_image
+from feedline.convert.trees import BrokenFile
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
 
@@ -14,6 +15,7 @@ _UNPACK = "unpack it, and give the folder"
 _PYTHON = "read it in Python, and convert with feedline.from_dataset"
 _TABLE = "give the folder of the images as `source`, and this file with `labels`"
 _AGAIN = "download it again"
+_MESSAGE = "a web page or a server's message, not the file"
 
 # (the first bytes, what it is, what to do)
 _MAGIC = [
@@ -62,7 +64,7 @@ def describe_file(path: Path) -> str | None:
             return _line(path, what, advice)
     if _PAGE.match(start):
         advice = "open the address in a browser, download the file itself, and give that"
-        return _line(path, "a web page or a server's message, not the file", advice)
+        return _line(path, _MESSAGE, advice)
     if _IMAGE.match(start) or is_image(path.name):
         return _line(path, "one image", "give the folder that holds the folders of the classes")
     if _VIDEO.match(start):
@@ -81,8 +83,10 @@ def _by_name(path: Path) -> str | None:
 
 def refuse_file(path: Path) -> InputError:
     """The error for a file that is no source."""
-    line = describe_file(path) or _line(path, "no kind of file that is read", _unknown())
-    return InputError(line)
+    line = describe_file(path)
+    if line is None:
+        return BrokenFile(_line(path, "no kind of file that is read", _unknown()))
+    return BrokenFile(line) if _AGAIN in line or _MESSAGE in line else InputError(line)
 
 
 def check_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
 from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
 from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
-from feedline.convert.trees import Contents, Damaged, Stamp, stamp_of
+from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, stamp_of
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line
 
@@ -133,7 +133,7 @@ def _reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); download it again") from error
+        raise BrokenFile(f"{path}: cannot be read as Parquet ({first_line(error)}); download it again") from error
 
 
 def _pyarrow(source: str) -> Any:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from feedline.pipeline.errors import InputError
+
 Stamp = tuple[int, int]  # of a file: bytes, and the time of the last change in ns
 
 
@@ -47,6 +49,10 @@ class Tree(Protocol):
 
 class Damaged(ValueError):
     """One file of a tree is damaged."""
+
+
+class BrokenFile(InputError):
+    """A file that should be a source is cut off, or something else than it is called; another download may help."""
 
 
 def stamp_of(path: Path) -> Stamp:

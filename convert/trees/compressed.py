@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
+from feedline.convert.trees import BrokenFile
 from feedline.pipeline.errors import InputError
 
 BLOCK = 1 << 20
@@ -75,7 +76,7 @@ def _next_block(source: IO[bytes], path: Path) -> bytes:
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk; BadGzipFile has no number
             raise
-        raise InputError(f"{path}: damaged ({error}); download it again") from error
+        raise BrokenFile(f"{path}: damaged ({error}); download it again") from error
 
 
 def _checksum_fits(block: bytes) -> bool:

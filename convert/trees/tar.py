@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from feedline.convert.trees import Contents, Damaged, Stamp, stamp_of
+from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, stamp_of
 from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
@@ -120,7 +120,7 @@ def _entries(path: Path, shown: Path, odd_ends: list[str]) -> Iterator[tarfile.T
                 archive.members = []  # type: ignore[attr-defined]  # else it keeps them all
             odd_ends.append(_odd_end(path, archive.offset))
     except (tarfile.TarError, ValueError, EOFError) as error:
-        raise InputError(f"{shown}: not a readable tar ({error}); download it again") from error
+        raise BrokenFile(f"{shown}: not a readable tar ({error}); download it again") from error
 
 
 def _odd_end(path: Path, end: int) -> str:

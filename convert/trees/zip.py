@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from feedline.convert.trees import Contents, Damaged
+from feedline.convert.trees import BrokenFile, Contents, Damaged
 from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
@@ -118,7 +118,7 @@ def _open_zip(path: Path, changed: int, process: int) -> tuple[zipfile.ZipFile, 
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises anything for damaged bytes
-        raise InputError(f"{path}: not a readable zip ({error}); download it again") from error
+        raise BrokenFile(f"{path}: not a readable zip ({error}); download it again") from error
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = plain_name(path, _decoded_name(entry), backslashes=True)

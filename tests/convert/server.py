@@ -55,7 +55,7 @@ def serve(content: bytes, name: str = "images.zip") -> Iterator[Served]:
             part = bool(wanted and served.ranges and served.if_range[-1] in known)
             start = int(str(wanted).removeprefix("bytes=").rstrip("-")) if part else 0
             size = served.total or len(served.content)
-            if start >= len(served.content):
+            if start and start >= len(served.content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{size}")
                 self.send_header("Content-Length", "0")

@@ -1,6 +1,8 @@
 """Every kind of source."""
 
 import hashlib
+import shutil
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from feedline.convert.sample import draw_sample
 from feedline.convert.sources import default_name, open_source
 from tests.conftest import convert
 from tests.convert.helpers import file_digests, refusal, zipped
+from tests.convert.records import test_parquet
 from tests.convert.server import serve
 
 
@@ -40,6 +43,62 @@ def test_the_sample_is_drawn_and_removed(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(FileNotFoundError):
         listing.tree.read(listing.items[0].name)
     assert list(tmp_path.iterdir()) == []
+
+
+def packed(source: Path, suffix: str, folder: Path) -> bytes:
+    """The bytes of an archive, or a Parquet file, of images in two classes."""
+    path = folder / f"whole{suffix}"
+    if suffix == ".parquet":
+        test_parquet.table(path, test_parquet.images(8), ["a", "b"] * 4)
+    elif suffix == ".zip":
+        zipped(source, path)
+    else:
+        with tarfile.open(path, "w:gz" if suffix == ".tar.gz" else "w") as archive:
+            archive.add(source, "images")
+    return path.read_bytes()
+
+
+MESSAGES = [
+    b'{"error": "try later"}',
+    b"<?xml version='1.0'?><Error>SlowDown</Error>",
+    b"<html>busy</html>",
+    b"busy",
+    b"",
+]
+
+
+@pytest.mark.parametrize("broken", ["half", *MESSAGES])
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".parquet", ""])
+def test_a_broken_download_without_a_checksum_is_downloaded_again(
+    tmp_path: Path, source: Path, suffix: str, broken: str | bytes
+) -> None:
+    whole = packed(source, suffix or ".zip", tmp_path)
+    with serve(whole, f"images{suffix}") as server:
+        server.content = whole[: len(whole) // 2] if isinstance(broken, str) else broken
+        server.headers = {"Content-Type": "application/octet-stream"}
+        with pytest.raises(InputError, match=r"; it was deleted, try again$"), open_source(server.url, tmp_path / "d"):
+            pass
+        assert list((tmp_path / "d").iterdir()) == []
+        server.content = whole
+        with open_source(server.url, tmp_path / "d") as listing:
+            assert len(listing.classes) == 2
+
+
+def test_a_whole_download_that_is_refused_is_kept(tmp_path: Path, source: Path) -> None:
+    shutil.rmtree(source / "b")
+    with serve(zipped(source, tmp_path / "x.zip").read_bytes()) as server:
+        for _ in range(2):
+            with pytest.raises(InputError, match="one class"), open_source(server.url, tmp_path / "d"):
+                pass
+        assert len(server.asked) == len(list((tmp_path / "d").iterdir())) == 1
+
+
+def test_a_broken_file_with_the_right_checksum_is_kept(tmp_path: Path) -> None:
+    with serve(b"PK, but no zip") as server:
+        url = f"{server.url}#md5={hashlib.md5(server.content).hexdigest()}"
+        with pytest.raises(InputError, match="not a readable zip"), open_source(url, tmp_path / "d"):
+            pass
+    assert len(list((tmp_path / "d").iterdir())) == 1
 
 
 def test_a_wrong_md5_leaves_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
