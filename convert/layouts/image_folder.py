@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from feedline.convert.layouts import Labels, refusals
 from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
-from feedline.convert.layouts.parts import Parts, find_parts, spelled
+from feedline.convert.layouts.parts import Parts, find_parts, said, spelled
 from feedline.convert.layouts.survey import Survey
 from feedline.output import counted
 
@@ -29,7 +29,9 @@ def read(found: Survey, keep: Collection[str] = ()) -> Labels:
     if not found.images:
         raise refusals.no_images(found)
     groups = group_images(found.images.items())
-    labels = _read_parts(found, groups) or _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
+    labels = (
+        _read_parts(found, groups, keep) or _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
+    )
     if labels is None:
         _check_heads(found, groups)
         labels = _read_classes(found, groups, keep)
@@ -42,14 +44,15 @@ def read(found: Survey, keep: Collection[str] = ()) -> Labels:
     return labels
 
 
-def _read_parts(found: Survey, groups: Groups) -> Labels | None:
+def _read_parts(found: Survey, groups: Groups, keep: Collection[str]) -> Labels | None:
     """`train/<class>/...`; None if there are no such parts."""
     parts = find_parts({head: [f for f in inner if f] for head, inner in groups.items() if head}, found.source)
     if not parts:
         return None
-    images: Images = {part: _unwrap(groups[folder], folder) for part, folder in parts.items()}
+    images = _unwrapped(groups, parts, keep)
     images = {part: inner for part, inner in images.items() if part == "train" or not _is_unlabelled(inner, images)}
     parts = {part: folder for part, folder in parts.items() if part in images}
+    _check_classes(found, parts, images, keep)
     strays = [(name, NO_CLASS) for inner in images.values() for _, name in inner.pop("", [])]
     labels = make_labels(found, images, [f"{folder}/" for folder in parts.values()])
     labels.left_out.extend(strays)
@@ -65,10 +68,33 @@ def _read_parts(found: Survey, groups: Groups) -> Labels | None:
     return labels
 
 
-def _unwrap(inner: Mapping[str, Group], head: str) -> dict[str, Group]:
-    """The class folders of a part; `seg_train/seg_train/<class>/` has them one folder deeper."""
-    if set(inner) == {head} and all("/" in path for path, _ in inner[head]):
-        return {folder: flatten(below) for folder, below in group_images(inner[head]).items()}
+def _unwrapped(groups: Groups, parts: Parts, keep: Collection[str]) -> Images:
+    """The class folders of each part, train first."""
+    images: Images = {}
+    for part, folder in parts.items():
+        others = [images["train"]] if images else [groups[other] for other in parts.values() if other != folder]
+        known = {name.lower() for inner in others for name in inner if name}
+        images[part] = _unwrap(groups[folder], folder, known, keep)
+    return images
+
+
+def _unwrap(inner: Mapping[str, Group], head: str, known: Collection[str], keep: Collection[str]) -> dict[str, Group]:
+    """The class folders of a part; `seg_train/seg_train/<class>/` has them one folder deeper.
+
+    Args:
+        inner: the folders of the part.
+        head: the part's folder.
+        known: folders of train, or of the other parts, in lower case.
+        keep: folders that are classes.
+    """
+    only, *others = sorted(inner.keys() - {""}) or [""]
+    if others or not only or only.lower() in known or only in keep:
+        return dict(inner)
+    below = {folder: flatten(group) for folder, group in group_images(inner[only]).items()}
+    is_part = only == head or (said(only) is not None and said(only) == said(head))
+    if (below.keys() - {""} and is_part) or any(folder.lower() in known for folder in below):
+        below[""] = [*inner.get("", []), *below.get("", [])]
+        return below
     return dict(inner)
 
 
@@ -76,6 +102,15 @@ def _is_unlabelled(inner: dict[str, Group], images: Images) -> bool:
     """Whether a part has one folder only, which is no class of train: `test/images/`, `test/unknown/`."""
     folders = inner.keys() - {""}
     return len(folders) == 1 and not folders & images["train"].keys() and len(images["train"].keys() - {""}) > 1
+
+
+def _check_classes(found: Survey, parts: Parts, images: Images, keep: Collection[str]) -> None:
+    """Refuses a part whose class folders are all named as parts."""
+    for part, folder in parts.items():
+        names = sorted(images[part].keys() - {""})
+        other = part == "train" or not images["train"].keys() >= set(names)
+        if names and other and all(map(spelled, names)) and not set(names) <= set(keep):
+            raise refusals.parts_in_a_part(found, folder, names)
 
 
 def _notes_on_parts(parts: Parts, labels: Labels, rest: dict[str, int]) -> list[str]:

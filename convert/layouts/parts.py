@@ -33,6 +33,12 @@ def spelled(folder: str) -> PartName | None:
     return SPELLINGS[match[1].lower()] if match else None
 
 
+def said(folder: str) -> PartName | None:
+    """The part that a folder's name says, alone or as a word beside others; None if it says none."""
+    match = _BESIDE.fullmatch(folder)
+    return spelled(folder) or (SPELLINGS[match[2].lower()] if match else None)
+
+
 def find_parts(groups: Mapping[str, Collection[str]], source: str) -> Parts:
     """Finds the folders of parts.
 

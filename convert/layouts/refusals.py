@@ -45,6 +45,16 @@ def without_train(found: Survey, folders: Sequence[str]) -> InputError:
     )
 
 
+def parts_in_a_part(found: Survey, folder: str, inner: Sequence[str]) -> InputError:
+    """The error for `train/train/` and `train/val/` beside `test/`: a part whose folders are parts."""
+    listed = " and ".join(f"{folder}/{name}/" for name in inner)
+    return _error(
+        found,
+        f"{listed} are named as parts, not as classes; move them to where {folder}/ is, or, if they are classes, "
+        "name them with `classes_file`",
+    )
+
+
 def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:
     """The error for `train/1.jpg`: images in the folders of parts, without class folders.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from feedline.convert.layouts import Wanted
 from tests.convert.trees import counts, listed, refused, write
 
 
@@ -161,6 +162,55 @@ def test_the_folder_twice_as_kaggle_zips_it(tmp_path: Path) -> None:
     listing = listed(write(tmp_path / "s", [*files, "seg_pred/seg_pred/{0..2}.jpg"]))
     assert counts(listing) == {"train": {"sea": 1, "street": 1}, "test": {"sea": 1, "street": 1}}
     assert listing.notes[-1] == "seg_pred/ is not used (3 images)"
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ("Train/train", "Val/val"),
+        ("training/train", "validation/val"),
+        ("train/train_images", "val/val_images"),
+        ("train/train", "valid/Valid"),
+        ("pets-train/pets-train", "pets-val/val"),
+        ("train", "val/images"),
+        ("train/train", "validation/data"),
+        ("train/all", "validation"),
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["", "pets/"])
+def test_a_folder_around_the_classes_of_a_part_is_no_class(tmp_path: Path, wrapper: str, train: str, val: str) -> None:
+    files = [f"{wrapper}{part}/{c}/{{0..1}}.jpg" for part in (train, val) for c in ("cat", "dog")]
+    stray = f"{wrapper}{train}/cover.jpg"
+    listing = listed(write(tmp_path / "s", [*files, stray]))
+    assert counts(listing) == {"train": {"cat": 2, "dog": 2}, "val": {"cat": 2, "dog": 2}}
+    assert listing.left_out == [(stray, "not in a class folder")]
+    assert listing.ignored == []
+
+
+def test_the_classes_in_a_folder_of_a_part_may_be_in_other_letters(tmp_path: Path) -> None:
+    files = [*(f"train/{c}/0.jpg" for c in ("Cat", "Dog")), *(f"val/all/{c}/0.jpg" for c in ("cat", "dog"))]
+    assert counts(listed(write(tmp_path / "s", files))) == {part: {"Cat": 1, "Dog": 1} for part in ("train", "val")}
+
+
+def test_a_class_called_as_its_part_stays_a_class(tmp_path: Path) -> None:
+    files = ["train/bus/0.jpg", "train/train/steam/0.jpg", "val/train/steam/1.jpg", "val/train/diesel/1.jpg"]
+    assert counts(listed(write(tmp_path / "s", files))) == {"train": {"bus": 1, "train": 1}, "val": {"train": 2}}
+
+
+@pytest.mark.parametrize(
+    ("files", "folder"),
+    [
+        (["train/train/a/0.jpg", "train/val/a/0.jpg", "test/a/0.jpg", "test/b/0.jpg"], "train/train/ and train/val/"),
+        (["train/a/0.jpg", "train/b/0.jpg", "val/Dev/0.jpg", "val/Test/0.jpg"], "val/Dev/ and val/Test/"),
+    ],
+)
+def test_parts_in_a_part_are_refused_unless_they_are_said_to_be_classes(
+    tmp_path: Path, files: list[str], folder: str
+) -> None:
+    root = write(tmp_path / "s", files)
+    assert f"{folder} are named as parts, not as classes; move them" in refused(root)
+    (tmp_path / "c.txt").write_text("a\nb\ntrain\nval\nDev\nTest\n")
+    assert len(listed(root, Wanted(classes_file=tmp_path / "c.txt")).items) == 4
 
 
 def test_classes_that_only_val_or_test_has_keep_their_labels_and_are_named(tmp_path: Path) -> None:

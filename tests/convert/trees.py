@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from feedline import InputError
-from feedline.convert.layouts import Listing
+from feedline.convert.layouts import Listing, Wanted
+from feedline.convert.layouts.choose import GUESS
 from feedline.convert.sources import open_source
 from tests.convert.helpers import jpeg
 
@@ -25,9 +26,9 @@ def write(root: Path, files: Iterable[str], data: bytes = JPEG) -> Path:
     return root
 
 
-def listed(root: Path) -> Listing:
+def listed(root: Path, wanted: Wanted = GUESS) -> Listing:
     """The listing of a folder."""
-    with open_source(str(root), root.parent / "downloads") as listing:
+    with open_source(str(root), root.parent / "downloads", wanted=wanted) as listing:
         return listing
 
 
