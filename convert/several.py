@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from feedline.convert.layouts import LABEL_FILE, is_image
 from feedline.convert.layouts.survey import HIDDEN
 from feedline.convert.layouts.taken import reason_for
+from feedline.convert.layouts.top import DOCUMENTATION
 from feedline.convert.records import cifar, idx
 from feedline.convert.trees import Contents
 from feedline.convert.trees.names import visible_names
 from feedline.pipeline.errors import InputError
 
-# Folders of pictures that explain a set and are no part of it.
-_DOCUMENTATION = {
-    *("assets", "asset", "doc", "docs", "figures", "figs", "media", "static", "examples", "thumbnails", "previews"),
-    *("preview", "plots", "screenshots", "logo", "logos", "res", "resources"),
-}
 _NAMED = 5  # sets in a message
 
 
@@ -50,7 +46,7 @@ def rivals(found: Iterable[Found], files: Iterable[str]) -> list[str]:
     return [
         name
         for name in images
-        if _folder(name) not in around and _DOCUMENTATION.isdisjoint(name.lower().split("/")[:-1])
+        if _folder(name) not in around and DOCUMENTATION.isdisjoint(name.lower().split("/")[:-1])
     ]
 
 

@@ -30,7 +30,8 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = 
     Raises:
         InputError: if the layout is unknown, or a name cannot be used.
     """
-    found = survey(tree, str(next(iter(origin.values()))))
+    keep = classes_file.read_lines(wanted.classes_file) if wanted.classes_file else []
+    found = survey(tree, str(next(iter(origin.values()))), frozenset(line.name for line in keep))
     labels = read_labels(found, wanted)
     if wanted.classes_file:
         labels = classes_file.apply(wanted.classes_file, labels)

@@ -6,7 +6,6 @@ from pathlib import Path
 from feedline.convert.given import read_given
 from feedline.convert.layouts import Labels, Wanted, image_folder, labelled, refusals, tiny_imagenet
 from feedline.convert.layouts.candidates import candidates, no_table
-from feedline.convert.layouts.classes_file import read_lines
 from feedline.convert.layouts.columns import LABEL_NAMES, ambiguous_label, names_no_image
 from feedline.convert.layouts.finder import Finder
 from feedline.convert.layouts.reading import METADATA_IMAGE, Reading, inspect
@@ -28,19 +27,18 @@ def read_labels(found: Survey, wanted: Wanted) -> Labels:
     if not found.all_images:
         raise refusals.no_images(found)
     _check_columns(found, wanted)
-    keep = [line.name for line in read_lines(wanted.classes_file)] if wanted.classes_file else []
     if wanted.labels == FOLDERS:
-        return _folders(found, keep)
+        return _folders(found)
     if wanted.labels:
         return labelled.read(found, [_asked_for(found, wanted.labels, wanted)])
     if tiny_imagenet.matches(found):
         return tiny_imagenet.read(found)
     metadata, problems = _metadata(found, wanted)
     if problems:
-        return _without_tables(found, metadata, problems[0], wanted, keep)
+        return _without_tables(found, metadata, problems[0], wanted)
     if metadata:
-        return _read_metadata(found, metadata, wanted, keep)
-    return _guess(found, wanted, keep)
+        return _read_metadata(found, metadata, wanted)
+    return _guess(found, wanted)
 
 
 def _asked_for(found: Survey, path: str, wanted: Wanted) -> Reading:
@@ -91,25 +89,23 @@ def _metadata(found: Survey, wanted: Wanted) -> tuple[list[Reading], list[InputE
     return readings, problems
 
 
-def _read_metadata(found: Survey, readings: list[Reading], wanted: Wanted, keep: list[str]) -> Labels:
+def _read_metadata(found: Survey, readings: list[Reading], wanted: Wanted) -> Labels:
     """Labels from metadata, or from class folders where it has no column `label`; that of test may lack it."""
     complete = [reading for reading in readings if reading.label] or readings
     named = all(map(_is_named, complete))
-    if not (named or wanted.label_column) and (folders := _class_folders(found, keep)):
+    if not (named or wanted.label_column) and (folders := _class_folders(found)):
         return labelled.attach(found, folders, [_without_label(reading) for reading in readings])
     return labelled.read(found, complete)
 
 
-def _without_tables(
-    found: Survey, readings: list[Reading], problem: InputError, wanted: Wanted, keep: list[str]
-) -> Labels:
+def _without_tables(found: Survey, readings: list[Reading], problem: InputError, wanted: Wanted) -> Labels:
     """Labels from class folders that need none of the metadata, of which a table cannot be used.
 
     Raises:
         InputError: if they do need it.
     """
     needed = wanted.image_column or wanted.label_column or any(map(_is_named, readings))
-    folders = None if needed else _class_folders(found, keep)
+    folders = None if needed else _class_folders(found)
     if folders is None or _say_nothing(folders):
         raise problem
     folders.notes.append(f"labels: the class folders; not used: {problem.message.partition(';')[0]}")
@@ -126,18 +122,18 @@ def _without_label(reading: Reading) -> Reading:
     return Reading(reading.table, reading.image, None, reading.part, others)
 
 
-def _folders(found: Survey, keep: list[str]) -> Labels:
-    return tiny_imagenet.with_words(found, image_folder.read(found, keep))
+def _folders(found: Survey) -> Labels:
+    return tiny_imagenet.with_words(found, image_folder.read(found))
 
 
-def _class_folders(found: Survey, keep: list[str]) -> Labels | None:
+def _class_folders(found: Survey) -> Labels | None:
     try:
-        return _folders(found, keep)
+        return _folders(found)
     except InputError:
         return None
 
 
-def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
+def _guess(found: Survey, wanted: Wanted) -> Labels:
     """Class folders, unless there are none, or their names say nothing, and a table names the images."""
     columns = wanted.image_column or wanted.label_column
     readings, problems = candidates(found, wanted)
@@ -145,10 +141,10 @@ def _guess(found: Survey, wanted: Wanted, keep: list[str]) -> Labels:
         raise next(iter(problems), no_table(found, wanted))
     if not readings:
         try:
-            return _folders(found, keep)
+            return _folders(found)
         except refusals.NoClassesError as error:
             raise next(iter(problems), error) from error
-    folders = _class_folders(found, keep)
+    folders = _class_folders(found)
     names = ", ".join(reading.table.name for reading in readings)
     if folders and not columns and not _say_nothing(folders) and not _is_labelled_otherwise(found, folders, readings):
         folders.notes.append(f"labels: the class folders; {names} names images too, and is read with --labels")

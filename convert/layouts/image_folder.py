@@ -3,6 +3,7 @@
 Parts are known in the usual spellings. Images may lie at any depth below the class: the first folder is the class.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
@@ -10,18 +11,18 @@ from feedline.convert.layouts import Labels, refusals
 from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
 from feedline.convert.layouts.parts import Parts, find_parts, said, spelled
 from feedline.convert.layouts.survey import Survey
+from feedline.convert.layouts.top import is_documentation, outermost
 from feedline.output import counted
 
 NO_CLASS = "not in a class folder"
 NO_TEST_CLASS = "test images without a class"
 
 
-def read(found: Survey, keep: Collection[str] = ()) -> Labels:
+def read(found: Survey) -> Labels:
     """Reads the layout. Without a part for train, all images are train images.
 
     Args:
         found: the files.
-        keep: folders that are classes, whatever else their names say.
 
     Raises:
         InputError: if there are fewer than two classes, or the names can be read in two ways.
@@ -29,12 +30,15 @@ def read(found: Survey, keep: Collection[str] = ()) -> Labels:
     if not found.images:
         raise refusals.no_images(found)
     groups = group_images(found.images.items())
-    labels = (
-        _read_parts(found, groups, keep) or _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
-    )
+    labels = _read_parts(found, groups)
+    if labels is None:
+        _check_sets(found)
+        labels = _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
     if labels is None:
         _check_heads(found, groups)
-        labels = _read_classes(found, groups, keep)
+        _check_documentation(found, groups)
+        labels = _read_classes(found, groups)
+    _add_outside(found, labels)
     if len(labels.classes) < 2 or refusals.is_suspicious(labels.classes):
         stems = {
             info.folder: {PurePosixPath(i.path).stem for i in labels.items if i.label == info.id}
@@ -44,15 +48,15 @@ def read(found: Survey, keep: Collection[str] = ()) -> Labels:
     return labels
 
 
-def _read_parts(found: Survey, groups: Groups, keep: Collection[str]) -> Labels | None:
+def _read_parts(found: Survey, groups: Groups) -> Labels | None:
     """`train/<class>/...`; None if there are no such parts."""
     parts = find_parts({head: [f for f in inner if f] for head, inner in groups.items() if head}, found.source)
     if not parts:
         return None
-    images = _unwrapped(groups, parts, keep)
+    images = _unwrapped(groups, parts, found.keep)
     images = {part: inner for part, inner in images.items() if part == "train" or not _is_unlabelled(inner, images)}
     parts = {part: folder for part, folder in parts.items() if part in images}
-    _check_classes(found, parts, images, keep)
+    _check_classes(found, parts, images)
     strays = [(name, NO_CLASS) for inner in images.values() for _, name in inner.pop("", [])]
     labels = make_labels(found, images, [f"{folder}/" for folder in parts.values()])
     labels.left_out.extend(strays)
@@ -61,7 +65,6 @@ def _read_parts(found: Survey, groups: Groups, keep: Collection[str]) -> Labels 
     for head, inner in rest.items():
         reason = f"{part} images without a class" if (part := spelled(head)) else f"beside {folders}"
         labels.ignored.extend((name, reason) for _, name in flatten(inner))
-    labels.ignored.extend((name, f"beside {folders}") for name in found.outside)
     labels.notes[:0] = _notes_on_parts(
         parts, labels, {head: len(flatten(inner)) for head, inner in rest.items() if head}
     )
@@ -104,12 +107,12 @@ def _is_unlabelled(inner: dict[str, Group], images: Images) -> bool:
     return len(folders) == 1 and not folders & images["train"].keys() and len(images["train"].keys() - {""}) > 1
 
 
-def _check_classes(found: Survey, parts: Parts, images: Images, keep: Collection[str]) -> None:
+def _check_classes(found: Survey, parts: Parts, images: Images) -> None:
     """Refuses a part whose class folders are all named as parts."""
     for part, folder in parts.items():
         names = sorted(images[part].keys() - {""})
         other = part == "train" or not images["train"].keys() >= set(names)
-        if names and other and all(map(spelled, names)) and not set(names) <= set(keep):
+        if names and other and all(map(spelled, names)) and not found.keep.issuperset(names):
             raise refusals.parts_in_a_part(found, folder, names)
 
 
@@ -132,7 +135,7 @@ def _read_parts_in_classes(found: Survey, groups: Groups) -> Labels | None:
         for folder, group in inner.items() if head else ():
             images.setdefault(spelled(folder) or "train", {}).setdefault(head, []).extend(group)
     labels = make_labels(found, images, [])
-    labels.left_out.extend(_strays(found, groups))
+    labels.left_out.extend(_strays(groups))
     labels.notes.insert(0, f"parts: from the folders in each class, {', '.join(f'{f}/' for f in sorted(folders))}")
     return labels
 
@@ -147,15 +150,22 @@ def _read_parts_beside(found: Survey, groups: Groups) -> Labels | None:
     images: Images = {"train": {head: flatten(groups[head]) for head in classes}}
     images |= {part: dict(groups[head]) for part, head in beside.items()}
     labels = make_labels(found, images, ["", *(f"{head}/" for head in beside.values())])
-    labels.left_out.extend(_strays(found, groups))
+    labels.left_out.extend(_strays(groups))
     listed = ", ".join(f"{part} from {head}/" for part, head in beside.items())
+    _note_documentation(found, labels, images["train"])
     labels.notes.insert(0, f"parts: train from the class folders, {listed}")
     return labels
 
 
+def _check_sets(found: Survey) -> None:
+    """Refuses several folders that hold parts with classes."""
+    if found.sets and not found.keep.issuperset(found.sets):
+        raise refusals.several_sets(found, found.sets)
+
+
 def _check_heads(found: Survey, groups: Groups) -> None:
     """Refuses a tree whose folders are all named as parts, none of which is a train with classes."""
-    heads = [head for head in groups if head]
+    heads = [head for head in groups if head and not is_documentation(head, found.keep)]
     if not heads or not all(spelled(head) for head in heads):
         return
     flat = {head: len(groups[head][""]) for head in heads if set(groups[head]) == {""}}
@@ -164,23 +174,55 @@ def _check_heads(found: Survey, groups: Groups) -> None:
     raise refusals.without_train(found, [head for head in heads if head not in flat])
 
 
-def _read_classes(found: Survey, groups: Groups, keep: Collection[str]) -> Labels:
+def _check_documentation(found: Survey, groups: Groups) -> None:
+    """Refuses `photos/` with two folders of many images beside `screenshots/`: one of two classes, or both of them."""
+    beside = [head for head in groups if head and is_documentation(head, found.keep)]
+    rest = [head for head in groups if head and head not in beside]
+    if not beside or len(rest) != 1 or rest[0] in found.keep:
+        return
+    inner = groups[rest[0]]
+    folders = sorted(inner.keys() - {""})
+    if len(folders) > 1 and len(inner.get("", [])) < sum(len(inner[folder]) for folder in folders):
+        raise refusals.class_or_folder(found, rest[0], folders, beside)
+
+
+def _read_classes(found: Survey, groups: Groups) -> Labels:
     """All folders are classes, but not a `test/` of single images beside two others: images to predict."""
     classes = {head: flatten(inner) for head, inner in groups.items() if head}
-    test = [head for head in classes if spelled(head) == "test" and set(groups[head]) == {""} and head not in keep]
+    test = [
+        head for head in classes if spelled(head) == "test" and set(groups[head]) == {""} and head not in found.keep
+    ]
     unlabelled = {head: classes.pop(head) for head in test} if len(classes) - len(test) > 1 else {}
     labels = make_labels(found, {"train": classes}, [""])
-    labels.left_out.extend(_strays(found, groups))
+    labels.left_out.extend(_strays(groups))
     for head, group in unlabelled.items():
         labels.ignored.extend((name, NO_TEST_CLASS) for _, name in group)
         labels.notes.insert(0, f"{head}/ is not used: {len(group):,} {NO_TEST_CLASS}")
+    _note_documentation(found, labels, classes)
     if odd := ", ".join(f"{head}/" for head in sorted(classes) if spelled(head)):
         labels.notes.insert(0, f"read as classes, because there is no train/ with class folders: {odd}")
     return labels
 
 
-def _strays(found: Survey, groups: Groups) -> list[tuple[str, str]]:
-    return [(name, NO_CLASS) for name in [*found.outside, *_top_level(groups)]]
+def _note_documentation(found: Survey, labels: Labels, classes: Mapping[str, Group]) -> None:
+    """Names the classes whose folders are called as those of documentation, if not all are."""
+    folders = [head for head in sorted(classes) if is_documentation(head, found.keep)]
+    if folders and len(folders) < len(classes):
+        listed = ", ".join(f"{head}/ ({counted(len(classes[head]), 'image')})" for head in folders)
+        labels.notes.insert(0, f"read as classes, though such folders often hold documentation: {listed}")
+
+
+def _strays(groups: Groups) -> list[tuple[str, str]]:
+    return [(name, NO_CLASS) for name in _top_level(groups)]
+
+
+def _add_outside(found: Survey, labels: Labels) -> None:
+    """Counts the images beside the folder that holds the set, and names their folders."""
+    labels.ignored.extend((name, f"beside {found.top}") for name in found.outside)
+    folders = Counter(outermost(name, found.top) for name in found.outside)
+    labels.notes.extend(
+        f"{folder} is not used ({counted(count, 'image')})" for folder, count in sorted(folders.items()) if folder
+    )
 
 
 def _top_level(groups: Groups) -> list[str]:

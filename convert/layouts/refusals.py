@@ -17,6 +17,8 @@ _TARGETS = {"labels", "label", "masks", "mask", "annotations", "annotation", "se
 _CLASSES = "put the images of each class into a folder of its own (cat/1.jpg, dog/2.jpg)"
 _TABLE = "or name a table of file names and labels with `labels=FILE`"
 
+_NAMED = 5  # folders in a message
+
 
 class NoClassesError(InputError):
     """Images without class folders, or with one only; a table of labels could make up for it."""
@@ -53,6 +55,36 @@ def parts_in_a_part(found: Survey, folder: str, inner: Sequence[str]) -> InputEr
         f"{listed} are named as parts, not as classes; move them to where {folder}/ is, or, if they are classes, "
         "name them with `classes_file`",
     )
+
+
+def several_sets(found: Survey, folders: Sequence[str], same: Sequence[str] = ()) -> InputError:
+    """The error for `set1/train/`, `set2/train/`: folders that hold a set each, or are parts that nobody knows.
+
+    Args:
+        found: the files.
+        folders: those that hold a set.
+        same: folders that each of them holds.
+    """
+    why = f", all with {_first(same)}" if same else ""
+    return _error(
+        found,
+        f"several sets here: {_first([found.top + folder for folder in folders])}{why}; give one of them, call parts "
+        "train/, val/ and test/ in one folder, or, if these are the classes, name them with `classes_file`",
+    )
+
+
+def class_or_folder(found: Survey, folder: str, inner: Sequence[str], beside: Sequence[str]) -> InputError:
+    """The error for `photos/2019/` and `photos/2020/` beside `screenshots/`."""
+    return _error(
+        found,
+        f"{folder}/ could be a class beside {_first(sorted(beside))}, or the folder of the classes {_first(inner)}; "
+        f"give {found.top}{folder}/ as `source`, or name the classes with `classes_file`",
+    )
+
+
+def _first(folders: Sequence[str]) -> str:
+    more = f" and {len(folders) - _NAMED:,} more" if len(folders) > _NAMED else ""
+    return ", ".join(f"{folder}/" for folder in folders[:_NAMED]) + more
 
 
 def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.taken import divide, is_image
+from feedline.convert.layouts.top import find_top
 from feedline.convert.trees import Tree
 from feedline.convert.trees.names import visible_names
 
@@ -24,6 +24,8 @@ class Survey:
         outside: images that are not below `top`.
         others: {name: why it is not taken} of the other files that are not hidden.
         hidden: names of hidden files, and of all files in hidden folders.
+        sets: folders below `top` that hold parts with classes each, if there are several.
+        keep: folders that are classes, whatever else their names say.
     """
 
     tree: Tree
@@ -33,6 +35,8 @@ class Survey:
     outside: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
     hidden: list[str] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
+    keep: frozenset[str] = frozenset()
 
     @property
     def all_images(self) -> list[str]:
@@ -46,19 +50,20 @@ class Survey:
         return [name[len(self.top) :] for name in visible if name.startswith(self.top) and name != self.top]
 
 
-def survey(tree: Tree, source: str) -> Survey:
+def survey(tree: Tree, source: str, keep: frozenset[str] = frozenset()) -> Survey:
     """Divides the files of a tree.
 
     Args:
         tree: gives names, sizes and the first bytes of files of unknown suffixes.
         source: what errors call the tree.
+        keep: folders that are classes, whatever else their names say.
     """
     visible, hidden = visible_names(tree.contents.files)
     images, others = divide(tree, visible)
-    top = _top(images)
+    top, sets = find_top(images, keep)
     inside = {name[len(top) :]: name for name in images if name.startswith(top)}
     outside = [name for name in images if not name.startswith(top)] if len(inside) < len(images) else []
-    return Survey(tree, source, top, inside, outside, others, hidden)
+    return Survey(tree, source, top, inside, outside, others, hidden, sets if len(sets) > 1 else [], keep)
 
 
 def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -69,26 +74,3 @@ def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str,
     for name, reason in reasons.items():
         both[name not in images].append((name, reason))
     return both
-
-
-def _top(names: list[str]) -> str:
-    """The folders around all images.
-
-    The folder of a part (`train/`) and that of a single class are none of them. Beside a folder that holds parts,
-    single images do not count.
-    """
-    folders = {f"{folder}/" if folder else "" for folder in {name.rpartition("/")[0] for name in names}}
-    top = ""
-    while folders:
-        inner = [folder[len(top) :].split("/") for folder in folders if folder.startswith(top)]
-        heads = {pieces[0] for pieces in inner if pieces[0]}
-        if len(heads) != 1:
-            break
-        head = heads.pop()
-        below = {pieces[1] for pieces in inner if len(pieces) > 2}
-        holds_parts = "train" in {spelled(folder) for folder in below}
-        has_strays = any(not pieces[0] for pieces in inner)
-        if not below or ((spelled(head) or has_strays) and not holds_parts):
-            break
-        top = f"{top}{head}/"
-    return top

@@ -1,0 +1,132 @@
+"""Where a set begins in a tree: the folders around it, and other folders beside these."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from feedline.convert.layouts.parts import said, spelled
+
+# Folders of pictures that explain a set and are no part of it.
+DOCUMENTATION = {
+    *("assets", "asset", "doc", "docs", "figures", "figs", "media", "static", "examples", "thumbnails", "previews"),
+    *("preview", "plots", "screenshots", "logo", "logos", "res", "resources"),
+}
+
+
+@dataclass
+class Folder:
+    """A folder with images.
+
+    Attributes:
+        images: how many lie directly in it.
+        inner: {name: folder} of those in it.
+    """
+
+    images: int = 0
+    inner: dict[str, "Folder"] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """How many images lie at any depth."""
+        return self.images + sum(folder.total for folder in self.inner.values())
+
+    @property
+    def parts(self) -> set[str]:
+        """The parts that its folders are called."""
+        return {part for name in self.inner if (part := spelled(name))}
+
+
+def find_top(names: Iterable[str], keep: Collection[str] = ()) -> tuple[str, list[str]]:
+    """Finds the folders around a set.
+
+    The folder of a part (`train/`) and that of a single class are none of them. Beside a folder that holds parts,
+    other folders and single images do not count; beside one that holds classes, few images in `docs/` or so do not.
+
+    Args:
+        names: of images.
+        keep: folders that are classes.
+
+    Returns:
+        The folders, with a slash at the end, and the folders in them that hold a set each, if there are several.
+    """
+    folder, top = _tree(names), ""
+    while head := _around(folder, keep):
+        folder, top = folder.inner[head], f"{top}{head}/"
+    return top, _sets(folder)
+
+
+def is_documentation(head: str, keep: Collection[str]) -> bool:
+    """Whether a folder is called as those of pictures that explain a set."""
+    return head.lower() in DOCUMENTATION and head not in keep
+
+
+def outermost(name: str, top: str) -> str:
+    """The folder that a file lies in, beside the folders of `top` or in one of them; empty if it is in none."""
+    around = ""
+    for piece in name.split("/")[:-1]:
+        around += f"{piece}/"
+        if not top.startswith(around):
+            return around
+    return ""
+
+
+def _tree(names: Iterable[str]) -> Folder:
+    root = Folder()
+    for path, count in Counter(name.rpartition("/")[0] for name in names).items():
+        folder = root
+        for piece in path.split("/") if path else ():
+            folder = folder.inner.setdefault(piece, Folder())
+        folder.images += count
+    return root
+
+
+def _around(folder: Folder, keep: Collection[str]) -> str | None:
+    """The folder in this one that holds the set; None if this one does."""
+    if len(folder.inner) < 2:
+        return next((head for head in folder.inner if _is_around(head, folder)), None)
+    sets = _sets(folder)
+    if len(sets) < 2 and not sets:
+        sets = [head for head in folder.inner if not is_documentation(head, keep)]
+        if len(sets) != 1 or not _has_documentation_only_beside(sets[0], folder):
+            return None
+    return sets[0] if len(sets) == 1 and sets[0] not in keep else None
+
+
+def _is_around(head: str, folder: Folder) -> bool:
+    inner = folder.inner[head]
+    return bool(inner.inner) and ("train" in inner.parts or not (spelled(head) or folder.images))
+
+
+def _has_documentation_only_beside(head: str, folder: Folder) -> bool:
+    """Whether a folder holds parts, or classes with as many images each as lie beside the folder."""
+    inner = folder.inner[head]
+    if "train" in inner.parts or spelled(head):
+        return "train" in inner.parts
+    classes = [below.total for below in _unwrapped(inner).inner.values()]
+    return len(classes) > 1 and inner.images < sum(classes) and folder.total - inner.total <= min(classes)
+
+
+def _sets(folder: Folder) -> list[str]:
+    """Folders that hold a train with classes, and others that hold images of parts; none if parts lie beside them."""
+    heads = [head for head, inner in folder.inner.items() if inner.inner]
+    if "train" in map(spelled, heads) or {"train"} < {part for head in heads if (part := said(head))}:
+        return []
+    sets = {head for head in heads if _is_set(folder.inner[head])}
+    if not sets:
+        return []
+    return sorted(head for head in heads if head in sets or spelled(head) or "train" in folder.inner[head].parts)
+
+
+def _is_set(folder: Folder) -> bool:
+    """Whether a folder holds, at any depth, a train with two class folders, alone or beside another part."""
+    trains = [inner for name, inner in folder.inner.items() if spelled(name) == "train"]
+    if (len(folder.parts) > 1 or len(folder.inner) == 1) and any(len(_unwrapped(it).inner) > 1 for it in trains):
+        return True
+    return any(map(_is_set, folder.inner.values()))
+
+
+def _unwrapped(folder: Folder) -> Folder:
+    """A folder, or the one at the end of single folders in it."""
+    while len(folder.inner) == 1 and not folder.images:
+        folder = next(iter(folder.inner.values()))
+    return folder

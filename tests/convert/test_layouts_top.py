@@ -1,0 +1,114 @@
+"""Where a set begins: what lies beside its folder makes no classes."""
+
+from pathlib import Path
+
+import pytest
+
+from feedline.convert.layouts import Wanted
+from tests.convert.trees import counts, listed, refused, write
+
+PARTS = [f"{part}/{c}/{{0..3}}.jpg" for part in ("train", "val") for c in ("cat", "dog")]
+CLASSES = ["cat/{0..3}.jpg", "dog/{0..3}.jpg"]
+IN_PARTS = {"train": {"cat": 4, "dog": 4}, "val": {"cat": 4, "dog": 4}}
+
+
+def below(folder: str, files: list[str]) -> list[str]:
+    return [f"{folder}/{name}" for name in files]
+
+
+def classes_file(folder: Path, *names: str) -> Wanted:
+    path = folder / "classes.txt"
+    path.write_text("\n".join(names))
+    return Wanted(classes_file=path)
+
+
+@pytest.mark.parametrize("wrapper", ["", "repo-main/"])
+@pytest.mark.parametrize("folder", ["data", "images", "data/raw", "assets"])
+@pytest.mark.parametrize("beside", ["docs/a.png", "docs/images/a.png", "notebooks/out/a.png", "figures/a.png"])
+def test_pictures_beside_the_folder_of_parts(tmp_path: Path, wrapper: str, folder: str, beside: str) -> None:
+    root = write(tmp_path / "s", [wrapper + name for name in [*below(folder, PARTS), beside]])
+    listing = listed(root)
+    assert counts(listing) == IN_PARTS
+    assert listing.ignored == [(wrapper + beside, f"beside {wrapper}{folder}/")]
+    assert listing.notes == [f"{wrapper}{beside.partition('/')[0]}/ is not used (1 image)"]
+
+
+@pytest.mark.parametrize("beside", ["assets/logo.png", "docs/images/a.png", "Media/a.png", "res/a.png"])
+@pytest.mark.parametrize("more", [[], ["logo.png"]])
+def test_pictures_of_documentation_beside_the_folder_of_classes(tmp_path: Path, beside: str, more: list[str]) -> None:
+    listing = listed(write(tmp_path / "s", [*below("data", CLASSES), beside, *more]))
+    assert counts(listing) == {"train": {"cat": 4, "dog": 4}}
+    assert dict(listing.ignored) == dict.fromkeys([beside, *more], "beside data/")
+    assert listing.notes == [f"{beside.partition('/')[0]}/ is not used (1 image)"]
+    assert listing.left_out == []
+
+
+def test_a_tiny_imagenet_download_in_a_repository(tmp_path: Path) -> None:
+    files = [f"tiny/{part}/0.JPEG" for part in ("train/n1/images", "train/n2/images", "val/images")]
+    root = write(tmp_path / "s", [*files, "docs/a.png"])
+    (root / "tiny/wnids.txt").write_text("n1\nn2\n")
+    (root / "tiny/val/val_annotations.txt").write_text("0.JPEG\tn1\n")
+    assert counts(listed(root)) == {"train": {"n1": 1, "n2": 1}, "val": {"n1": 1}}
+
+
+def test_images_of_parts_without_classes_beside_documentation_are_refused(tmp_path: Path) -> None:
+    for number, prefix in enumerate(("", "data/")):
+        files = [f"{prefix}train/{{0..3}}.jpg", f"{prefix}val/0.jpg", "docs/a.png"]
+        line = refused(write(tmp_path / str(number), files))
+        assert "4 images in train/ and 1 image in val/, but no class folders there" in line
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        (below("data_backup", ["train/cat/0.jpg", "train/dog/0.jpg"]), "data/, data_backup/"),
+        (below("data_backup", ["train/0.jpg"]), "data/, data_backup/"),
+        (["test/cat/0.jpg", "test/dog/0.jpg"], "data/, test/"),
+        ([*below("v2/data", PARTS), "assets/a.png"], "data/, v2/"),
+    ],
+)
+def test_several_folders_of_parts_are_refused(tmp_path: Path, others: list[str], named: str) -> None:
+    root = write(tmp_path / "s", [*below("data", PARTS), *others])
+    line = refused(root)
+    assert f"several sets here: {named}; give one of them" in line
+    assert "name them with `classes_file`" in line
+
+
+def test_a_folder_is_a_class_if_the_classes_file_says_so(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", [*below("photos", ["2019/{0..3}.jpg", "2020/{0..3}.jpg"]), "screenshots/{0..2}.jpg"])
+    wanted = classes_file(tmp_path, "photos", "screenshots")
+    assert counts(listed(root, wanted)) == {"train": {"photos": 8, "screenshots": 3}}
+    write(root, ["screenshots/{0..8}.jpg"])
+    assert counts(listed(root, wanted)) == {"train": {"photos": 8, "screenshots": 9}}
+    line = refused(root)
+    assert "photos/ could be a class beside screenshots/, or the folder of the classes 2019/, 2020/; give" in line
+    assert "photos/ as `source`, or name the classes with `classes_file`" in line
+
+
+def test_classes_called_as_documentation_stay_classes_and_are_named(tmp_path: Path) -> None:
+    listing = listed(write(tmp_path / "s", ["logos/{0..2}.jpg", "people/{0..2}.jpg", "cars/front/{0..2}.jpg"]))
+    assert counts(listing) == {"train": {"cars": 3, "logos": 3, "people": 3}}
+    assert listing.notes == ["read as classes, though such folders often hold documentation: logos/ (3 images)"]
+    write(tmp_path / "s", ["test/people/0.jpg", "test/cars/0.jpg"])
+    assert listed(tmp_path / "s").notes[:2] == ["parts: train from the class folders, test from test/", *listing.notes]
+    listing = listed(write(tmp_path / "t", ["logos/{0..2}.jpg", "plots/{0..2}.jpg"]))
+    assert counts(listing) == {"train": {"logos": 3, "plots": 3}}
+    assert listing.notes == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["vehicles/car/0.jpg", "vehicles/train/steam/0.jpg", "vehicles/train/diesel/0.jpg", "animals/cat/0.jpg"],
+        ["vehicles/{0..3}.jpg", "vehicles/old/5.jpg", "vehicles/new/6.jpg", "animals/0.jpg"],
+        ["vehicles/2019/0.jpg", "animals/0.jpg"],
+    ],
+)
+def test_folders_in_a_class_do_not_hide_the_others(tmp_path: Path, files: list[str]) -> None:
+    assert set(counts(listed(write(tmp_path / "s", files)))["train"]) == {"animals", "vehicles"}
+
+
+def test_what_lies_in_a_folder_beside_train_is_no_set(tmp_path: Path) -> None:
+    listing = listed(write(tmp_path / "s", [*PARTS, *below("old", PARTS), "docs/a.png"]))
+    assert counts(listing) == IN_PARTS
+    assert listing.notes == ["docs/ is not used (1 image)", "old/ is not used (16 images)"]
