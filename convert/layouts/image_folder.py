@@ -15,6 +15,7 @@ from feedline.convert.layouts.top import is_documentation, outermost
 from feedline.output import counted
 
 NO_CLASS = "not in a class folder"
+NO_PART = "in a class whose folders are parts, but not in one of them"
 NO_TEST_CLASS = "test images without a class"
 
 
@@ -127,17 +128,50 @@ def _notes_on_parts(parts: Parts, labels: Labels, rest: dict[str, int]) -> list[
 
 def _read_parts_in_classes(found: Survey, groups: Groups) -> Labels | None:
     """`<class>/train/...` in every class; None if it is not so."""
-    folders = {folder for head, inner in groups.items() if head for folder in inner}
-    if "train" not in {spelled(folder) for folder in folders} or not all(spelled(folder) for folder in folders):
+    classes = _classes_of_parts(found, groups)
+    if classes is None:
         return None
     images: Images = {}
-    for head, inner in groups.items():
-        for folder, group in inner.items() if head else ():
-            images.setdefault(spelled(folder) or "train", {}).setdefault(head, []).extend(group)
+    rest = {f"{head}/": flatten(inner) for head, inner in groups.items() if head and head not in classes}
+    strays = _strays(groups)
+    for head in classes:
+        for folder, group in groups[head].items():
+            if part := spelled(folder):
+                images.setdefault(part, {}).setdefault(head, []).extend(group)
+            elif folder:
+                rest[f"{head}/{folder}/"] = group
+            else:
+                strays += [(name, NO_PART) for _, name in group]
     labels = make_labels(found, images, [])
-    labels.left_out.extend(_strays(groups))
-    labels.notes.insert(0, f"parts: from the folders in each class, {', '.join(f'{f}/' for f in sorted(folders))}")
+    labels.left_out.extend(strays)
+    labels.ignored.extend((name, "beside the parts in each class") for group in rest.values() for _, name in group)
+    folders = sorted({folder for head in classes for folder in groups[head] if spelled(folder)})
+    labels.notes.insert(0, f"parts: from the folders in each class, {', '.join(f'{f}/' for f in folders)}")
+    labels.notes.extend(
+        f"{folder} is not used ({counted(len(group), 'image')})" for folder, group in sorted(rest.items())
+    )
     return labels
+
+
+def _classes_of_parts(found: Survey, groups: Groups) -> list[str] | None:
+    """The folders that hold parts, if all do, and documentation aside; None if they are no parts.
+
+    Beside train and another part, other folders do not count; else they show that `train` is no part.
+
+    Raises:
+        InputError: if a folder holds train and another part, and a second one holds images, but no train.
+    """
+    parts = {head: {part for f in inner if (part := spelled(f))} for head, inner in groups.items() if head}
+    classes = [head for head in parts if parts[head] or not is_documentation(head, found.keep)]
+    others = {head for head in classes if not all(map(spelled, groups[head]))}
+    lacking = [head for head in classes if not parts[head] or (head in others and "train" not in parts[head])]
+    if example := next((head for head in classes if {"train"} < parts[head]), None):
+        if lacking:
+            raise refusals.without_parts(found, example, sorted(lacking))
+        return classes
+    holds_train = any("train" in parts[head] for head in classes)
+    has_others = any(folder and not spelled(folder) for head in classes for folder in groups[head])
+    return classes if holds_train and all(parts[head] for head in classes) and not has_others else None
 
 
 def _read_parts_beside(found: Survey, groups: Groups) -> Labels | None:

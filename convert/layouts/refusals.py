@@ -57,6 +57,21 @@ def parts_in_a_part(found: Survey, folder: str, inner: Sequence[str]) -> InputEr
     )
 
 
+def without_parts(found: Survey, example: str, lacking: Sequence[str]) -> InputError:
+    """The error for `cat/train/` and `cat/test/` beside `dog/1.jpg`.
+
+    Args:
+        found: the files.
+        example: a folder that holds train and another part.
+        lacking: folders with images, but without train.
+    """
+    return _error(
+        found,
+        f"{example}/ holds a train/ and other parts, but {_first(lacking)} no train/; move the images of "
+        f"{lacking[0]}/ into {lacking[0]}/train/ and so on, or move {lacking[0]}/ away",
+    )
+
+
 def several_sets(found: Survey, folders: Sequence[str], same: Sequence[str] = ()) -> InputError:
     """The error for `set1/train/`, `set2/train/`: folders that hold a set each, or are parts that nobody knows.
 

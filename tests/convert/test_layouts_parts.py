@@ -157,6 +157,59 @@ def test_parts_inside_the_classes(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("strays", "count", "reason"),
+    [
+        (["cat/cover.png"], 1, "in a class whose folders are parts, but not in one of them"),
+        (["cat/cover.png", "dog/{0..2}.jpg"], 4, "in a class whose folders are parts, but not in one of them"),
+        (["cover.png"], 1, "not in a class folder"),
+    ],
+)
+def test_pictures_beside_the_parts_in_a_class_do_not_hide_them(
+    tmp_path: Path, strays: list[str], count: int, reason: str
+) -> None:
+    files = [f"{c}/{part}/{{0..1}}.jpg" for c in ("cat", "dog") for part in ("train", "test")]
+    listing = listed(write(tmp_path / "s", [*files, *strays]))
+    assert counts(listing) == {"train": {"cat": 2, "dog": 2}, "test": {"cat": 2, "dog": 2}}
+    assert len(listing.left_out) == count
+    assert {reason for _, reason in listing.left_out} == {reason}
+
+
+def test_folders_beside_the_parts_in_a_class_are_counted(tmp_path: Path) -> None:
+    files = [f"{c}/{part}/0.jpg" for c in ("cat", "dog") for part in ("training", "Val")]
+    listing = listed(write(tmp_path / "s", [*files, "dog/extra/{0..2}.jpg", "assets/logo.png"]))
+    assert counts(listing) == {"train": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
+    assert dict(listing.ignored) == dict.fromkeys(
+        ["assets/logo.png", *(f"dog/extra/{i}.jpg" for i in range(3))], "beside the parts in each class"
+    )
+    assert listing.notes == [
+        "parts: from the folders in each class, Val/, training/",
+        "assets/ is not used (1 image)",
+        "dog/extra/ is not used (3 images)",
+    ]
+
+
+@pytest.mark.parametrize("images", [["cow/{0..2}.jpg"], ["cow/brown/0.jpg"], ["cow/0.jpg", "cow/test/0.jpg"]])
+def test_a_class_without_train_beside_others_with_it_is_refused(tmp_path: Path, images: list[str]) -> None:
+    files = [f"{c}/{part}/0.jpg" for c in ("cat", "dog") for part in ("train", "test")]
+    line = refused(write(tmp_path / "s", [*files, *images]))
+    assert "cat/ holds a train/ and other parts, but cow/ no train/; move the images of cow/ into cow/train/" in line
+
+
+def test_a_folder_called_train_in_one_class_is_no_part(tmp_path: Path) -> None:
+    files = ["vehicles/train/0.jpg", "vehicles/car/0.jpg", "animals/0.jpg"]
+    assert counts(listed(write(tmp_path / "s", files))) == {"train": {"animals": 1, "vehicles": 2}}
+    files = ["vehicles/train/0.jpg", "animals/0.jpg"]
+    assert counts(listed(write(tmp_path / "t", files))) == {"train": {"animals": 1, "vehicles": 1}}
+
+
+def test_a_class_with_test_images_only_is_named(tmp_path: Path) -> None:
+    files = ["cat/train/0.jpg", "cat/test/0.jpg", "dog/train/0.jpg", "dog/test/0.jpg", "cow/test/0.jpg"]
+    listing = listed(write(tmp_path / "s", files))
+    assert counts(listing) == {"train": {"cat": 1, "dog": 1}, "test": {"cat": 1, "cow": 1, "dog": 1}}
+    assert "classes without train images, which cannot be learned: cow" in listing.notes
+
+
 def test_the_folder_twice_as_kaggle_zips_it(tmp_path: Path) -> None:
     files = [f"seg_{p}/seg_{p}/{c}/0.jpg" for p in ("train", "test") for c in ("sea", "street")]
     listing = listed(write(tmp_path / "s", [*files, "seg_pred/seg_pred/{0..2}.jpg"]))
