@@ -93,7 +93,7 @@ def _read_metadata(found: Survey, readings: list[Reading], wanted: Wanted) -> La
     """Labels from metadata, or from class folders where it has no column `label`; that of test may lack it."""
     complete = [reading for reading in readings if reading.label] or readings
     named = all(map(_is_named, complete))
-    if not (named or wanted.label_column) and (folders := _class_folders(found)):
+    if not (named or wanted.label_column) and (folders := _class_folders(found, readings)):
         return labelled.attach(found, folders, [_without_label(reading) for reading in readings])
     return labelled.read(found, complete)
 
@@ -126,9 +126,14 @@ def _folders(found: Survey) -> Labels:
     return tiny_imagenet.with_words(found, image_folder.read(found))
 
 
-def _class_folders(found: Survey) -> Labels | None:
+def _class_folders(found: Survey, readings: list[Reading] | None = None) -> Labels | None:
+    """Labels from class folders; None if there are none, or if they are ambiguous and a table gives labels."""
     try:
         return _folders(found)
+    except refusals.AmbiguousFoldersError:
+        if readings and not any(reading.label for reading in readings):
+            raise
+        return None
     except InputError:
         return None
 
@@ -144,7 +149,7 @@ def _guess(found: Survey, wanted: Wanted) -> Labels:
             return _folders(found)
         except refusals.NoClassesError as error:
             raise next(iter(problems), error) from error
-    folders = _class_folders(found)
+    folders = _class_folders(found, readings)
     names = ", ".join(reading.table.name for reading in readings)
     if folders and not columns and not _say_nothing(folders) and not _is_labelled_otherwise(found, folders, readings):
         folders.notes.append(f"labels: the class folders; {names} names images too, and is read with --labels")

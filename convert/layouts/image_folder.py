@@ -17,6 +17,7 @@ from feedline.output import counted
 NO_CLASS = "not in a class folder"
 NO_PART = "in a class whose folders are parts, but not in one of them"
 NO_TEST_CLASS = "test images without a class"
+_MAX_SETS = 10  # more folders than this are classes, not parts or folds
 
 
 def read(found: Survey) -> Labels:
@@ -38,6 +39,7 @@ def read(found: Survey) -> Labels:
     if labels is None:
         _check_heads(found, groups)
         _check_documentation(found, groups)
+        _check_same(found, groups)
         labels = _read_classes(found, groups)
     _add_outside(found, labels)
     if len(labels.classes) < 2 or refusals.is_suspicious(labels.classes):
@@ -216,8 +218,25 @@ def _check_documentation(found: Survey, groups: Groups) -> None:
         return
     inner = groups[rest[0]]
     folders = sorted(inner.keys() - {""})
-    if len(folders) > 1 and len(inner.get("", [])) < sum(len(inner[folder]) for folder in folders):
+    if len(folders) > 1 and _is_divided(inner):
         raise refusals.class_or_folder(found, rest[0], folders, beside)
+
+
+def _check_same(found: Survey, groups: Groups) -> None:
+    """Refuses a few folders with the same folders in each: `tr/` and `te/`, `fold1/` and `fold2/`, or classes."""
+    heads = sorted(head for head in groups if head and not is_documentation(head, found.keep))
+    inner = {head: {folder.lower() for folder in groups[head] if folder} for head in heads}
+    every = max(inner.values(), key=len, default=set())
+    if not 1 < len(heads) <= _MAX_SETS or found.keep.issuperset(heads):
+        return
+    if all(len(inner[head]) > 1 and inner[head] <= every and _is_divided(groups[head]) for head in heads):
+        largest = max(heads, key=lambda head: len(inner[head]))
+        raise refusals.several_sets(found, heads, sorted(filter(None, groups[largest])))
+
+
+def _is_divided(inner: Mapping[str, Group]) -> bool:
+    """Whether a folder's images lie in folders of it, most of them."""
+    return len(inner.get("", [])) * 2 < sum(map(len, inner.values()))
 
 
 def _read_classes(found: Survey, groups: Groups) -> Labels:

@@ -24,6 +24,10 @@ class NoClassesError(InputError):
     """Images without class folders, or with one only; a table of labels could make up for it."""
 
 
+class AmbiguousFoldersError(InputError):
+    """Folders that could be classes, or hold the classes."""
+
+
 def no_images(found: Survey) -> InputError:
     """The error for a tree without images."""
     if not found.tree.contents.files and (left_out := found.tree.contents.left_out):
@@ -72,29 +76,33 @@ def without_parts(found: Survey, example: str, lacking: Sequence[str]) -> InputE
     )
 
 
-def several_sets(found: Survey, folders: Sequence[str], same: Sequence[str] = ()) -> InputError:
-    """The error for `set1/train/`, `set2/train/`: folders that hold a set each, or are parts that nobody knows.
+def several_sets(found: Survey, folders: Sequence[str], same: Sequence[str] = ()) -> AmbiguousFoldersError:
+    """The error for `set1/train/`, `set2/train/`: folders that hold a set each, or are parts in an unknown spelling.
 
     Args:
         found: the files.
         folders: those that hold a set.
         same: folders that each of them holds.
     """
-    why = f", all with {_first(same)}" if same else ""
-    return _error(
+    why = f", all with folders of {_first(same)}" if same else ""
+    return _ambiguous(
         found,
         f"several sets here: {_first([found.top + folder for folder in folders])}{why}; give one of them, call parts "
         "train/, val/ and test/ in one folder, or, if these are the classes, name them with `classes_file`",
     )
 
 
-def class_or_folder(found: Survey, folder: str, inner: Sequence[str], beside: Sequence[str]) -> InputError:
+def class_or_folder(found: Survey, folder: str, inner: Sequence[str], beside: Sequence[str]) -> AmbiguousFoldersError:
     """The error for `photos/2019/` and `photos/2020/` beside `screenshots/`."""
-    return _error(
+    return _ambiguous(
         found,
         f"{folder}/ could be a class beside {_first(sorted(beside))}, or the folder of the classes {_first(inner)}; "
         f"give {found.top}{folder}/ as `source`, or name the classes with `classes_file`",
     )
+
+
+def _ambiguous(found: Survey, text: str) -> AmbiguousFoldersError:
+    return AmbiguousFoldersError(_error(found, text).message)
 
 
 def _first(folders: Sequence[str]) -> str:

@@ -112,3 +112,59 @@ def test_what_lies_in_a_folder_beside_train_is_no_set(tmp_path: Path) -> None:
     listing = listed(write(tmp_path / "s", [*PARTS, *below("old", PARTS), "docs/a.png"]))
     assert counts(listing) == IN_PARTS
     assert listing.notes == ["docs/ is not used (1 image)", "old/ is not used (16 images)"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "inner"),
+    [
+        (["set1", "set2"], ["train/cat", "train/dog", "val/cat", "val/dog"]),
+        (["fold1", "fold2", "fold3"], ["train/cat", "train/dog", "test/cat", "test/dog"]),
+        (["fold1", "fold2"], ["cat", "dog"]),
+        (["te", "tr"], ["cat", "dog"]),
+        (["te", "tr", "va"], ["cat", "cow", "dog"]),
+        (["trn", "tst"], ["cat/a", "dog/a"]),
+        (["test", "tr"], ["cat", "dog"]),
+    ],
+)
+def test_several_sets_are_no_classes_unless_the_classes_file_says_so(
+    tmp_path: Path, folders: list[str], inner: list[str]
+) -> None:
+    root = write(tmp_path / "s", [f"{folder}/{name}/{{0..1}}.jpg" for folder in folders for name in inner])
+    line = refused(root)
+    assert f"several sets here: {', '.join(f'{folder}/' for folder in folders)}" in line
+    assert "give one of them, call parts train/, val/ and test/ in one folder, or, if these are the classes" in line
+    listing = listed(root, classes_file(tmp_path, *folders))
+    assert [info.folder for info in listing.classes] == folders
+    assert len(listing.items) == 2 * len(folders) * len(inner)
+    write(root, [f"{folders[0]}/cover.jpg", "assets/logo.png"])
+    assert refused(root) == line
+
+
+def test_a_set_may_lack_classes_of_another(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", ["tr/cat/0.jpg", "tr/dog/0.jpg", "tr/cow/0.jpg", "te/Dog/0.jpg", "te/Cat/0.jpg"])
+    assert "te/, tr/, all with folders of cat/, cow/, dog/; give" in refused(root)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["cars/front/0.jpg", "cars/back/0.jpg", "buses/front/0.jpg", "buses/side/0.jpg"],
+        ["cars/{0..3}.jpg", "cars/a/5.jpg", "cars/b/6.jpg", "buses/{0..3}.jpg", "buses/a/5.jpg", "buses/b/6.jpg"],
+        ["cars/images/0.jpg", "buses/images/0.jpg"],
+        [f"{i:02}/{side}/0.jpg" for i in range(12) for side in ("left", "right")],
+        [f"{kind}/{part}/0.jpg" for kind in ("bottle", "cable") for part in ("train/good", "test/good", "test/bent")],
+    ],
+)
+def test_folders_in_classes_that_are_no_sets(tmp_path: Path, files: list[str]) -> None:
+    listing = listed(write(tmp_path / "s", files))
+    assert {info.folder for info in listing.classes} == {name.partition("/")[0] for name in files}
+
+
+def test_a_table_of_labels_decides_where_folders_cannot(tmp_path: Path) -> None:
+    names = [f"{folder}/{name}/{folder}{name}.jpg" for folder in ("s1", "s2") for name in ("x", "y")]
+    root = write(tmp_path / "s", names)
+    labels = "\n".join(f"{name},{'cat' if 'x' in name else 'dog'}" for name in names)
+    (root / "metadata.csv").write_text(f"file_name,label\n{labels}\n")
+    assert [info.words for info in listed(root).classes] == ["cat", "dog"]
+    (root / "metadata.csv").write_text("\n".join(["file_name,age,size", *(f"{name},1,2" for name in names)]))
+    assert "several sets here: s1/, s2/" in refused(root)
