@@ -38,8 +38,7 @@ def read(found: Survey) -> Labels:
         labels = _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
     if labels is None:
         _check_heads(found, groups)
-        _check_documentation(found, groups)
-        _check_same(found, groups)
+        _check_folders(found, groups)
         labels = _read_classes(found, groups)
     _add_outside(found, labels)
     if len(labels.classes) < 2 or refusals.is_suspicious(labels.classes):
@@ -100,7 +99,7 @@ def _unwrap(inner: Mapping[str, Group], head: str, known: Collection[str], keep:
     is_part = only == head or (said(only) is not None and said(only) == said(head))
     if (below.keys() - {""} and is_part) or any(folder.lower() in known for folder in below):
         below[""] = [*inner.get("", []), *below.get("", [])]
-        return below
+        return _unwrap(below, head, known, keep)
     return dict(inner)
 
 
@@ -210,33 +209,42 @@ def _check_heads(found: Survey, groups: Groups) -> None:
     raise refusals.without_train(found, [head for head in heads if head not in flat])
 
 
-def _check_documentation(found: Survey, groups: Groups) -> None:
-    """Refuses `photos/` with two folders of many images beside `screenshots/`: one of two classes, or both of them."""
-    beside = [head for head in groups if head and is_documentation(head, found.keep)]
-    rest = [head for head in groups if head and head not in beside]
-    if not beside or len(rest) != 1 or rest[0] in found.keep:
+def _check_folders(found: Survey, groups: Groups) -> None:
+    """Refuses folders that could be classes, or hold the classes, with little beside them.
+
+    These are `photos/` with `2019/` and `2020/` beside `screenshots/`, or a few with the same folders in each: `tr/`
+    and `te/`, `fold1/` and `fold2/`.
+    """
+    documentation = sorted(head for head in groups if head and is_documentation(head, found.keep))
+    folders = {head: _folders_in(groups[head]) for head in sorted(groups) if head and head not in documentation}
+    divided = [head for head, inner in folders.items() if len(inner) > 1]
+    others = [head for head in folders if head not in divided]
+    if not divided or found.keep.issuperset(divided) or not _is_little(others, folders, groups):
         return
-    inner = groups[rest[0]]
-    folders = sorted(inner.keys() - {""})
-    if len(folders) > 1 and _is_divided(inner):
-        raise refusals.class_or_folder(found, rest[0], folders, beside)
+    if len(divided) == 1 and (beside := [*others, *documentation]):
+        raise refusals.class_or_folder(found, divided[0], sorted(folders[divided[0]]), beside)
+    largest = max(divided, key=lambda head: len(folders[head]))
+    every = {folder.lower() for folder in folders[largest]}
+    if 1 < len(divided) <= _MAX_SETS and all(folder.lower() in every for head in divided for folder in folders[head]):
+        raise refusals.several_sets(found, divided, sorted(folders[largest]))
 
 
-def _check_same(found: Survey, groups: Groups) -> None:
-    """Refuses a few folders with the same folders in each: `tr/` and `te/`, `fold1/` and `fold2/`, or classes."""
-    heads = sorted(head for head in groups if head and not is_documentation(head, found.keep))
-    inner = {head: {folder.lower() for folder in groups[head] if folder} for head in heads}
-    every = max(inner.values(), key=len, default=set())
-    if not 1 < len(heads) <= _MAX_SETS or found.keep.issuperset(heads):
-        return
-    if all(len(inner[head]) > 1 and inner[head] <= every and _is_divided(groups[head]) for head in heads):
-        largest = max(heads, key=lambda head: len(inner[head]))
-        raise refusals.several_sets(found, heads, sorted(filter(None, groups[largest])))
+def _folders_in(inner: Mapping[str, Group]) -> dict[str, int]:
+    """The folders that hold most images of a folder, and how many; those in a single one, if it has such."""
+    direct = len(inner.get("", []))
+    folders = inner.keys() - {""}
+    if len(folders) == 1:
+        inner = {name: flatten(below) for name, below in group_images(inner[folders.pop()]).items()}
+        direct += len(inner.get("", []))
+    counts = {name: len(group) for name, group in inner.items() if name}
+    return counts if direct < sum(counts.values()) else {}
 
 
-def _is_divided(inner: Mapping[str, Group]) -> bool:
-    """Whether a folder's images lie in folders of it, most of them."""
-    return len(inner.get("", [])) * 2 < sum(map(len, inner.values()))
+def _is_little(others: Collection[str], folders: Mapping[str, Mapping[str, int]], groups: Groups) -> bool:
+    """Whether folders hold one image at most, or a tenth of the smallest folder in those that are divided."""
+    count = sum(len(flatten(groups[head])) for head in others)
+    smallest = min(min(inner.values()) for inner in folders.values() if len(inner) > 1)
+    return count < 2 or count * 10 <= smallest
 
 
 def _read_classes(found: Survey, groups: Groups) -> Labels:

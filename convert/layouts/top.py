@@ -1,7 +1,7 @@
 """Where a set begins in a tree: the folders around it, and other folders beside these."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from feedline.convert.layouts.parts import said, spelled
@@ -28,12 +28,20 @@ class Folder:
     @property
     def total(self) -> int:
         """How many images lie at any depth."""
-        return self.images + sum(folder.total for folder in self.inner.values())
+        return sum(folder.images for folder in self.walk())
 
     @property
     def parts(self) -> set[str]:
         """The parts that its folders are called."""
         return {part for name in self.inner if (part := spelled(name))}
+
+    def walk(self) -> Iterator["Folder"]:
+        """This folder, and all below it; they may be nested more deeply than Python's calls."""
+        waiting = [self]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting.extend(folder.inner.values())
 
 
 def find_top(names: Iterable[str], keep: Collection[str] = ()) -> tuple[str, list[str]]:
@@ -85,7 +93,7 @@ def _around(folder: Folder, keep: Collection[str]) -> str | None:
     if len(folder.inner) < 2:
         return next((head for head in folder.inner if _is_around(head, folder)), None)
     sets = _sets(folder)
-    if len(sets) < 2 and not sets:
+    if not sets:
         sets = [head for head in folder.inner if not is_documentation(head, keep)]
         if len(sets) != 1 or not _has_documentation_only_beside(sets[0], folder):
             return None
@@ -111,18 +119,17 @@ def _sets(folder: Folder) -> list[str]:
     heads = [head for head, inner in folder.inner.items() if inner.inner]
     if "train" in map(spelled, heads) or {"train"} < {part for head in heads if (part := said(head))}:
         return []
-    sets = {head for head in heads if _is_set(folder.inner[head])}
+    sets = {head for head in heads if any(map(_is_set, folder.inner[head].walk()))}
     if not sets:
         return []
     return sorted(head for head in heads if head in sets or spelled(head) or "train" in folder.inner[head].parts)
 
 
 def _is_set(folder: Folder) -> bool:
-    """Whether a folder holds, at any depth, a train with two class folders, alone or beside another part."""
+    """Whether a folder holds a train with two class folders, alone or beside another part."""
     trains = [inner for name, inner in folder.inner.items() if spelled(name) == "train"]
-    if (len(folder.parts) > 1 or len(folder.inner) == 1) and any(len(_unwrapped(it).inner) > 1 for it in trains):
-        return True
-    return any(map(_is_set, folder.inner.values()))
+    alone = len(folder.inner) == 1
+    return (alone or len(folder.parts) > 1) and any(len(_unwrapped(train).inner) > 1 for train in trains)
 
 
 def _unwrapped(folder: Folder) -> Folder:

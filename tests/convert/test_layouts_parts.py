@@ -197,8 +197,8 @@ def test_a_class_without_train_beside_others_with_it_is_refused(tmp_path: Path, 
 
 
 def test_a_folder_called_train_in_one_class_is_no_part(tmp_path: Path) -> None:
-    files = ["vehicles/train/0.jpg", "vehicles/car/0.jpg", "animals/0.jpg"]
-    assert counts(listed(write(tmp_path / "s", files))) == {"train": {"animals": 1, "vehicles": 2}}
+    files = ["vehicles/train/0.jpg", "vehicles/car/0.jpg", "animals/{0..2}.jpg"]
+    assert counts(listed(write(tmp_path / "s", files))) == {"train": {"animals": 3, "vehicles": 2}}
     files = ["vehicles/train/0.jpg", "animals/0.jpg"]
     assert counts(listed(write(tmp_path / "t", files))) == {"train": {"animals": 1, "vehicles": 1}}
 
@@ -228,6 +228,7 @@ def test_the_folder_twice_as_kaggle_zips_it(tmp_path: Path) -> None:
         ("train", "val/images"),
         ("train/train", "validation/data"),
         ("train/all", "validation"),
+        ("Train/Train/train", "Val/val/val"),
     ],
 )
 @pytest.mark.parametrize("wrapper", ["", "pets/"])

@@ -99,7 +99,7 @@ def test_classes_called_as_documentation_stay_classes_and_are_named(tmp_path: Pa
 @pytest.mark.parametrize(
     "files",
     [
-        ["vehicles/car/0.jpg", "vehicles/train/steam/0.jpg", "vehicles/train/diesel/0.jpg", "animals/cat/0.jpg"],
+        ["vehicles/car/0.jpg", "vehicles/train/steam/0.jpg", "vehicles/train/diesel/0.jpg", "animals/cat/{0..2}.jpg"],
         ["vehicles/{0..3}.jpg", "vehicles/old/5.jpg", "vehicles/new/6.jpg", "animals/0.jpg"],
         ["vehicles/2019/0.jpg", "animals/0.jpg"],
     ],
@@ -123,6 +123,7 @@ def test_what_lies_in_a_folder_beside_train_is_no_set(tmp_path: Path) -> None:
         (["te", "tr"], ["cat", "dog"]),
         (["te", "tr", "va"], ["cat", "cow", "dog"]),
         (["trn", "tst"], ["cat/a", "dog/a"]),
+        (["te", "tr"], ["images/cat", "images/dog"]),
         (["test", "tr"], ["cat", "dog"]),
     ],
 )
@@ -138,6 +139,7 @@ def test_several_sets_are_no_classes_unless_the_classes_file_says_so(
     assert len(listing.items) == 2 * len(folders) * len(inner)
     write(root, [f"{folders[0]}/cover.jpg", "assets/logo.png"])
     assert refused(root) == line
+    assert "several sets here" in refused(write(root, ["extra/1.jpg"]))
 
 
 def test_a_set_may_lack_classes_of_another(tmp_path: Path) -> None:
@@ -146,8 +148,28 @@ def test_a_set_may_lack_classes_of_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("folder", "beside"),
+    [("data", ["sample/logo.png"]), ("repo", ["notebooks/out/a.png", "docs/b.png"]), ("data/all", ["extra/1.jpg"])],
+)
+@pytest.mark.parametrize("inner", ["", "train/"])
+def test_one_picture_beside_the_folder_of_classes_is_no_second_class(
+    tmp_path: Path, folder: str, beside: list[str], inner: str
+) -> None:
+    files = [f"{folder}/{c}/{inner}{{0..3}}.jpg" for c in ("cat", "dog")]
+    root = write(tmp_path / "s", [*files, *beside])
+    head = folder.partition("/")[0]
+    others = sorted(name.partition("/")[0] for name in beside)
+    line = refused(root)
+    assert f"{head}/ could be a class beside {', '.join(f'{other}/' for other in others)}, or the folder of" in line
+    assert f"classes cat/, dog/; give {head}/ as `source`, or name the classes with `classes_file`" in line
+    heads = [head, *others]
+    assert [info.words for info in listed(root, classes_file(tmp_path, *heads)).classes] == heads
+
+
+@pytest.mark.parametrize(
     "files",
     [
+        ["cars/front/{0..9}.jpg", "cars/back/{0..9}.jpg", "buses/{0..1}.jpg"],
         ["cars/front/0.jpg", "cars/back/0.jpg", "buses/front/0.jpg", "buses/side/0.jpg"],
         ["cars/{0..3}.jpg", "cars/a/5.jpg", "cars/b/6.jpg", "buses/{0..3}.jpg", "buses/a/5.jpg", "buses/b/6.jpg"],
         ["cars/images/0.jpg", "buses/images/0.jpg"],
