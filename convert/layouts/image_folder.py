@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from feedline.convert.layouts import Labels, refusals
 from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
-from feedline.convert.layouts.parts import Parts, find_parts, said, spelled
+from feedline.convert.layouts.parts import Parts, find_parts, is_called_a_set, said, spelled
 from feedline.convert.layouts.survey import Survey
 from feedline.convert.layouts.top import is_documentation, outermost
 from feedline.output import counted
@@ -17,7 +17,6 @@ from feedline.output import counted
 NO_CLASS = "not in a class folder"
 NO_PART = "in a class whose folders are parts, but not in one of them"
 NO_TEST_CLASS = "test images without a class"
-_MAX_SETS = 10  # more folders than this are classes, not parts or folds
 
 
 def read(found: Survey) -> Labels:
@@ -212,8 +211,9 @@ def _check_heads(found: Survey, groups: Groups) -> None:
 def _check_folders(found: Survey, groups: Groups) -> None:
     """Refuses folders that could be classes, or hold the classes, with little beside them.
 
-    These are `photos/` with `2019/` and `2020/` beside `screenshots/`, or a few with the same folders in each: `tr/`
-    and `te/`, `fold1/` and `fold2/`.
+    These are `photos/` with `2019/` and `2020/` beside `screenshots/`, or a few that are called as sets and hold the
+    same folders: `tr/` and `te/`, `fold1/` and `fold2/`. Others with the same folders, `cats/` and `dogs/` with
+    `indoor/` and `outdoor/`, are classes.
     """
     documentation = sorted(head for head in groups if head and is_documentation(head, found.keep))
     folders = {head: _folders_in(groups[head]) for head in sorted(groups) if head and head not in documentation}
@@ -225,7 +225,8 @@ def _check_folders(found: Survey, groups: Groups) -> None:
         raise refusals.class_or_folder(found, divided[0], sorted(folders[divided[0]]), beside)
     largest = max(divided, key=lambda head: len(folders[head]))
     every = {folder.lower() for folder in folders[largest]}
-    if 1 < len(divided) <= _MAX_SETS and all(folder.lower() in every for head in divided for folder in folders[head]):
+    same = all(folder.lower() in every for head in divided for folder in folders[head])
+    if len(divided) > 1 and same and all(map(is_called_a_set, divided)):
         raise refusals.several_sets(found, divided, sorted(folders[largest]))
 
 

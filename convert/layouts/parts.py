@@ -23,6 +23,12 @@ _SPELLED = re.compile(
 # flowers-train, seg_train: a word beside others, between separators
 _BESIDE = re.compile(rf"(.*[-._ ])?({_WORDS})([-._ ].*)?", re.IGNORECASE)
 
+# set1, fold_2, flowers-part-3; and parts in spellings that are too short to be sure of
+_SET = re.compile(
+    r"(.*[-._ ])?(sub|data)?(sets?|data|folds?|splits?|parts?|batch|session|version|v)[-._ ]*\d+", re.IGNORECASE
+)
+_SHORT = ("tr", "trn", "va", "vl", "te", "ts", "tst")
+
 # {part: its folder}
 Parts = dict[PartName, str]
 
@@ -37,6 +43,11 @@ def said(folder: str) -> PartName | None:
     """The part that a folder's name says, alone or as a word beside others; None if it says none."""
     match = _BESIDE.fullmatch(folder)
     return spelled(folder) or (SPELLINGS[match[2].lower()] if match else None)
+
+
+def is_called_a_set(folder: str) -> bool:
+    """Whether a folder is called as one of several sets, or as a part, and less likely as a class."""
+    return bool(spelled(folder) or folder.lower() in _SHORT or _SET.fullmatch(folder))
 
 
 def find_parts(groups: Mapping[str, Collection[str]], source: str) -> Parts:

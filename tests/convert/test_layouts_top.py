@@ -173,6 +173,8 @@ def test_one_picture_beside_the_folder_of_classes_is_no_second_class(
         ["cars/front/0.jpg", "cars/back/0.jpg", "buses/front/0.jpg", "buses/side/0.jpg"],
         ["cars/{0..3}.jpg", "cars/a/5.jpg", "cars/b/6.jpg", "buses/{0..3}.jpg", "buses/a/5.jpg", "buses/b/6.jpg"],
         ["cars/images/0.jpg", "buses/images/0.jpg"],
+        [f"{kind}/{place}/{k}.jpg" for kind in ("cats", "dogs") for place in ("indoor", "outdoor") for k in range(2)],
+        [f"grade{k}/{side}/0.jpg" for k in range(3) for side in ("left", "right")],
         [f"{i:02}/{side}/0.jpg" for i in range(12) for side in ("left", "right")],
         [f"{kind}/{part}/0.jpg" for kind in ("bottle", "cable") for part in ("train/good", "test/good", "test/bent")],
     ],
@@ -183,10 +185,10 @@ def test_folders_in_classes_that_are_no_sets(tmp_path: Path, files: list[str]) -
 
 
 def test_a_table_of_labels_decides_where_folders_cannot(tmp_path: Path) -> None:
-    names = [f"{folder}/{name}/{folder}{name}.jpg" for folder in ("s1", "s2") for name in ("x", "y")]
+    names = [f"{folder}/{name}/{folder}{name}.jpg" for folder in ("set1", "set2") for name in ("x", "y")]
     root = write(tmp_path / "s", names)
     labels = "\n".join(f"{name},{'cat' if 'x' in name else 'dog'}" for name in names)
     (root / "metadata.csv").write_text(f"file_name,label\n{labels}\n")
     assert [info.words for info in listed(root).classes] == ["cat", "dog"]
     (root / "metadata.csv").write_text("\n".join(["file_name,age,size", *(f"{name},1,2" for name in names)]))
-    assert "several sets here: s1/, s2/" in refused(root)
+    assert "several sets here: set1/, set2/" in refused(root)
