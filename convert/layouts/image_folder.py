@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from feedline.convert.layouts import Labels, refusals
 from feedline.convert.layouts.groups import Group, Groups, Images, flatten, group_images, make_labels
-from feedline.convert.layouts.parts import Parts, find_parts, is_called_a_set, said, spelled
+from feedline.convert.layouts.parts import Parts, are_called_sets, find_parts, said, spelled
 from feedline.convert.layouts.survey import Survey
 from feedline.convert.layouts.top import is_documentation, outermost
 from feedline.output import counted
@@ -33,7 +33,7 @@ def read(found: Survey) -> Labels:
     groups = group_images(found.images.items())
     labels = _read_parts(found, groups)
     if labels is None:
-        _check_sets(found)
+        _check_sets(found, groups)
         labels = _read_parts_in_classes(found, groups) or _read_parts_beside(found, groups)
     if labels is None:
         _check_heads(found, groups)
@@ -166,6 +166,8 @@ def _classes_of_parts(found: Survey, groups: Groups) -> list[str] | None:
     others = {head for head in classes if not all(map(spelled, groups[head]))}
     lacking = [head for head in classes if not parts[head] or (head in others and "train" not in parts[head])]
     if example := next((head for head in classes if {"train"} < parts[head]), None):
+        if found.keep.issuperset(classes) and lacking:
+            return None
         if lacking:
             raise refusals.without_parts(found, example, sorted(lacking))
         return classes
@@ -191,10 +193,15 @@ def _read_parts_beside(found: Survey, groups: Groups) -> Labels | None:
     return labels
 
 
-def _check_sets(found: Survey) -> None:
-    """Refuses several folders that hold parts with classes."""
-    if found.sets and not found.keep.issuperset(found.sets):
+def _check_sets(found: Survey, groups: Groups) -> None:
+    """Refuses folders that hold parts with classes: several, or one beside others with images."""
+    if not found.sets or found.keep.issuperset(found.sets):
+        return
+    if len(found.sets) > 1:
         raise refusals.several_sets(found, found.sets)
+    [head] = found.sets
+    if beside := [other for other in groups if other not in ("", head)]:
+        raise refusals.class_or_folder(found, head, sorted(filter(None, groups[head])), beside)
 
 
 def _check_heads(found: Survey, groups: Groups) -> None:
@@ -209,7 +216,7 @@ def _check_heads(found: Survey, groups: Groups) -> None:
 
 
 def _check_folders(found: Survey, groups: Groups) -> None:
-    """Refuses folders that could be classes, or hold the classes, with little beside them.
+    """Refuses folders that could be classes, or hold the classes, with one picture at most beside them.
 
     These are `photos/` with `2019/` and `2020/` beside `screenshots/`, or a few that are called as sets and hold the
     same folders: `tr/` and `te/`, `fold1/` and `fold2/`. Others with the same folders, `cats/` and `dogs/` with
@@ -219,14 +226,14 @@ def _check_folders(found: Survey, groups: Groups) -> None:
     folders = {head: _folders_in(groups[head]) for head in sorted(groups) if head and head not in documentation}
     divided = [head for head, inner in folders.items() if len(inner) > 1]
     others = [head for head in folders if head not in divided]
-    if not divided or found.keep.issuperset(divided) or not _is_little(others, folders, groups):
+    if not divided or found.keep.issuperset(divided) or sum(len(flatten(groups[head])) for head in others) > 1:
         return
-    if len(divided) == 1 and (beside := [*others, *documentation]):
-        raise refusals.class_or_folder(found, divided[0], sorted(folders[divided[0]]), beside)
+    if len(divided) == 1 and others:
+        raise refusals.class_or_folder(found, divided[0], sorted(folders[divided[0]]), [*others, *documentation])
     largest = max(divided, key=lambda head: len(folders[head]))
     every = {folder.lower() for folder in folders[largest]}
     same = all(folder.lower() in every for head in divided for folder in folders[head])
-    if len(divided) > 1 and same and all(map(is_called_a_set, divided)):
+    if len(divided) > 1 and same and are_called_sets(divided):
         raise refusals.several_sets(found, divided, sorted(folders[largest]))
 
 
@@ -239,13 +246,6 @@ def _folders_in(inner: Mapping[str, Group]) -> dict[str, int]:
         direct += len(inner.get("", []))
     counts = {name: len(group) for name, group in inner.items() if name}
     return counts if direct < sum(counts.values()) else {}
-
-
-def _is_little(others: Collection[str], folders: Mapping[str, Mapping[str, int]], groups: Groups) -> bool:
-    """Whether folders hold one image at most, or a tenth of the smallest folder in those that are divided."""
-    count = sum(len(flatten(groups[head])) for head in others)
-    smallest = min(min(inner.values()) for inner in folders.values() if len(inner) > 1)
-    return count < 2 or count * 10 <= smallest
 
 
 def _read_classes(found: Survey, groups: Groups) -> Labels:

@@ -1,5 +1,6 @@
 """How people spell train, val and test as names of folders."""
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -17,37 +18,38 @@ _WORDS = "|".join(sorted(SPELLINGS, key=len, reverse=True))
 _SEPARATOR = r"[-._ ]*"
 # train, Train, train_set, training-images, train2017, 01_train, trainset
 _SPELLED = re.compile(
-    rf"(?:\d+{_SEPARATOR})?({_WORDS})(?:{_SEPARATOR}(?:sets?|data|dataset|images?|imgs?|split|folder|dir|\d+))*",
+    rf"(?:\d+{_SEPARATOR})?({_WORDS})(?:{_SEPARATOR}(?:sets?|data|dataset|images?|imgs?|split|folder|dir|\d+(?!\d)))*",
     re.IGNORECASE,
 )
 # flowers-train, seg_train: a word beside others, between separators
 _BESIDE = re.compile(rf"(.*[-._ ])?({_WORDS})([-._ ].*)?", re.IGNORECASE)
 
-# set1, fold_2, flowers-part-3; and parts in spellings that are too short to be sure of
-_SET = re.compile(
-    r"(.*[-._ ])?(sub|data)?(sets?|data|folds?|splits?|parts?|batch|session|version|v)[-._ ]*\d+", re.IGNORECASE
-)
-_SHORT = ("tr", "trn", "va", "vl", "te", "ts", "tst")
+# set1, fold_2, flowers-split-3; and parts in spellings that are too short to be sure of
+_SET = re.compile(r"(.*[-._ ])?(sub|data)?(sets?|folds?|splits?|parts?|batch)[-._ ]*\d{1,2}", re.IGNORECASE)
+_SHORT = {"tr": "train", "trn": "train", "va": "val", "vl": "val", "te": "test", "ts": "test", "tst": "test"}
 
 # {part: its folder}
 Parts = dict[PartName, str]
 
 
+@functools.cache
 def spelled(folder: str) -> PartName | None:
     """The part that a folder's name says, in any case; None if it says none."""
     match = _SPELLED.fullmatch(folder)
     return SPELLINGS[match[1].lower()] if match else None
 
 
+@functools.cache
 def said(folder: str) -> PartName | None:
     """The part that a folder's name says, alone or as a word beside others; None if it says none."""
     match = _BESIDE.fullmatch(folder)
     return spelled(folder) or (SPELLINGS[match[2].lower()] if match else None)
 
 
-def is_called_a_set(folder: str) -> bool:
-    """Whether a folder is called as one of several sets, or as a part, and less likely as a class."""
-    return bool(spelled(folder) or folder.lower() in _SHORT or _SET.fullmatch(folder))
+def are_called_sets(folders: Collection[str]) -> bool:
+    """Whether folders are called as sets, or as parts with a train among them, and less likely as classes."""
+    parts = [spelled(folder) or _SHORT.get(folder.lower()) for folder in folders]
+    return all(map(_SET.fullmatch, folders)) or ("train" in parts and all(parts))
 
 
 def find_parts(groups: Mapping[str, Collection[str]], source: str) -> Parts:

@@ -72,7 +72,8 @@ def without_parts(found: Survey, example: str, lacking: Sequence[str]) -> InputE
     return _error(
         found,
         f"{example}/ holds a train/ and other parts, but {_first(lacking)} no train/; move the images of "
-        f"{lacking[0]}/ into {lacking[0]}/train/ and so on, or move {lacking[0]}/ away",
+        f"{lacking[0]}/ into {lacking[0]}/train/ and so on, move {lacking[0]}/ away, or, if all are classes, name them "
+        "with `classes_file`",
     )
 
 
@@ -97,7 +98,7 @@ def class_or_folder(found: Survey, folder: str, inner: Sequence[str], beside: Se
     return _ambiguous(
         found,
         f"{folder}/ could be a class beside {_first(sorted(beside))}, or the folder of the classes {_first(inner)}; "
-        f"give {found.top}{folder}/ as `source`, or name the classes with `classes_file`",
+        f"name the classes with `classes_file`, or give {found.top}{folder}/ as `source`",
     )
 
 

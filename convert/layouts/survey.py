@@ -24,7 +24,7 @@ class Survey:
         outside: images that are not below `top`.
         others: {name: why it is not taken} of the other files that are not hidden.
         hidden: names of hidden files, and of all files in hidden folders.
-        sets: folders below `top` that hold parts with classes each, if there are several.
+        sets: folders below `top` that hold parts with classes each: several, or one with many images beside it.
         keep: folders that are classes, whatever else their names say.
     """
 
@@ -63,7 +63,7 @@ def survey(tree: Tree, source: str, keep: frozenset[str] = frozenset()) -> Surve
     top, sets = find_top(images, keep)
     inside = {name[len(top) :]: name for name in images if name.startswith(top)}
     outside = [name for name in images if not name.startswith(top)] if len(inside) < len(images) else []
-    return Survey(tree, source, top, inside, outside, others, hidden, sets if len(sets) > 1 else [], keep)
+    return Survey(tree, source, top, inside, outside, others, hidden, sets, keep)
 
 
 def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ DOCUMENTATION = {
     *("assets", "asset", "doc", "docs", "figures", "figs", "media", "static", "examples", "thumbnails", "previews"),
     *("preview", "plots", "screenshots", "logo", "logos", "res", "resources"),
 }
+_FEW, _SHARE = 2, 10  # so many pictures, or one in so many, are few beside a set
 
 
 @dataclass
@@ -47,15 +48,17 @@ class Folder:
 def find_top(names: Iterable[str], keep: Collection[str] = ()) -> tuple[str, list[str]]:
     """Finds the folders around a set.
 
-    The folder of a part (`train/`) and that of a single class are none of them. Beside a folder that holds parts,
-    other folders and single images do not count; beside one that holds classes, few images in `docs/` or so do not.
+    The folder of a part (`train/`) and that of a single class are none of them. Beside a folder that holds a train
+    and another part few images do not count, nor does documentation; beside one that holds classes, few in `docs/` or
+    so do not.
 
     Args:
         names: of images.
         keep: folders that are classes.
 
     Returns:
-        The folders, with a slash at the end, and the folders in them that hold a set each, if there are several.
+        The folders, with a slash at the end, and the folders in them that hold a set each: several, or one beside
+        which there is more than that.
     """
     folder, top = _tree(names), ""
     while head := _around(folder, keep):
@@ -93,11 +96,11 @@ def _around(folder: Folder, keep: Collection[str]) -> str | None:
     if len(folder.inner) < 2:
         return next((head for head in folder.inner if _is_around(head, folder)), None)
     sets = _sets(folder)
-    if not sets:
-        sets = [head for head in folder.inner if not is_documentation(head, keep)]
-        if len(sets) != 1 or not _has_documentation_only_beside(sets[0], folder):
-            return None
-    return sets[0] if len(sets) == 1 and sets[0] not in keep else None
+    heads = sets or [head for head in folder.inner if not is_documentation(head, keep)]
+    if len(heads) != 1 or heads[0] in keep:
+        return None
+    little_beside = _is_set_beside_little if sets else _has_documentation_only_beside
+    return heads[0] if little_beside(heads[0], folder, keep) else None
 
 
 def _is_around(head: str, folder: Folder) -> bool:
@@ -105,13 +108,24 @@ def _is_around(head: str, folder: Folder) -> bool:
     return bool(inner.inner) and ("train" in inner.parts or not (spelled(head) or folder.images))
 
 
-def _has_documentation_only_beside(head: str, folder: Folder) -> bool:
-    """Whether a folder holds parts, or classes with as many images each as lie beside the folder."""
+def _is_set_beside_little(head: str, folder: Folder, keep: Collection[str]) -> bool:
+    """Whether few images lie beside the folder of a set, or fewer than in it and in documentation only."""
+    inside = folder.inner[head].total
+    beside = folder.total - inside
+    documented = all(other == head or is_documentation(other, keep) for other in folder.inner)
+    return _are_few(beside, inside) or (documented and beside < inside)
+
+
+def _has_documentation_only_beside(head: str, folder: Folder, _: Collection[str]) -> bool:
+    """Whether a folder holds a train or classes, of which the smallest has many more images than lie beside it."""
     inner = folder.inner[head]
-    if "train" in inner.parts or spelled(head):
-        return "train" in inner.parts
     classes = [below.total for below in _unwrapped(inner).inner.values()]
-    return len(classes) > 1 and inner.images < sum(classes) and folder.total - inner.total <= min(classes)
+    divided = "train" in inner.parts or (not spelled(head) and len(classes) > 1 and inner.images < sum(classes))
+    return divided and _are_few(folder.total - inner.total, min(classes, default=inner.total))
+
+
+def _are_few(beside: int, inside: int) -> bool:
+    return beside <= _FEW or beside * _SHARE <= inside
 
 
 def _sets(folder: Folder) -> list[str]:
@@ -119,17 +133,16 @@ def _sets(folder: Folder) -> list[str]:
     heads = [head for head, inner in folder.inner.items() if inner.inner]
     if "train" in map(spelled, heads) or {"train"} < {part for head in heads if (part := said(head))}:
         return []
-    sets = {head for head in heads if any(map(_is_set, folder.inner[head].walk()))}
+    sets = {head for head in heads if _is_set(_unwrapped(folder.inner[head]))}
     if not sets:
         return []
     return sorted(head for head in heads if head in sets or spelled(head) or "train" in folder.inner[head].parts)
 
 
 def _is_set(folder: Folder) -> bool:
-    """Whether a folder holds a train with two class folders, alone or beside another part."""
+    """Whether a folder holds another part, and a train with two class folders."""
     trains = [inner for name, inner in folder.inner.items() if spelled(name) == "train"]
-    alone = len(folder.inner) == 1
-    return (alone or len(folder.parts) > 1) and any(len(_unwrapped(train).inner) > 1 for train in trains)
+    return len(folder.parts) > 1 and any(len(_unwrapped(train).inner) > 1 for train in trains)
 
 
 def _unwrapped(folder: Folder) -> Folder:

@@ -1,10 +1,12 @@
 """Where a set begins: what lies beside its folder makes no classes."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from feedline.convert.layouts import Wanted
+from feedline.convert.layouts.parts import spelled
 from tests.convert.trees import counts, listed, refused, write
 
 PARTS = [f"{part}/{c}/{{0..3}}.jpg" for part in ("train", "val") for c in ("cat", "dog")]
@@ -75,14 +77,50 @@ def test_several_folders_of_parts_are_refused(tmp_path: Path, others: list[str],
 
 
 def test_a_folder_is_a_class_if_the_classes_file_says_so(tmp_path: Path) -> None:
-    root = write(tmp_path / "s", [*below("photos", ["2019/{0..3}.jpg", "2020/{0..3}.jpg"]), "screenshots/{0..2}.jpg"])
+    root = write(tmp_path / "s", [*below("photos", ["2019/{0..3}.jpg", "2020/{0..3}.jpg"]), "screenshots/{0..1}.jpg"])
+    assert counts(listed(root)) == {"train": {"2019": 4, "2020": 4}}
     wanted = classes_file(tmp_path, "photos", "screenshots")
-    assert counts(listed(root, wanted)) == {"train": {"photos": 8, "screenshots": 3}}
-    write(root, ["screenshots/{0..8}.jpg"])
-    assert counts(listed(root, wanted)) == {"train": {"photos": 8, "screenshots": 9}}
+    assert counts(listed(root, wanted)) == {"train": {"photos": 8, "screenshots": 2}}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["people/indoor/{0..3}.jpg", "people/outdoor/{0..3}.jpg", "logos/{0..2}.jpg"],
+        ["photos/2019/{0..3}.jpg", "photos/2020/{0..3}.jpg", "photos/misc/0.jpg", "screenshots/{0..8}.jpg"],
+        ["news/en/{0..3}.jpg", "news/de/{0..3}.jpg", "media/tv/{0..2}.jpg", "media/radio/0.jpg"],
+        ["ok/line1/{0..29}.jpg", "ok/line2/{0..29}.jpg", "defect/{0..2}.jpg"],
+        ["cat/{0..5}.jpg", "cow/{0..5}.jpg", *below("cow/crops", PARTS)],
+        [
+            "animals/cat/{0..2}.jpg",
+            "animals/dog/{0..2}.jpg",
+            "vehicles/train/steam/0.jpg",
+            "vehicles/train/diesel/0.jpg",
+        ],
+        ["airport/{0..9}.jpg", "station/train/day/{0..1}.jpg", "station/train/night/{0..1}.jpg"],
+        ["part-1001/top/0.jpg", "part-1001/side/0.jpg", "part-1002/top/0.jpg", "part-1002/side/0.jpg"],
+        ["te/day/0.jpg", "te/night/0.jpg", "ta/day/0.jpg", "ta/night/0.jpg"],
+    ],
+)
+def test_classes_are_not_taken_for_what_lies_beside_a_set(tmp_path: Path, files: list[str]) -> None:
+    """More than two pictures, and than a tenth of the smallest folder, are a class, whatever it is called."""
+    root = write(tmp_path / "s", files)
+    images = counts(listed(root))["train"]
+    assert set(images) == {name.partition("/")[0] for name in files}
+    assert sum(images.values()) == sum(path.is_file() for path in root.rglob("*"))
+
+
+def test_many_images_beside_a_set_are_not_left_out(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", ["cat/{0..9}.jpg", "dog/{0..9}.jpg", *below("split", PARTS)])
     line = refused(root)
-    assert "photos/ could be a class beside screenshots/, or the folder of the classes 2019/, 2020/; give" in line
-    assert "photos/ as `source`, or name the classes with `classes_file`" in line
+    assert "split/ could be a class beside cat/, dog/, or the folder of the classes train/, val/; name the" in line
+    assert set(counts(listed(root, classes_file(tmp_path, "cat", "dog", "split")))["train"]) >= {"cat", "dog"}
+
+
+def test_a_long_number_in_a_name_costs_no_time() -> None:
+    started = time.perf_counter()
+    assert spelled("train" + "1" * 60 + "x") is None
+    assert time.perf_counter() - started < 1
 
 
 def test_classes_called_as_documentation_stay_classes_and_are_named(tmp_path: Path) -> None:
@@ -161,7 +199,7 @@ def test_one_picture_beside_the_folder_of_classes_is_no_second_class(
     others = sorted(name.partition("/")[0] for name in beside)
     line = refused(root)
     assert f"{head}/ could be a class beside {', '.join(f'{other}/' for other in others)}, or the folder of" in line
-    assert f"classes cat/, dog/; give {head}/ as `source`, or name the classes with `classes_file`" in line
+    assert f"classes cat/, dog/; name the classes with `classes_file`, or give {head}/ as `source`" in line
     heads = [head, *others]
     assert [info.words for info in listed(root, classes_file(tmp_path, *heads)).classes] == heads
 
