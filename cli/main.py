@@ -17,7 +17,7 @@ from feedline.console import print_result, speaking
 from feedline.model import resnet18
 from feedline.output import one_line, safe_output
 from feedline.pipeline.errors import FeedlineError, as_flags, name_errors
-from feedline.program import command_line, short_name
+from feedline.program import command_line, short_name, use_script
 from feedline.training.network import Network
 from feedline.training.ranks import FirstRankError, joined
 from feedline.training.space import disk_errors
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> i
         The exit status: 0; 1 if the output could not be written; 2 after an error that was printed in one line; 128 +
         the signal for a run that was stopped.
     """
+    use_script(own=network is not resnet18)
     with safe_output() as ending:
         return ending.status(_run(sys.argv[1:] if argv is None else list(argv), network))
 

@@ -85,7 +85,10 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, help="minimum length of a round (default: 2)")
     p.add_argument("--top", type=int, help="classes of each image (default: 5)")
     p.add_argument("--format", choices=FORMATS, help="default: as --out is called, else table")
-    p.add_argument("--to", help="forms, comma-separated: onnx, torch (torch.export) and timm (default: all of them)")
+    p.add_argument(
+        "--to",
+        help="forms, comma-separated: onnx, torch (torch.export) and timm (default: all that fit the network)",
+    )
     p.add_argument(
         "--probes",
         metavar="DIR",

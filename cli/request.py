@@ -17,7 +17,6 @@ from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.network import Network
 from feedline.training.ranks import ALONE, Ranks
-from feedline.use.forms import FORMS
 from feedline.use.rows import Format
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
@@ -63,7 +62,7 @@ class Request:
     seconds: float = 2.0
     top: int = 5
     format: Format | None = None
-    to: str = ",".join(FORMS)
+    to: str | None = None
     probes: str | None = None
     inputs: tuple[str, ...] = ()
     quiet: bool = False

@@ -109,7 +109,7 @@ def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     if not snapshot.resumable:
         raise InputError(
             f"`resume={path}`: holds the weights of epoch {snapshot.position.epoch} only, for use; resume the run with "
-            f"`resume={out}`, or start a new run from them with `init={path}`"
+            f"`resume={shlex.quote(str(out))}`, or start a new run from them with `init={shlex.quote(str(path))}`"
         )
     data = request.flags.get("data") or run_data(snapshot, path)
     asked, config, notes = resumed_config(request, snapshot, Dataset(data))
@@ -131,7 +131,7 @@ def _check_not_ended(config: Config, snapshot: Snapshot, out: Path) -> None:
     if why is not None:
         raise InputError(
             f"`resume={out}`: this run is complete; evaluate it with --mode eval, or train on from its weights: a new "
-            f"run with `init={out / checkpoint.BEST}`"
+            f"run with `init={shlex.quote(str(out / checkpoint.BEST))}`"
         )
 
 

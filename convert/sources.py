@@ -22,6 +22,7 @@ from feedline.convert.scratch import Scratch
 from feedline.convert.trees import BrokenFile, Stamp, Tree, stamp_of
 from feedline.convert.trees.folder import FolderTree
 from feedline.convert.trees.names import visible_names
+from feedline.convert.unknown import AGAIN
 from feedline.pipeline.errors import InputError
 
 TINY_IMAGENET = Remote(
@@ -93,7 +94,7 @@ def _downloaded(opening: Opening, path: Path, remote: Remote) -> Listing:
         if remote.digest is not None or of_disk or isinstance(error.__cause__, NotImplementedError):
             raise
         path.unlink(missing_ok=True)
-        said = error.message.removesuffix("; download it again")
+        said = error.message.partition(f"; {AGAIN}")[0]
         raise InputError(f"{said}; it was deleted, try again") from error
 
 

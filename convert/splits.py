@@ -189,7 +189,7 @@ def _share_note(split: Split, val_fraction: float, units: Sequence[Sequence[int]
         return []
     share, largest = len(split.val) / total, max(map(len, units))
     return [
-        f"{split.name} has {share:.1%} of the images in val: the largest group, with identical images, has {largest:,}"
+        f"{split.name} has {share:.1%} of the images in val: the largest group (with identical images) has {largest:,}"
     ]
 
 

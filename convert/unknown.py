@@ -14,7 +14,7 @@ START = 512  # bytes that are read to recognise a file
 _UNPACK = "unpack it, and give the folder"
 _PYTHON = "read it in Python, and convert with feedline.from_dataset"
 _TABLE = "give the folder of the images as `source`, and this file with `labels`"
-_AGAIN = "download it again"
+AGAIN = "download it again"
 _MESSAGE = "a web page or a server's message, not the file"
 
 # (the first bytes, what it is, what to do)
@@ -48,8 +48,8 @@ _NAMES = [
     (r"\.(part|crdownload|download|aria2)", "an incomplete download", "finish it, or download it again"),
     (r"\.(z\d\d|\d\d\d|part\d+\.rar|tar\.gz\.?\w\w)", "one piece of an archive", "join the pieces, and give the whole"),
     (r"\.(docx?|pptx?|apk|jar|exe|iso|dmg)", "no archive of images", "give a zip, a tar or a folder of images"),
-    (r"\.zip", "not a zip, whatever its name says", _AGAIN),
-    (r"\.(tar|tgz|tbz2?|txz|gz|bz2|xz|zst)", "not a readable tar", f"{_AGAIN}, or {_UNPACK}"),
+    (r"\.zip", "not a zip, whatever its name says", AGAIN),
+    (r"\.(tar|tgz|tbz2?|txz|gz|bz2|xz|zst)", "not a readable tar", f"{AGAIN}, or {_UNPACK}"),
 ]
 
 
@@ -58,7 +58,7 @@ def describe_file(path: Path) -> str | None:
     with path.open("rb") as file:
         start = file.read(START)
     if not start:
-        return _line(path, "an empty file", _AGAIN)
+        return _line(path, "an empty file", AGAIN)
     for magic, what, advice in _MAGIC:
         if start.startswith(magic):
             return _line(path, what, advice)
@@ -85,8 +85,16 @@ def refuse_file(path: Path) -> InputError:
     """The error for a file that is no source."""
     line = describe_file(path)
     if line is None:
-        return BrokenFile(_line(path, "no kind of file that is read", _unknown()))
-    return BrokenFile(line) if _AGAIN in line or _MESSAGE in line else InputError(line)
+        line = _line(path, "no kind of file that is read", _unknown())
+        return BrokenFile(line) if _is_text(path) else InputError(line)
+    return BrokenFile(line) if AGAIN in line or _MESSAGE in line else InputError(line)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file may be what a server says instead of sending one."""
+    with path.open("rb") as file:
+        start = file.read(START)
+    return not re.search("[\0-\x08\x0e-\x1f\ufffd]", start.decode("utf-8", "replace")[: START // 2])
 
 
 def check_folder(path: Path) -> None:

@@ -15,6 +15,17 @@ from feedline.pipeline.errors import did_you_mean
 _SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
 
 
+_own = ""  # a script of the user's with a network of its own
+
+
+def use_script(own: bool) -> None:
+    """Names the script that was started in commands of training, if it is one of the user's own, with its network."""
+    global _own
+    started = Path(sys.argv[0] if sys.argv else "")
+    known = {"__main__.py", *(Path(script).name for script in _SCRIPTS.values())}
+    _own = str(started) if own and started.suffix == ".py" and started.name not in known else ""
+
+
 def command_line(command: str) -> str:
     """How to run a command: `feedline train`, or `python train.py` in a checkout.
 
@@ -22,6 +33,8 @@ def command_line(command: str) -> str:
         command: as in `feedline COMMAND`; empty for `feedline` itself.
     """
     started = _started_as()
+    if _own and command == "train":
+        return f"python {shlex.quote(_own)}"
     if not started and command in _SCRIPTS:
         return f"python {shlex.quote(str(_checkout() / _SCRIPTS[command]))}"
     return f"{started or 'python -m feedline'} {command}".rstrip()
@@ -29,6 +42,8 @@ def command_line(command: str) -> str:
 
 def short_name(command: str) -> str:
     """What error lines start with: `feedline train`, or `train.py` in a checkout."""
+    if _own and command == "train":
+        return Path(_own).name
     if command in _SCRIPTS and not _started_as():
         return Path(_SCRIPTS[command]).name
     return f"feedline {command}".rstrip()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from feedline.convert.layouts.taken import NOT_AN_IMAGE, divide, remedies, suffix_of
 from feedline.convert.trees import Contents
+from feedline.convert.trees.folder import written
 from feedline.convert.trees.names import is_hidden_folder, visible_names
 from feedline.output import counted, one_line
 from feedline.pipeline.errors import InputError
@@ -124,6 +125,10 @@ def _walk(folder: str) -> _Walked:
     """
     walked, known = _Walked(), {Path(folder).resolve()}
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_say_unreadable):
+        if root != folder and (what := written(files)):
+            logger.warning("%s: %s, which is not read", one_line(root), what)
+            folders.clear()
+            continue
         walked.hidden += [name for name in sorted(folders) if is_hidden_folder(name)]
         folders[:] = [n for n in sorted(folders) if not is_hidden_folder(n) and _is_new(Path(root) / n, known)]
         for name in visible_names(sorted(files))[0]:

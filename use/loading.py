@@ -10,7 +10,7 @@ from torch import nn
 from feedline.model import resnet18
 from feedline.pipeline.augment import Center, parse
 from feedline.pipeline.dataset import ClassInfo, Dataset
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.preprocess import Preprocess
 from feedline.training import checkpoint
 from feedline.training.config import Config
@@ -91,8 +91,12 @@ def load_weights(net: nn.Module, snapshot: Snapshot, path: Path) -> None:
     try:
         net.load_state_dict(snapshot.weights)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()  # the first lines only name the class
-        raise InputError(f"{path}: its weights do not fit this network ({reason}); pass its own as network") from error
+        lines = [line.strip() for line in str(error).splitlines()]  # the first only names the class
+        reason = first_line(RuntimeError(lines[-1]))
+        raise InputError(
+            f"{path}: its weights do not fit this network ({reason}); use the program that trained it, or in Python "
+            "pass its own as network"
+        ) from error
 
 
 def _model_options(config: Config, network: Network) -> dict[str, object]:

@@ -22,12 +22,23 @@ def write_timm(folder: Path, loaded: Loaded, about: Mapping[str, Any]) -> Path:
     """Writes both files. Raises InputError if the network is no ResNet18."""
     from safetensors.torch import save
 
-    if not isinstance(loaded.net, resnet.ResNet):
-        raise InputError("`to=timm`: is for ResNet18, and this is another network; export it as onnx or torch")
+    check_suits(loaded)
+    assert isinstance(loaded.net, resnet.ResNet)
     path = folder / FILES["timm"]
     path.write_bytes(save({name: value.contiguous() for name, value in loaded.net.state_dict().items()}))
     write_json(folder / CONFIG, _config(loaded, loaded.net, about))
     return path
+
+
+def check_suits(loaded: Loaded) -> None:
+    """Raises InputError if the network is no ResNet18."""
+    if not suits(loaded):
+        raise InputError("`to=timm`: is for ResNet18, and this is another network; export it as onnx or torch")
+
+
+def suits(loaded: Loaded) -> bool:
+    """Whether timm has the network."""
+    return isinstance(loaded.net, resnet.ResNet)
 
 
 def stem_of(net: resnet.ResNet) -> str:

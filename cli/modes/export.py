@@ -24,9 +24,10 @@ from feedline.training.config import Config
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
 from feedline.training.snapshot import Snapshot
+from feedline.use import timm_form
 from feedline.use.card import Card
 from feedline.use.exporting import check_folder, export
-from feedline.use.forms import chosen_forms
+from feedline.use.forms import FORMS, chosen_forms
 from feedline.use.inputs import image_files
 from feedline.use.loading import Loaded, dataset_of
 from feedline.use.names import short_name
@@ -37,9 +38,14 @@ PerClass = list[tuple[str, int, float | None]]
 
 def run(request: Request) -> int:
     """Writes the forms, the probes and README.md, if each form answers as the network does."""
-    forms = chosen_forms(request.to)
+    forms = chosen_forms(request.to or ",".join(FORMS))
     path, snapshot = find_checkpoint(request)
     config, loaded = used(request, path, snapshot)
+    if request.to is None and not timm_form.suits(loaded):
+        forms.remove("timm")
+        print("not exported for timm, which has ResNet18 and not this network", flush=True)
+    if "timm" in forms:
+        timm_form.check_suits(loaded)
     set_up_host(config.run, torch.device("cpu"))
     if not as_evaluated(config, loaded, snapshot):
         snapshot = dataclasses.replace(snapshot, val_top1=None)

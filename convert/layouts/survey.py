@@ -1,12 +1,14 @@
 """A survey of a tree, before anything is read into its names: images, other files, what is hidden, where it begins."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from feedline.convert.layouts.taken import divide, is_image
 from feedline.convert.layouts.top import find_top
 from feedline.convert.trees import Tree
+from feedline.convert.trees.folder import written
 from feedline.convert.trees.names import visible_names
 
 HIDDEN = "hidden"
@@ -59,11 +61,27 @@ def survey(tree: Tree, source: str, keep: frozenset[str] = frozenset()) -> Surve
         keep: folders that are classes, whatever else their names say.
     """
     visible, hidden = visible_names(tree.contents.files)
-    images, others = divide(tree, visible)
+    made = _written_here(visible)
+    images, others = divide(tree, [name for name in visible if name not in made])
+    others.update(made)
     top, sets = find_top(images, keep)
     inside = {name[len(top) :]: name for name in images if name.startswith(top)}
     outside = [name for name in images if not name.startswith(top)] if len(inside) < len(images) else []
     return Survey(tree, source, top, inside, outside, others, hidden, sets, keep)
+
+
+def _written_here(names: Collection[str]) -> dict[str, str]:
+    """The files in folders that were written here, as runs, with what they are; a tree of folders has none."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        files[folder].append(last)
+    folders = {folder: what for folder, found in files.items() if folder and (what := written(found))}
+    if not folders:
+        return {}
+    prefixes = tuple(f"{folder}/" for folder in folders)
+    inside = [name for name in names if name.startswith(prefixes)]
+    return {name: folders[next(p for p in prefixes if name.startswith(p))[:-1]] for name in inside}
 
 
 def divide_left_out(entries: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

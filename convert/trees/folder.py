@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,8 +69,8 @@ class FolderTree:
                     raise _unreadable(error) from error
                 found.left_out.append((folder.name, f"cannot be read ({error.strerror})"))
                 continue
-            if folder.name and (written := _written({entry.name for entry in entries})):  # into its own source
-                found.left_out.append((folder.name, written))
+            if folder.name and (what := written([entry.name for entry in entries])):  # into its own source
+                found.left_out.append((folder.name, what))
                 continue
             found.folders += [folder.name] if folder.name else []
             prefix = f"{folder.name}/" if folder.name else ""
@@ -146,9 +147,9 @@ class _Found:
         return None
 
 
-def _written(names: set[str]) -> str:
+def written(names: Collection[str]) -> str:
     """What a folder with these files is, if it was written here; else empty."""
-    return next((kind for files, kind in _WRITTEN.items() if files <= names), "")
+    return next((kind for files, kind in _WRITTEN.items() if files <= set(names)), "")
 
 
 def _slashes(name: str) -> list[int]:

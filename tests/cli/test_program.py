@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import feedline
+from feedline import Dataset
 from feedline import __main__ as program
+from feedline.model import resnet18
 from feedline.program import command_line, short_name
-from tests.cli.commands import QUICK, refused, train
+from tests.cli.commands import QUICK, refused, run, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +36,16 @@ def test_messages_use_the_name_that_was_called(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [called])
     assert (command_line("train"), short_name("train")) == (command, name)
+
+
+def test_a_script_with_a_network_of_its_own_is_named(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["my nets/mine.py"])
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    assert "  python 'my nets/mine.py' --mode eval --checkpoint runs/a/best.pt\n" in capsys.readouterr().out
+    assert refused(capsys, "--mode", "train", "--epochs", "0").startswith("mine.py: --epochs 0")
+    assert refused(capsys, "--mode", "train", "--epochs", "0", network=resnet18).startswith("train.py: --epochs 0")
 
 
 def test_a_script_that_is_started_in_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from feedline.convert.sources import path_files
-from tests.convert.helpers import refusal
+from tests.convert.helpers import refusal, zipped
 from tests.convert.trees import counts, listed, refused, write
 
 FILES = ["a/{0..3}.jpg", "b/{0..3}.jpg"]
@@ -140,3 +140,13 @@ def test_a_folder_without_a_single_file(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s/a.jpg").symlink_to("nowhere.jpg")
     assert "holds no files that can be read (a.jpg: a link to a missing file)" in refused(tmp_path / "s")
+
+
+@pytest.mark.parametrize("names", RESULTS, ids=lambda names: names[0])
+def test_nor_of_an_archive(tmp_path: Path, names: list[str]) -> None:
+    root = write(tmp_path / "s", FILES)
+    write(root / "runs/x", names)
+    listing = listed(zipped(root, tmp_path / "s.zip"))
+    assert counts(listing) == EXPECTED
+    kind = "a dataset that was built" if "dataset.json" in names else "the folder of a run"
+    assert {reason for _, reason in listing.ignored} == {kind}

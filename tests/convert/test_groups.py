@@ -109,7 +109,7 @@ def test_train_has_every_class_and_large_groups_are_said() -> None:
     made = split([0] * 6 + [1] * 60, ["x"] * 6 + ["y"] * 55 + [""] * 5)
     (drawn,) = made.made
     assert Counter(drawn.val.tolist()) == Counter(range(61, 66))
-    assert made.notes == ["70-30 has 7.6% of the images in val: the largest group, with identical images, has 55"]
+    assert made.notes == ["70-30 has 7.6% of the images in val: the largest group (with identical images) has 55"]
 
 
 OTHERS = "; give a column or a pattern that tells patients, videos or scenes apart"

@@ -126,3 +126,11 @@ def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
 )
 def test_names(source: str, name: str) -> None:
     assert default_name(source) == name
+
+
+def test_a_whole_download_of_a_kind_that_is_not_read_is_kept(tmp_path: Path) -> None:
+    """It may be unpacked by hand."""
+    with serve(b"\x04\x22\x4d\x18" + bytes(range(256)), "photos.tar.lz4") as server:
+        with pytest.raises(InputError, match="no kind of file that is read"), open_source(server.url, tmp_path / "d"):
+            pass
+        assert len(list((tmp_path / "d").iterdir())) == 1

@@ -130,6 +130,14 @@ def test_the_file_that_is_named_is_asked(resnet_run: dict[str, Path], capsys: py
     assert "x/other.safetensors: cannot be read" in capsys.readouterr().err
 
 
+def test_other_networks_are_exported_without_timm(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("onnx", "timm"):
+        need(form)
+    assert train("--mode", "export", "--checkpoint", str(trained), "--out", "x") == 0
+    assert "not exported for timm, which has ResNet18 and not this network\n" in capsys.readouterr().out
+    assert {path.name for path in Path("x").glob("model*")} == {"model.onnx", "model.pt2"}
+
+
 def test_timms_form_is_for_resnet18(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     need("timm")
     line = refused(capsys, "--mode", "export", "--checkpoint", str(trained), "--to", "timm", "--out", "x")

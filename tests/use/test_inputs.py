@@ -1,12 +1,14 @@
 """Which files a command line means."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from feedline import InputError
+from feedline import Dataset, InputError
 from feedline.use.inputs import image_files
 from tests.convert.trees import listed, write
 
@@ -19,6 +21,21 @@ def test_links_that_lead_back_add_no_images(tmp_path: Path) -> None:
         (tmp_path / "p" / link).symlink_to(to)
     found = [str(Path(name).relative_to(tmp_path)) for name in image_files([str(tmp_path / "p")])]
     assert found == ["p/1.jpg", "p/q/2.jpg"]
+
+
+def test_datasets_and_runs_in_a_folder_are_not_read(
+    tmp_path: Path, dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(dataset.root, tmp_path / "p/data")
+    for name in ("p/a.jpg", "p/runs/a/curves.png", "p/runs/a/run.json", "p/runs/a/log.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name, "PNG")
+    assert list(image_files([str(tmp_path / "p")])) == [str(tmp_path / "p/a.jpg")]
+    assert sorted(caplog.messages) == [
+        f"{tmp_path}/p/data: a dataset that was built, which is not read",
+        f"{tmp_path}/p/runs/a: the folder of a run, which is not read",
+    ]
+    assert list(image_files([str(tmp_path / "p/runs/a")])) == [str(tmp_path / "p/runs/a/curves.png")], "it is named"
 
 
 def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:

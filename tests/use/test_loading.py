@@ -63,7 +63,7 @@ def test_checkpoints_of_older_versions_are_loaded(trained: Path, dataset: Datase
 
 
 def test_another_network_is_refused(trained: Path) -> None:
-    with pytest.raises(InputError, match=r"best.pt: its weights do not fit this network \(.*; pass its own as network"):
+    with pytest.raises(InputError, match=r"best.pt: its weights do not fit this network \(.*pass its own as network"):
         load(trained / "best.pt")
 
 
