@@ -108,7 +108,7 @@ def test_filters_of_all_kinds_are_updated_alike(config: Make, captures: list[Kep
 @pytest.mark.parametrize("moved", ["weights", "momentum", "its number"])
 def test_what_a_graph_holds_and_has_changed_is_captured_anew(config: Make, captures: list[Kept], moved: str) -> None:
     """Weights that were given other memory, a state that was loaded, another momentum."""
-    found = []
+    found, held = [], []
     for graphs in (True, False):
         model = model_of()
         optimizer = optimizer_of(config, model, graphs=graphs)
@@ -117,6 +117,7 @@ def test_what_a_graph_holds_and_has_changed_is_captured_anew(config: Make, captu
             for p in model.parameters():
                 p.data = p.data.clone()
         elif moved == "momentum":
+            held.append(dict(optimizer.state))  # else the new momentum may lie where the old one did, which is no move
             optimizer.load_state_dict(optimizer.state_dict() | {"state": {}})
         else:
             optimizer.param_groups[0]["momentum"] = 0.3
