@@ -51,7 +51,7 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     Raises:
         InputError: if a batch is damaged, or there are both CIFAR-10 and CIFAR-100.
     """
-    files = set(visible_names(tree.contents.files)[0])
+    files = dict.fromkeys(visible_names(tree.contents.files)[0])  # in their order
     folders = _folders(files)
     if len(folders) > 1:
         raise InputError(f"`source={next(iter(origin.values()))}`: holds {' and '.join(folders)}; give one of them")
