@@ -10,12 +10,14 @@ from torch import nn
 from feedline.model import resnet18
 from feedline.pipeline.augment import Center, parse
 from feedline.pipeline.dataset import ClassInfo, Dataset
-from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.preprocess import Preprocess
 from feedline.training import checkpoint
 from feedline.training.config import Config
 from feedline.training.network import Network, build_network
 from feedline.training.snapshot import Snapshot
+
+LONGEST = 120  # letters of a reason that names weights
 
 
 class Loaded(NamedTuple):
@@ -91,8 +93,7 @@ def load_weights(net: nn.Module, snapshot: Snapshot, path: Path) -> None:
     try:
         net.load_state_dict(snapshot.weights)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]  # the first only names the class
-        reason = first_line(RuntimeError(lines[-1]))
+        reason = str(error).splitlines()[-1].strip()[:LONGEST]  # the first lines only name the class
         raise InputError(
             f"{path}: its weights do not fit this network ({reason}); use the program that trained it, or in Python "
             "pass its own as network"
