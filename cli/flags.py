@@ -14,13 +14,19 @@ HELP = {"crop": "the crop in", "padding": "the padding of the crop in", "flip": 
 TITLES = {"loader": "loader", "model": "model", "optim": "optimisation", "mix": "mixing", "run": "run"}
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every key. Flags that are not given do not appear in what is parsed."""
-    defaults = configure("default", {}).flat()
+def add_flags(parser: argparse.ArgumentParser, recipe: str = "default") -> None:
+    """Adds a flag for every key, with the recipe's value in its help. Flags that are not given do not appear in what
+    is parsed.
+
+    Raises:
+        InputError: if there is no such recipe, or it cannot be used.
+    """
+    values = configure(recipe, {}).flat()
     groups = {section: parser.add_argument_group(title) for section, title in TITLES.items()}
     for section, hint, field in keys():
-        default = field.default if field.name in OF_ITS_SET else defaults[field.name]
-        help = field.metadata["help"].replace("%", "%%") + _shown(default)
+        # Ours are used on other sets too; a file is the user's own.
+        value = field.default if field.name in OF_ITS_SET and not recipe.endswith(".toml") else values[field.name]
+        help = field.metadata["help"].replace("%", "%%") + _shown(value)
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         kinds, words = alternatives(hint)
         if kinds[:1] == [bool] and not words:
@@ -53,11 +59,11 @@ def _add_old_flags(group: "argparse._ArgumentGroup") -> None:
         group.add_argument(flag(name), **options)
 
 
-def _shown(default: Any) -> str:
-    """The default recipe's value, as the help shows it."""
-    if default is None:
+def _shown(value: Any) -> str:
+    """A recipe's value, as the help shows it."""
+    if value is None:
         return ""
-    return f" ({','.join(map(str, default)) if isinstance(default, tuple) else default})"
+    return f" ({','.join(map(str, value)) if isinstance(value, tuple) else value})"
 
 
 def flag(name: str) -> str:

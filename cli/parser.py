@@ -37,11 +37,15 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(with_choice_meant(message.removeprefix("argument ")) + known)
 
 
-def parser(mode: str | None = None) -> argparse.ArgumentParser:
+def parser(mode: str | None = None, recipe: str = "default") -> argparse.ArgumentParser:
     """The command line: the mode and its options, then a flag for every key of a recipe. None has a default.
 
     Args:
         mode: the one whose flags the help shows, each in a line; None for all, with the modes that use them.
+        recipe: the one whose values the help shows.
+
+    Raises:
+        InputError: if there is no such recipe, or it cannot be used.
     """
     modes = "".join(f"\n  --mode {name:<8} {what}" for name, what in WHAT.items() if mode in (None, name))
     p = _Parser(
@@ -49,8 +53,8 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
         usage=f"{command_line('train')} --mode {mode or 'MODE'} [FLAGS]{INPUTS.get(mode or '', '')}",
         description=f"Train an image classifier on a dataset that convert/build.py wrote.\n{modes}\n\n"
         + ("--mode MODE --help lists the flags of a mode only." if mode is None else "--help says more of each flag.")
-        + " Values in parentheses are from recipes/default.toml.\nAnother --recipe may have other values; keys that a "
-        "recipe leaves out have built-in ones, not those of default.toml. A flag overrides the recipe.",
+        + f" Values in parentheses are those of the recipe {recipe};\n--recipe NAME --help shows those of another. A "
+        "flag overrides the recipe.",
         epilog=_other_names(mode),
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32),
         argument_default=argparse.SUPPRESS,
@@ -96,7 +100,7 @@ def parser(mode: str | None = None) -> argparse.ArgumentParser:
     )
     p.add_argument("--quiet", action="store_true", help="print results, warnings and errors only")
     p.add_argument("--json", action="store_true", help="print one JSON object with the result; all else goes to stderr")
-    add_flags(p)
+    add_flags(p, recipe)
     _show_modes(p, mode)
     return p
 
@@ -137,7 +141,7 @@ def parse(argv: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     words = _joined(argv)
     if words and words[0] in MODES and not any(word.startswith("--mode") for word in words):
         raise InputError(f"{words[0]}: is not the value of a flag; did you mean --mode {words[0]}?")
-    args, rest = parser(_mode_of_help(words)).parse_known_args(words)
+    args, rest = parser(*_asked_help(words)).parse_known_args(words)
     given = vars(args)
     mode = given.pop("mode")
     flags = [word for word in rest if word.startswith("-") and word not in ("-", "--")]
@@ -165,11 +169,12 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _mode_of_help(words: Sequence[str]) -> str | None:
-    """The mode whose help is asked for."""
+def _asked_help(words: Sequence[str]) -> tuple[str | None, str]:
+    """The mode and the recipe whose help is asked for."""
     if not {"-h", "--help"} & set(words):
-        return None
+        return None, "default"
     p = argparse.ArgumentParser(add_help=False)
     p.add_argument("--mode", nargs="?")
-    mode: str | None = p.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].mode
-    return mode if mode in MODES else None
+    p.add_argument("--recipe", nargs="?")
+    asked = p.parse_known_args([word for word in words if word not in ("-h", "--help")])[0]
+    return asked.mode if asked.mode in MODES else None, asked.recipe or "default"

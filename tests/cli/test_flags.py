@@ -7,7 +7,7 @@ import pytest
 
 from feedline import InputError
 from feedline.cli.flags import add_flags, as_words
-from feedline.cli.parser import parser
+from feedline.cli.parser import parse, parser
 from feedline.cli.recipes import configure
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.errors import as_flags
@@ -96,3 +96,21 @@ def test_the_help_shows_what_holds_for_any_dataset() -> None:
     assert "the split, as official or 70-30 (auto) " in text
     assert "with stride 2 and max-pool (auto) " in text
     assert "--target TARGET val top-1 in percent --" in text
+
+
+def test_the_help_shows_the_values_of_the_recipe_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own.toml").write_text('split = "official"\nepochs = 71\n')
+    shown = {
+        "cpu": ("those of the recipe cpu;", "(auto)", "the rest by sgd (muon)"),
+        str(tmp_path / "own.toml"): ("own.toml;", "(official)", "(71)"),
+    }
+    for recipe, texts in shown.items():
+        with pytest.raises(SystemExit):
+            parse(["--help", "--recipe", recipe])
+        help = " ".join(capsys.readouterr().out.split())
+        for text in texts:
+            assert text in help
+    with pytest.raises(InputError, match="no such recipe; did you mean cpu"):
+        parse(["--recipe", "cpuu", "--help"])
