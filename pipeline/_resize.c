@@ -8,12 +8,23 @@
 
 #include <math.h>
 
+/* With AVX2 four rows are squeezed at a time, two pixels of each in one instruction. */
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define FOUR_ROWS
+#include <immintrin.h>
+#endif
+
+#define ROWS 4     /* that are squeezed together */
+#define SLACK 4    /* bytes behind a row that was squeezed, of which one may be written */
+#define OVERRUN 16 /* bytes that may be read behind the last pixel of a sum, and behind more pixels without weight */
+
 /* The weights of one axis. */
 typedef struct {
     Py_ssize_t taps;    /* the most that a pixel has */
     int32_t *first;     /* [output], the first pixel of each sum */
     int32_t *count;     /* [output], how many pixels it has */
     int32_t *weights;   /* [output, taps]; 0 behind the last pixel of a sum */
+    int32_t *pairs;     /* [output, (taps + 1) / 2], two weights of 16 bits each */
     int most;           /* the most pixels that a sum has */
     double *exact;      /* [output, taps], working memory */
     int precision;      /* a weight of 1 is 1 << precision */
@@ -25,6 +36,7 @@ static void free_axis(Axis *axis)
     free(axis->first);
     free(axis->count);
     free(axis->weights);
+    free(axis->pairs);
     free(axis->exact);
 }
 
@@ -37,10 +49,12 @@ static int make_room(Axis *axis, Py_ssize_t output, Py_ssize_t taps)
     }
     if (taps > axis->room) {
         free(axis->weights);
+        free(axis->pairs);
         free(axis->exact);
         axis->weights = malloc(sizeof(int32_t) * (size_t)(output * taps));
+        axis->pairs = malloc(sizeof(int32_t) * (size_t)(output * ((taps + 1) / 2)));
         axis->exact = malloc(sizeof(double) * (size_t)(output * taps));
-        axis->room = axis->weights && axis->exact ? taps : 0;
+        axis->room = axis->weights && axis->pairs && axis->exact ? taps : 0;
     }
     axis->taps = taps;
     return axis->first && axis->count && axis->room ? 0 : -1;
@@ -156,6 +170,86 @@ static void squeeze_row(uint8_t *to, const uint8_t *from, const Axis *axis, Py_s
 }
 #endif
 
+#ifdef FOUR_ROWS
+/* Pairs of weights below 1 << 15, in the order in which `squeeze_four` takes them. */
+static void pair_weights(Axis *axis, Py_ssize_t output)
+{
+    const Py_ssize_t pairs = (axis->most + 1) / 2;
+    for (Py_ssize_t i = 0; i < output; i++) {
+        const int32_t *weight = axis->weights + i * axis->taps;
+        for (Py_ssize_t j = 0; j < pairs; j++)
+            axis->pairs[i * pairs + j] = weight[2 * j] | (2 * j + 1 < axis->most ? weight[2 * j + 1] << 16 : 0);
+    }
+}
+
+static inline __attribute__((always_inline, target("avx2"))) __m256i two_rows(const uint8_t *a, const uint8_t *b)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)a)),
+                                   _mm_loadu_si128((const __m128i *)b), 1);
+}
+
+/* Four rows to `output` pixels each, by the same sums as `squeeze_row`. Of each row OVERRUN bytes more are read, and
+   behind each result one is written. */
+static inline __attribute__((always_inline, target("avx2"))) void squeeze_four(uint8_t *const to[ROWS],
+                                                                              const uint8_t *const from[ROWS],
+                                                                              const Axis *axis, Py_ssize_t output,
+                                                                              int flip, Py_ssize_t pairs)
+{
+    /* Of four pixels in 12 bytes the first two, and the other two: r r g g b b, 16 bits each. */
+    const __m128i first_two = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+    const __m128i other_two = _mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+    const __m256i low = _mm256_broadcastsi128_si256(first_two), high = _mm256_broadcastsi128_si256(other_two);
+    const __m256i half = _mm256_set1_epi32(axis->precision ? 1 << (axis->precision - 1) : 0);
+    const __m128i precision = _mm_cvtsi32_si128(axis->precision);
+    for (Py_ssize_t place = 0; place < output; place++) {
+        const Py_ssize_t i = flip ? output - 1 - place : place;
+        const int32_t *pair = axis->pairs + i * pairs;
+        Py_ssize_t offset = 3 * (Py_ssize_t)axis->first[i];
+        __m256i even = half, odd = half; /* sums of rows 0 and 1, of rows 2 and 3 */
+        for (Py_ssize_t j = 0; j < pairs; j += 2, offset += 12) {
+            const __m256i a = two_rows(from[0] + offset, from[1] + offset);
+            const __m256i b = two_rows(from[2] + offset, from[3] + offset);
+            const __m256i first = _mm256_set1_epi32(pair[j]);
+            even = _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_shuffle_epi8(a, low), first));
+            odd = _mm256_add_epi32(odd, _mm256_madd_epi16(_mm256_shuffle_epi8(b, low), first));
+            if (j + 1 < pairs) {
+                const __m256i second = _mm256_set1_epi32(pair[j + 1]);
+                even = _mm256_add_epi32(even, _mm256_madd_epi16(_mm256_shuffle_epi8(a, high), second));
+                odd = _mm256_add_epi32(odd, _mm256_madd_epi16(_mm256_shuffle_epi8(b, high), second));
+            }
+        }
+        const __m256i words = _mm256_packs_epi32(_mm256_sra_epi32(even, precision), _mm256_sra_epi32(odd, precision));
+        const __m256i bytes = _mm256_packus_epi16(words, words);
+        const int done[ROWS] = {_mm256_extract_epi32(bytes, 0), _mm256_extract_epi32(bytes, 4),
+                                _mm256_extract_epi32(bytes, 1), _mm256_extract_epi32(bytes, 5)};
+        for (int r = 0; r < ROWS; r++)
+            memcpy(to[r] + 3 * place, done + r, 4); /* the next pixel overwrites the fourth byte */
+    }
+}
+
+__attribute__((target("avx2"))) static void squeeze_rows(uint8_t *const to[ROWS], const uint8_t *const from[ROWS],
+                                                         const Axis *axis, Py_ssize_t output, int flip)
+{
+    const Py_ssize_t pairs = (axis->most + 1) / 2;
+    switch (pairs) {
+    case 1:
+        squeeze_four(to, from, axis, output, flip, 1);
+        break;
+    case 2:
+        squeeze_four(to, from, axis, output, flip, 2);
+        break;
+    case 3:
+        squeeze_four(to, from, axis, output, flip, 3);
+        break;
+    case 4:
+        squeeze_four(to, from, axis, output, flip, 4);
+        break;
+    default:
+        squeeze_four(to, from, axis, output, flip, pairs);
+    }
+}
+#endif
+
 /* Adds rows, `values` bytes each and `step` apart, by weight. */
 WIDE static void add_rows(uint8_t *restrict to, const uint8_t *restrict rows, Py_ssize_t step, const int32_t *weights,
                           Py_ssize_t count, int precision, int32_t *restrict sums, Py_ssize_t values)
@@ -186,8 +280,8 @@ typedef struct {
 /* Working memory for one window. */
 typedef struct {
     Axis across, down;
-    uint8_t *row;      /* a row of the window, with slack */
-    uint8_t *squeezed; /* all rows of the window, of the output's width, with slack */
+    uint8_t *row;      /* ROWS rows of the window, with slack */
+    uint8_t *squeezed; /* all rows of the window, of the output's width, with slack behind each */
     uint8_t *line;     /* a row of the output */
     int32_t *sums;
     Py_ssize_t rows, columns;
@@ -202,35 +296,64 @@ static int lay_out(Desk *desk, const Work *work, Py_ssize_t rows, Py_ssize_t col
     }
     if (rows > desk->rows) {
         free(desk->squeezed);
-        desk->squeezed = malloc((size_t)rows * values + 4);
+        desk->squeezed = malloc((size_t)rows * (values + SLACK));
         desk->rows = desk->squeezed ? rows : 0;
     }
     if (columns > desk->columns) {
         free(desk->row);
-        desk->row = calloc(3 * (size_t)columns + 4, 1);
+        desk->row = calloc(ROWS * (3 * (size_t)columns + OVERRUN), 1);
         desk->columns = desk->row ? columns : 0;
     }
     return desk->line && desk->sums && desk->rows && desk->columns ? 0 : -1;
+}
+
+/* All rows of a window, `step` bytes apart, to the output's width. The image ends at `end`. */
+static void squeeze_window(const Work *work, Desk *desk, const uint8_t *window, Py_ssize_t step, const uint8_t *end,
+                           Py_ssize_t h, Py_ssize_t w, int flip)
+{
+    const Py_ssize_t stride = 3 * work->width + SLACK;
+#ifdef FOUR_ROWS
+    if (__builtin_cpu_supports("avx2")) {
+        const Py_ssize_t reach = 3 * (w + desk->across.most) + OVERRUN;
+        pair_weights(&desk->across, work->width);
+        for (Py_ssize_t r = 0; r < h; r += ROWS) {
+            const uint8_t *from[ROWS];
+            uint8_t *to[ROWS];
+            for (int k = 0; k < ROWS; k++) {
+                const Py_ssize_t row = r + k < h ? r + k : h - 1; /* the last one again: the same bytes */
+                from[k] = window + row * step;
+                to[k] = desk->squeezed + row * stride;
+                if (end - from[k] < reach)
+                    from[k] = memcpy(desk->row + k * reach, from[k], 3 * (size_t)w);
+            }
+            squeeze_rows(to, from, &desk->across, work->width, flip);
+        }
+        return;
+    }
+#endif
+    (void)end;
+    for (Py_ssize_t r = 0; r < h; r++) {
+        memcpy(desk->row, window + r * step, 3 * (size_t)w);
+        squeeze_row(desk->squeezed + r * stride, desk->row, &desk->across, work->width, flip);
+    }
 }
 
 static int resize_one(const Work *work, Py_ssize_t number, Desk *desk)
 {
     const int32_t *window = work->windows + 4 * number, *size = work->sizes + number * work->size_step;
     const Py_ssize_t h = window[2], w = window[3], step = 3 * (Py_ssize_t)size[1], values = 3 * work->width;
-    const uint8_t *image = (const uint8_t *)(uintptr_t)work->addresses[number] + window[0] * step + 3 * window[1];
+    const uint8_t *image = (const uint8_t *)(uintptr_t)work->addresses[number];
     const size_t offset = (size_t)(number * work->height * values);
 
     if (weigh(&desk->across, w, work->width) || weigh(&desk->down, h, work->height) ||
         lay_out(desk, work, h, w + desk->across.most))
         return -1;
-    for (Py_ssize_t r = 0; r < h; r++) {
-        memcpy(desk->row, image + r * step, 3 * (size_t)w);
-        squeeze_row(desk->squeezed + r * values, desk->row, &desk->across, work->width, work->flips[number]);
-    }
+    squeeze_window(work, desk, image + window[0] * step + 3 * window[1], step, image + size[0] * step, h, w,
+                   work->flips[number]);
     for (Py_ssize_t r = 0; r < work->height; r++) {
         uint8_t *line = work->scale ? desk->line : (uint8_t *)work->out + offset + (size_t)(r * values);
-        add_rows(line, desk->squeezed + desk->down.first[r] * values, values, desk->down.weights + r * desk->down.taps,
-                 desk->down.count[r], desk->down.precision, desk->sums, values);
+        add_rows(line, desk->squeezed + desk->down.first[r] * (values + SLACK), values + SLACK,
+                 desk->down.weights + r * desk->down.taps, desk->down.count[r], desk->down.precision, desk->sums, values);
         if (work->scale)
             normalise((float *)work->out + offset + r * values, line, work->scale, work->shift, values);
     }

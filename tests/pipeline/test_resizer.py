@@ -1,5 +1,7 @@
 """The resizing kernel gives torch's bytes."""
 
+import ctypes
+import mmap
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,18 @@ def test_photos(size: tuple[int, int], output: tuple[int, int]) -> None:
     window = (3, 5, size[0] - 10, size[1] - 7)
     got = resized([image], [window], [True], Resizer(output), np.zeros((1, *output, 3), dtype=np.uint8))
     assert torch.equal(got[0], by_torch(image, window, True, output))
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 23])
+def test_nothing_is_read_behind_the_last_image(width: int) -> None:
+    """Four pixels are read at once: the image ends where a page ends that may not be read."""
+    page = mmap.PAGESIZE
+    memory = np.frombuffer(mmap.mmap(-1, 2 * page), dtype=np.uint8)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data + page), page, 0) == 0
+    image = memory[page - 7 * width * 3 : page].reshape(7, width, 3)
+    image[:] = np.random.default_rng(0).integers(0, 256, image.shape)
+    got = resized([image], [(0, 0, 7, width)], [False], Resizer((3, 2)), np.zeros((1, 3, 2, 3), dtype=np.uint8))
+    assert torch.equal(got[0], by_torch(image, (0, 0, 7, width), False, (3, 2)))
 
 
 def test_normalised_it_is_the_same_bytes_normalised() -> None:
