@@ -60,6 +60,21 @@ class EncodedStore(HostStore):
             done += 1
             done += turbojpeg.decode_at(self._turbo, addresses[done:], lengths[done:], out[done:])
 
+    def _decode_varied(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        if self._turbo is None or not self._plain[ids].all():
+            return self.pixels(ids)
+        sizes = self.sizes(ids)
+        ends = (sizes.prod(axis=1) * 3).cumsum().tolist()
+        memory, images = self._memory(ends[-1]), []
+        addresses, lengths, _kept = self._find(ids)
+        for number, (height, width) in enumerate(sizes.tolist()):
+            image = memory[ends[number] - 3 * height * width : ends[number]].reshape(height, width, 3)
+            one = slice(number, number + 1)
+            if not turbojpeg.decode_at(self._turbo, addresses[one], lengths[one], image[None]):
+                return self.pixels(ids)  # says what is wrong
+            images.append(image)
+        return images
+
     def _find(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32], object]:
         """Where the bytes of images lie in memory, uint64 [B], how many they are, uint32 [B], and what keeps them."""
         files = self.read(ids)

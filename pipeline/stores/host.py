@@ -1,8 +1,10 @@
 """The base class of stores on the host."""
 
+import math
 import shlex
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,8 @@ class HostStore(ABC):
     large: bool
     size: tuple[int, int] | None
 
-    BLOCK = 64  # images decoded before a crop: fewer need more calls, more do not fit in a core's cache
+    # Images decoded before their windows are cut, at most: fewer need more calls, more do not fit in a core's cache.
+    BLOCK, BLOCK_BYTES = 64, 1 << 20
 
     def __init__(self, dataset: Dataset, pack: Pack | None = None) -> None:
         self._dataset, self._pack = dataset, pack
@@ -96,8 +99,7 @@ class HostStore(ABC):
         Raises:
             InputError: as `pixels`.
         """
-        for first in range(0, len(batch), self.BLOCK):
-            stop = min(first + self.BLOCK, len(batch))
+        for first, stop in self._blocks(batch.ids):
             images, numbers = self._decode_block(batch.ids[first:stop]), np.arange(stop - first)
             for start in range(0, batch.rows, len(batch)):  # each view
                 rows = slice(start + first, start + stop)
@@ -109,10 +111,9 @@ class HostStore(ABC):
         Raises:
             InputError: as `pixels`.
         """
-        for first in range(0, len(batch), self.BLOCK):
-            stop = min(first + self.BLOCK, len(batch))
+        for first, stop in self._blocks(batch.ids):
             ids = batch.ids[first:stop]
-            images = self.pixels(ids) if self.size is None else self._decode_block(ids)
+            images = self._decode_varied(ids) if self.size is None else self._decode_block(ids)
             addresses = np.array([image.ctypes.data for image in images], dtype=np.uint64)
             sizes = np.array([image.shape[:2] for image in images], dtype=np.int32)
             for start in range(0, batch.rows, len(batch)):  # each view
@@ -124,11 +125,31 @@ class HostStore(ABC):
         if self._pack is not None:
             self._pack.will_need(firsts, lasts)
 
+    def _blocks(self, ids: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+        """Where blocks of a batch begin and end. Each has at least an image."""
+        first = nbytes = 0
+        for number, image in enumerate((self.sizes(ids).prod(axis=1) * 3).tolist()):
+            if number > first and (nbytes + image > self.BLOCK_BYTES or number - first == self.BLOCK):
+                yield first, number
+                first, nbytes = number, 0
+            nbytes += image
+        yield first, len(ids)
+
     def _decode_block(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 [B, height, width, 3] in memory of this thread, valid until its next block."""
-        if not hasattr(self._thread, "block"):
-            assert self.size is not None
-            self._thread.block = np.empty((self.BLOCK, *self.size, 3), dtype=np.uint8)
-        block: NDArray[np.uint8] = self._thread.block[: len(ids)]
+        """Images of one size: uint8 [B, height, width, 3] in memory of this thread, valid until its next block."""
+        assert self.size is not None
+        shape = len(ids), *self.size, 3
+        block = self._memory(math.prod(shape)).reshape(shape)
         self.gather(ids, block)
         return block
+
+    def _decode_varied(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Images of any size, as `pixels`; they may lie in memory of this thread, valid until its next block."""
+        return self.pixels(ids)
+
+    def _memory(self, nbytes: int) -> NDArray[np.uint8]:
+        """Memory of this thread: uint8 [nbytes], the same in each call."""
+        memory: NDArray[np.uint8] | None = getattr(self._thread, "memory", None)
+        if memory is None or len(memory) < nbytes:
+            memory = self._thread.memory = np.empty(nbytes, dtype=np.uint8)
+        return memory[:nbytes]

@@ -11,7 +11,9 @@ from PIL import Image
 from feedline import Dataset, InputError, PlanBatch
 from feedline.pipeline import compiled
 from feedline.pipeline.cropper import Cropper
+from feedline.pipeline.engines.resize import resize
 from feedline.pipeline.engines.types import ENGINES
+from feedline.pipeline.resizer import Resizer
 from feedline.pipeline.stores import (
     EncodedStore,
     FilesStore,
@@ -80,6 +82,25 @@ def test_windows_are_cut_from_more_images_than_a_block(dataset: Dataset, name: A
     images = np.stack(store.pixels(np.arange(128)))
     Cropper((30, 20))(images, ids, window, batch.flip, wanted)
     assert np.array_equal(cut, wanted)
+
+
+@pytest.mark.usefixtures("needs_kernels")
+@pytest.mark.parametrize("nbytes", [1, 20_000, HostStore.BLOCK_BYTES])
+@pytest.mark.parametrize("name", HOST_STORES)
+def test_windows_are_resized_from_blocks_that_fit_in_a_cache(
+    varied: Dataset, dataset: Dataset, name: Any, nbytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of an image, of several and of all."""
+    monkeypatch.setattr(HostStore, "BLOCK_BYTES", nbytes)
+    for folder in (varied, dataset):
+        store, ids = opened(name, folder), np.random.default_rng(0).permutation(24)
+        window = np.concatenate([np.zeros((24, 2)), store.sizes(ids) // 2], axis=1).astype(np.int32)
+        batch = PlanBatch(ids, window, ids % 2 == 0)
+        out = np.empty((24, 30, 20, 3), dtype=np.uint8)
+        store.resize(batch, Resizer((30, 20)), out)
+        for image, (_, _, h, w), flip, pixels in zip(store.pixels(ids), window.tolist(), batch.flip, out, strict=True):
+            wanted = resize(torch.from_numpy(image[:h, :w].copy())[None], (30, 20))[0]
+            assert np.array_equal(pixels, wanted.flip(1) if flip else wanted)
 
 
 @pytest.mark.parametrize("name", HOST_STORES)
