@@ -39,6 +39,17 @@ def speed(images_per_s: float) -> str:
     return f"{images_per_s:,.{0 if images_per_s >= 100 else 1}f}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as `45 s`, `12 min 5 s` or `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number and what it counts: `1 image`, `2,000 images`, `3 classes`.
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from feedline.output import duration
 from feedline.report.comparison_curves import COLOURS, curves_section
 from feedline.report.page import NONE, Page, Section, Table, facts, swatch
-from feedline.report.run import duration
 from feedline.training.best import NAMES, value
 from feedline.training.recorded import RecordedRun
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.output import counted
+from feedline.output import counted, duration
 from feedline.report import charts
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Section
@@ -137,14 +137,3 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
             return
         if "val_top1" not in record:
             yield record
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `45 s`, `12 min 5 s` or `3 h 20 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

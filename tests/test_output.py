@@ -9,7 +9,7 @@ import pytest
 
 from feedline.console import speaking
 from feedline.convert import build
-from feedline.output import counted, one_line, safe_output
+from feedline.output import counted, duration, one_line, safe_output
 from tests.convert.helpers import refusal
 
 ROOT = Path(__file__).parents[1]
@@ -133,3 +133,7 @@ def test_what_is_not_shown_may_have_any_name() -> None:
     """Bytes that are not UTF-8: an error would end a run that is complete."""
     with speaking(quiet=True, json=False):
         print("runs/\udcff")
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [duration(s) for s in (9, 75, 3600 * 3 + 60 * 20)] == ["9 s", "1 min 15 s", "3 h 20 min"]

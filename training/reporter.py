@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from feedline.output import counted, speed
+from feedline.output import counted, duration, speed
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan.certificate import VERSION
@@ -17,6 +17,7 @@ from feedline.training import plots
 from feedline.training.best import Measure, of, value
 from feedline.training.counts import EpochCounts
 from feedline.training.ending import ended, in_words
+from feedline.training.forecast import seconds_left
 from feedline.training.meter import hardware, peak_memory, versions
 from feedline.training.ranks import Ranks
 from feedline.training.records import Log, write_csv
@@ -118,9 +119,15 @@ class Reporter:
         self._write(record)
         if self._progress is not None:
             self._progress.show(
-                f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  LR {lr:.2e}  "
+                f"loss {counted.loss:.3f}{_shown('  top-1', counted.top1, '.1f')}  {self._left()}LR {lr:.2e}  "
                 f"{speed(record['images_per_s_last'])} images/s  stall {100 * record['stall']:.1f} %"
             )
+
+    def _left(self) -> str:
+        """How long the run will still take, by the steps of this epoch; empty before there are any."""
+        if self._state.steady[0] == self._began[0]:
+            return ""
+        return f"{duration(seconds_left(self._state, self._val, self._speed_since(self._began)))} left  "
 
     def _speed_since(self, before: tuple[int, float]) -> float:
         """Images per second since `TrainState.steady` was `before`; the mean if there was no step but a first one."""

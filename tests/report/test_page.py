@@ -9,7 +9,6 @@ from feedline.report import charts
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Picture, Section, Table
 from feedline.report.predictions import expected_calibration_error, prediction_sections
-from feedline.report.run import duration
 from feedline.training.predictions import Predictions
 
 NAMES = ["a <b>bold</b> name", "</script><script>alert(1)</script>", "naïve 中", "d"]
@@ -106,10 +105,6 @@ def test_numbers_stand_below_their_header() -> None:
     html = Page("t", sections=[Section("s", tables=[Table(("a", "LR", "what"), [("x", "8.3e-05", "text")])])]).html()
     assert '<th class="number">LR</th><th>what</th>' in html
     assert '<td class="number">8.3e-05</td><td>text</td>' in html
-
-
-def test_durations_are_read_at_a_glance() -> None:
-    assert [duration(s) for s in (9, 75, 3600 * 3 + 60 * 20)] == ["9 s", "1 min 15 s", "3 h 20 min"]
 
 
 def test_lines_leave_out_what_is_no_number() -> None:
