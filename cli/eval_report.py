@@ -10,9 +10,9 @@ from feedline.output import counted
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
-from feedline.training.class_figures import per_class
+from feedline.training.class_figures import most_confused, per_class
 from feedline.training.config import Config
-from feedline.training.evaluate import Evaluation, most_confused
+from feedline.training.evaluate import Evaluation
 from feedline.training.meter import hardware, versions
 from feedline.training.predictions import write_predictions
 from feedline.training.records import write_csv
@@ -37,7 +37,7 @@ def report(
         known: how many of the images the checkpoint's run trained on; None if that is not known.
     """
     classes = loader.folder.classes[: loader.classes]
-    pairs = most_confused(evaluation, 20)
+    pairs = most_confused(evaluation.confusion, 20)
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
@@ -104,7 +104,7 @@ def _print_classes(classes: Sequence[ClassInfo], evaluation: Evaluation) -> None
 
 def _images(evaluation: Evaluation) -> list[int]:
     """The number of images of each class."""
-    images: list[int] = evaluation.confusion.sum(1).tolist()
+    images: list[int] = evaluation.confusion.sum(axis=1).tolist()
     return images
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from feedline.report import charts
 from feedline.report.page import Picture, Section, Table
+from feedline.training.class_figures import Confusion, most_confused, per_class
 from feedline.training.predictions import Predictions
 
 LISTED = 10  # classes and pairs in a table
@@ -34,18 +35,14 @@ def prediction_sections(
 
 def _confusions(
     predictions: Predictions,
-    counts: NDArray[np.int64],
+    counts: Confusion,
     names: Sequence[str],
     picture: Callable[[int, str, str], Picture],
 ) -> Section:
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(wrong, axis=None, kind="stable")[::-1][:LISTED]
-    pairs = [(int(a), int(b)) for a, b in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[a, b]]
-    totals = np.maximum(counts.sum(axis=1), 1)
-    rows = [(names[a], names[b], int(wrong[a, b]), f"{100 * wrong[a, b] / totals[a]:.1f} %") for a, b in pairs]
+    pairs, totals = most_confused(counts, LISTED), counts.sum(axis=1)
+    rows = [(names[a], names[b], images, f"{100 * images / totals[a]:.1f} %") for a, b, images in pairs]
     pictures = []
-    for a, b in pairs[: SHOWN // 4]:
+    for a, b, _ in pairs[: SHOWN // 4]:
         chosen = np.flatnonzero((predictions.labels == a) & (predictions.top[:, 0] == b))
         surest = chosen[np.argsort(-predictions.probabilities[chosen, 0], kind="stable")][:2]
         pictures += [picture(int(predictions.ids[i]), names[a], f"taken for {names[b]}") for i in surest.tolist()]
@@ -58,15 +55,12 @@ def _confusions(
     )
 
 
-def _classes(counts: NDArray[np.int64], names: Sequence[str]) -> Section:
-    totals = counts.sum(axis=1)
-    top1 = 100 * counts.diagonal() / np.maximum(totals, 1)
-    ranked = [int(i) for i in np.argsort(top1, kind="stable") if totals[i]]
-    header = ("class", "top-1", "images")
+def _classes(counts: Confusion, names: Sequence[str]) -> Section:
+    totals = counts.sum(axis=1).tolist()
+    ranked = sorted((top1, label) for label, top1 in enumerate(per_class(counts)) if top1 is not None)
 
-    def table(first: str, order: Sequence[int]) -> Table:
-        rows = [(names[i], f"{top1[i]:.1f} %", int(totals[i])) for i in order]
-        return Table((first, *header[1:]), rows)
+    def table(first: str, order: Sequence[tuple[float, int]]) -> Table:
+        return Table((first, "top-1", "images"), [(names[i], f"{top1:.1f} %", totals[i]) for top1, i in order])
 
     if len(ranked) <= 2 * LISTED:
         return Section("Classes", tables=[table("class", ranked)])

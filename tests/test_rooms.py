@@ -17,6 +17,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "training": ("pipeline", "model"),
     "report": (
         "training.best",
+        "training.class_figures",
         "training.lr_curve",
         "training.predictions",
         "training.recorded",

@@ -9,13 +9,11 @@ from torch.nn import functional
 
 from feedline.pipeline.loader import Loader
 from feedline.progress import Progress
-from feedline.training.class_figures import balanced_accuracy, differ_in_size, macro_f1
+from feedline.training.class_figures import Confusion, balanced_accuracy, differ_in_size, macro_f1
 from feedline.training.precision import Precision
-from feedline.training.predictions import Collector, Predictions
+from feedline.training.predictions import KEPT, Collector, Predictions
 from feedline.training.ranks import ALONE, Ranks
 from feedline.training.views import Views, mean_logits
-
-SHOWN = 5  # the k of top-k
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Evaluation:
         images: number of images.
         loss: mean cross entropy, without label smoothing.
         top1, top5: in percent; top5 is None with five classes or fewer, where it would be 100 whatever is predicted.
-        confusion: int64 [classes, classes]: number of images by class (row) and predicted class (column).
+        confusion: int64 [classes, classes]: images by class (row) and predicted class (column).
         predictions: for each image.
     """
 
@@ -34,7 +32,7 @@ class Evaluation:
     loss: float
     top1: float
     top5: float | None
-    confusion: torch.Tensor
+    confusion: Confusion
     predictions: Predictions
 
     @property
@@ -75,11 +73,8 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    classes = loader.classes
-    # Sums stay on the device until the end. In float64 the order of summation hardly matters.
+    # Stays on the device until the end. In float64 the order of summation hardly matters.
     loss = torch.zeros(1, dtype=torch.float64, device=loader.device)
-    hits = torch.zeros(3, dtype=torch.int64, device=loader.device)  # top-1, top-5, images
-    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=loader.device)
     collector = Collector(loader)
     progress = Progress(loader.batches, 0, "evaluating", unit="batch", quiet=not ranks.is_first)
     try:
@@ -89,11 +84,6 @@ def evaluate(
             loss += functional.cross_entropy(logits, labels, reduction="sum")
             assert loader.planned is not None
             collector.add(loader.planned.ids, logits)
-            ranked = logits.topk(min(SHOWN, classes), dim=1).indices
-            correct = ranked == labels[:, None]
-            hits += torch.stack([correct[:, 0].sum(), correct.sum(), torch.full_like(labels[0], len(labels))])
-            cells = labels * classes + ranked[:, 0]
-            confusion.scatter_add_(0, cells, torch.ones_like(cells))  # bincount would wait for the GPU, twice
             progress.update()
             after_batch()
         for _ in range(loader.batches - len(loader)):  # batches that are too short for this rank to get a share
@@ -102,23 +92,14 @@ def evaluate(
         progress.close()
         model.train(was_training)
         loader.close()
-    for sums in (loss, hits, confusion):
-        ranks.all_reduce(sums)
-    top1, top5, images = hits.tolist()
+    ranks.all_reduce(loss)
+    predictions = collector.finish(ranks)
+    images, hits = len(predictions), predictions.top == predictions.labels[:, None]
     return Evaluation(
         images=images,
         loss=loss.item() / images,
-        top1=100 * top1 / images,
-        top5=100 * top5 / images if classes > SHOWN else None,
-        confusion=confusion.view(classes, classes).cpu(),
-        predictions=collector.finish(ranks),
+        top1=100 * int(hits[:, 0].sum()) / images,
+        top5=100 * int(hits.sum()) / images if loader.classes > KEPT else None,
+        confusion=predictions.confusion(loader.classes),
+        predictions=predictions,
     )
-
-
-def most_confused(evaluation: Evaluation, limit: int = 10) -> list[tuple[int, int, int]]:
-    """The (class, predicted class, images) with the most wrong predictions, largest first."""
-    wrong = evaluation.confusion.clone()
-    wrong.fill_diagonal_(0)
-    counts, indices = wrong.flatten().topk(min(limit, wrong.numel()))
-    classes = len(wrong)
-    return [(i // classes, i % classes, n) for n, i in zip(counts.tolist(), indices.tolist(), strict=True) if n]

@@ -14,7 +14,7 @@ from feedline.pipeline.loader import Loader
 from feedline.training.ranks import Ranks
 from feedline.training.records import write_csv
 
-KEPT = 5  # classes of each image
+KEPT = 5  # classes of each image: the k of top-k
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Predictions:
     Attributes:
         ids: int64 [n], image ids.
         labels: int64 [n].
-        top: int64 [n, k], the k = 5 (or all) classes with the highest probabilities, highest first.
+        top: int64 [n, k], the k = 5 (or all) classes with the highest logits, highest first.
         probabilities: float32 [n, k], theirs.
     """
 
@@ -79,9 +79,9 @@ class Collector:
     def add(self, ids: NDArray[np.int64], logits: torch.Tensor) -> None:
         """Adds a batch: its image ids, int64 [B], and float32 logits [B, classes]."""
         rows = torch.from_numpy(self._rows[ids]).to(logits.device, non_blocking=True)
-        probabilities, top = logits.softmax(1).topk(self._top.shape[1], dim=1)
+        top = logits.topk(self._top.shape[1], dim=1).indices  # of probabilities: rounding makes some of them equal
         self._top.index_copy_(0, rows, top)
-        self._probabilities.index_copy_(0, rows, probabilities)
+        self._probabilities.index_copy_(0, rows, logits.softmax(1).gather(1, top))
 
     def finish(self, ranks: Ranks) -> Predictions:
         """The predictions of all ranks. Every rank must call it."""

@@ -20,6 +20,7 @@ from feedline.output import one_line, spelled
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_ids, choose_split
+from feedline.training.class_figures import per_class
 from feedline.training.config import Config
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
@@ -122,8 +123,4 @@ def _per_class(path: Path, loaded: Loaded, snapshot: Snapshot) -> PerClass:
     if not math.isclose(100 * predictions.correct.mean(), snapshot.val_top1, abs_tol=1e-3):  # of another epoch
         return []
     counts = predictions.confusion(len(loaded.classes))
-    totals, hits = counts.sum(axis=1).tolist(), counts.diagonal().tolist()
-    return [
-        (short_name(info), total, 100 * hit / total if total else None)
-        for info, total, hit in zip(loaded.classes, totals, hits, strict=True)
-    ]
+    return list(zip(map(short_name, loaded.classes), counts.sum(axis=1).tolist(), per_class(counts), strict=True))

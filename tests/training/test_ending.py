@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 from feedline.training import checkpoint, evaluate
 from feedline.training.ending import ended
@@ -127,7 +127,7 @@ def test_class_weights_choose_the_best_by_balanced_accuracy(
     found = iter([([8, 0], [2, 0]), ([5, 3], [0, 2]), ([4, 4], [1, 1])])
 
     def evaluated(*args: Any, **options: Any) -> evaluate.Evaluation:
-        confusion = torch.tensor(next(found))
+        confusion = np.array(next(found))
         top1 = 100 * confusion.diagonal().sum().item() / confusion.sum().item()
         return dataclasses.replace(run(*args, **options), top1=top1, confusion=confusion)
 

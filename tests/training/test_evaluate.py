@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from feedline.training.class_figures import per_class
-from feedline.training.evaluate import Evaluation, evaluate, most_confused
+from feedline.training.class_figures import most_confused, per_class
+from feedline.training.evaluate import Evaluation, evaluate
 from feedline.training.predictions import Predictions
 from feedline.training.views import mean_logits
 from tests.training.conftest import Build, Make, small_model
@@ -72,13 +72,14 @@ def test_views_are_for_tta(config: Make, values: dict[str, Any], views: str | No
 def of(confusion: list[list[int]]) -> Evaluation:
     ids, top = np.empty(0, dtype=np.int64), np.empty((0, 1), dtype=np.int64)
     none = Predictions(ids, ids, top, top.astype(np.float32))
-    return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, torch.tensor(confusion), none)
+    return Evaluation(sum(map(sum, confusion)), 0.0, 0.0, None, np.array(confusion), none)
 
 
 def test_per_class_and_most_confused() -> None:
     result = of([[2, 1, 0], [3, 1, 1], [0, 0, 0]])
     assert per_class(result.confusion) == [pytest.approx(200 / 3), pytest.approx(20), None]
-    assert most_confused(result) == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
+    assert most_confused(result.confusion, 10) == [(1, 0, 3), (0, 1, 1), (1, 2, 1)]
+    assert most_confused(result.confusion, 2) == [(1, 0, 3), (0, 1, 1)]
 
 
 def test_figures_over_the_classes() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from feedline import InputError
 from feedline.training.evaluate import evaluate
@@ -39,6 +40,21 @@ def test_each_image_has_its_own_prediction(config: Make, trainer: Build, tmp_pat
         assert row["path"] == run.val.folder.path(image)
         assert row["class"] == row["path"].split("/")[1]
         assert (row["correct"] == "1") == right == (row["top1"] == row["class"])
+
+
+class AlmostEqual(nn.Module):
+    """Logits that differ by less than a probability near 1/4 can show."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1e-9, 0, 3e-9, 2e-9]).expand(len(images), 4)
+
+
+def test_classes_are_ranked_by_logits_where_rounding_makes_probabilities_equal(config: Make, trainer: Build) -> None:
+    run = trainer(config())
+    result = evaluate(AlmostEqual(), run.val, run.state.step.precision)
+    assert (result.predictions.top == [2, 3, 0, 1]).all()
+    assert (result.predictions.probabilities == 0.25).all()
+    assert result.confusion[:, 2].sum() == result.images == 32
 
 
 def test_something_else_is_no_file_of_predictions(tmp_path: Path) -> None:
