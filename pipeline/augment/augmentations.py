@@ -86,7 +86,7 @@ class Augmentations:
 
     def whole_images(self, image: Size | None) -> bool:
         """Whether every image of this size is taken whole and as it is."""
-        as_it_is = not self.crop.random and self.flip is None and not self.editors
+        as_it_is = self.crop.inside and self.flip is None and not self.editors
         return as_it_is and self.output == image and self.window_size(image) == image
 
     def window_size(self, image: Size | None) -> Size | None:

@@ -24,7 +24,6 @@ class Center:
 
     name: ClassVar[str] = "center"
     inside: ClassVar[bool] = True
-    random: ClassVar[bool] = False
 
     fraction: float = 1.0
 

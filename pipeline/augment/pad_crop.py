@@ -41,10 +41,6 @@ class PadCrop:
     def inside(self) -> bool:
         return self.padding == 0
 
-    @property
-    def random(self) -> bool:
-        return self.padding > 0
-
     def window_size(self, image: Size, output: Size) -> Size | None:
         """The image's own, if it has the output's shape."""
         height, width = largest_windows(np.array([image], dtype=np.int64), output)[0].tolist()

@@ -30,7 +30,6 @@ class RandomResizedCrop:
 
     name: ClassVar[str] = "random-resized-crop"
     inside: ClassVar[bool] = True
-    random: ClassVar[bool] = True
     ATTEMPTS: ClassVar[int] = 10
 
     scale: tuple[float, float] = (0.08, 1.0)

@@ -34,16 +34,12 @@ class Crop(Protocol):
     Attributes:
         name: its name in lists.
         inside: whether every window is inside its image.
-        random: whether windows depend on the draw, in images of the output's shape.
     """
 
     name: ClassVar[str]
 
     @property
     def inside(self) -> bool: ...
-
-    @property
-    def random(self) -> bool: ...
 
     def window_size(self, image: Size, output: Size) -> Size | None:
         """The size of all windows of images of one size; None if it varies."""

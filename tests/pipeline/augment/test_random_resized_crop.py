@@ -37,7 +37,6 @@ def test_the_fallback_is_the_centre_with_the_nearest_ratio() -> None:
 def test_its_windows_vary_in_size() -> None:
     assert RandomResizedCrop().window_size((64, 64), (32, 32)) is None
     assert RandomResizedCrop.inside
-    assert RandomResizedCrop.random
 
 
 @pytest.mark.parametrize("scale", [(0, 1), (0.5, 0.4), (0.5, 1.1), (-1, 1), (float("nan"), 1)])
