@@ -1,7 +1,7 @@
 """Cuts windows out of images on the host: out of one image, or out of many in one call."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,6 +60,7 @@ class Cropper:
         self, output: tuple[int, int], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
         self._output = output
+        self._whole = np.array([[0, 0, *output]], dtype=np.int32)
         self._scale, self._shift = factors(mean, std, output[1])
         self._thread = threading.local()
 
@@ -103,28 +104,16 @@ class Cropper:
             rows.copy_(torch.from_numpy(pixels).flatten(2))
             rows.mul_(torch.from_numpy(self._scale)).add_(torch.from_numpy(self._shift))
 
+    def whole(self, images: NDArray[np.uint8], ids: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Writes images of the output's size into `out`, as a call does with windows."""
+        self(images, ids, self._whole, np.zeros(len(ids), dtype=bool), out)
+
     def _block_cropper(self, size: tuple[int, ...]) -> "_BlockCropper":
         """The cropper of this thread; each has its own working memory."""
         if getattr(self._thread, "size", None) != size:
             self._thread.size, self._thread.cropper = size, _BlockCropper((size[0], size[1]), self.BLOCK)
         cropper: _BlockCropper = self._thread.cropper
         return cropper
-
-
-def whole_image_copier(
-    size: tuple[int, int],
-) -> Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]], None]:
-    """Returns a function that copies whole images by id, from uint8 [N, *size, 3] to uint8 [B, *size, 3].
-
-    Args:
-        size: (height, width) in pixels.
-    """
-    cropper, window = Cropper(size), np.array([[0, 0, *size]], dtype=np.int32)
-
-    def copy(images: NDArray[np.uint8], ids: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        cropper(images, ids, window, np.zeros(len(ids), dtype=bool), out)
-
-    return copy
 
 
 class _BlockCropper:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from feedline.pipeline.augment import Center
-from feedline.pipeline.cropper import Cropper, crop_one
+from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.dataset.pillow import to_pixels
-from feedline.pipeline.engines.resize import resize
+from feedline.pipeline.engines.resize import crop_and_resize
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.resizer import Resizer, make_resizer
+from feedline.pipeline.resizer import in_memory, make_resizer
 
 AnyImage: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -55,28 +55,26 @@ class Preprocess:
         Raises:
             InputError: if an image cannot be read or decoded; a path is named.
         """
-        several: Any = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else images
-        return self.batch([read_pixels(image) for image in several])
+        return self.batch(_read(images))
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
         """Makes a batch of images that are decoded, uint8 [height, width, 3] each; as a call. Threads may share it."""
         out = np.empty((len(images), *self.size, 3), dtype=np.float32)
         window, resizer = self._windows(images), make_resizer(self.size, self.mean, self.std)
         if resizer is None:
-            self._normalise(self._resized(images, window), out)
+            Cropper(self.size, self.mean, self.std).whole(self._resized(images, window), np.arange(len(images)), out)
         elif len(images):
-            _resize(resizer, images, window, out)
+            resizer(*in_memory(images), window, np.zeros(len(images), dtype=bool), out)
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     def pixels(self, images: "AnyImage | Sequence[AnyImage]") -> NDArray[np.uint8]:
         """As a call, but not normalised: uint8 [B, height, width, 3]."""
-        several: Any = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else images
-        decoded = [read_pixels(image) for image in several]
+        decoded = _read(images)
         window, resizer = self._windows(decoded), make_resizer(self.size)
         if resizer is None or not decoded:
             return self._resized(decoded, window)
         out = np.empty((len(decoded), *self.size, 3), dtype=np.uint8)
-        _resize(resizer, decoded, window, out)
+        resizer(*in_memory(decoded), window, np.zeros(len(decoded), dtype=bool), out)
         return out
 
     def _windows(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.int32]:
@@ -89,19 +87,14 @@ class Preprocess:
         """The windows without the kernel: uint8 [B, height, width, 3]."""
         out = np.empty((len(images), *self.size, 3), dtype=np.uint8)
         for image, box, slot in zip(images, window.tolist(), out, strict=True):
-            slot[:] = resize(torch.from_numpy(crop_one(image, box))[None], self.size)[0].numpy()
+            slot[:] = crop_and_resize(image, box, self.size).numpy()
         return out
 
-    def _normalise(self, pixels: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-        window = np.array([[0, 0, *self.size]], dtype=np.int32)
-        flip = np.zeros(len(pixels), dtype=bool)
-        Cropper(self.size, self.mean, self.std)(pixels, np.arange(len(pixels)), window, flip, out)
 
-
-def _resize(resizer: Resizer, images: Sequence[NDArray[np.uint8]], window: NDArray[np.int32], out: Any) -> None:
-    addresses = np.array([image.ctypes.data for image in images], dtype=np.uint64)
-    sizes = np.array([image.shape[:2] for image in images], dtype=np.int32)
-    resizer(addresses, sizes, window, np.zeros(len(images), dtype=bool), out)
+def _read(images: "AnyImage | Sequence[AnyImage]") -> list[NDArray[np.uint8]]:
+    """One image or several, decoded."""
+    several: Any = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else images
+    return [read_pixels(image) for image in several]
 
 
 def read_pixels(image: AnyImage) -> NDArray[np.uint8]:

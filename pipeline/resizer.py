@@ -1,6 +1,6 @@
 """Resizes windows of images on the host, many in one call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,12 @@ class Resizer:
         assert compiled.kernels is not None
         window = np.ascontiguousarray(window)
         compiled.kernels.resize(addresses, sizes, window, flip, out, self._output, self._scale, self._shift)
+
+
+def in_memory(images: Iterable[NDArray[np.uint8]]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The addresses and sizes of images, uint8 [height, width, 3] each, as a resizer takes them."""
+    addresses = np.array([image.ctypes.data for image in images], dtype=np.uint64)
+    return addresses, np.array([image.shape[:2] for image in images], dtype=np.int32)
 
 
 def make_resizer(output: tuple[int, int], *normalise: Sequence[float]) -> Resizer | None:

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from feedline.pipeline.buffers import BufferPool
-from feedline.pipeline.cropper import Cropper, crop_one
+from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.engines.edits import edited
-from feedline.pipeline.engines.resize import resize
+from feedline.pipeline.engines.resize import crop_and_resize, resize
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.engines.workers import WorkerPool, in_order
 from feedline.pipeline.plan import PlanBatch
@@ -88,9 +88,10 @@ class TorchCpuEngine:
         for first in range(0, len(batch), self.store.BLOCK):
             part = slice(first, first + self.store.BLOCK)
             block = batch[part]
+            ids = np.arange(len(block))
             pixels = edited(self._windows(block), block.edits, self.spec.mean)
             for view, rows in zip(pixels.split(len(block)), views, strict=True):
-                self._normalise_into(view.numpy(), rows[part])
+                self._output_cropper.whole(np.ascontiguousarray(view.numpy()), ids, rows[part])
 
     def _windows(self, batch: PlanBatch) -> torch.Tensor:
         """Windows, resized and mirrored: uint8 [V * B, height, width, 3]."""
@@ -107,12 +108,6 @@ class TorchCpuEngine:
         self.store.cut(batch, self._window_cropper, windows)
         return resize(torch.from_numpy(windows), self.spec.output)
 
-    def _normalise_into(self, pixels: NDArray[np.uint8], out: NDArray[Any]) -> None:
-        """uint8 [B, height, width, 3] of the output's size; to uint8 it is copied."""
-        window = np.array([[0, 0, *self.spec.output]], dtype=np.int32)
-        flip = np.zeros(len(pixels), dtype=bool)
-        self._output_cropper(np.ascontiguousarray(pixels), np.arange(len(pixels)), window, flip, out)
-
 
 def crop_each_into(store: HostStore, batch: PlanBatch, out: torch.Tensor) -> None:
     """Windows of all sizes, image by image, resized and mirrored, into `out`: uint8 [V * B, height, width, 3]."""
@@ -120,7 +115,7 @@ def crop_each_into(store: HostStore, batch: PlanBatch, out: torch.Tensor) -> Non
     for number, image in enumerate(store.pixels(batch.ids)):
         for row in range(number, batch.rows, images):
             slot = out[row]
-            pixels = resize(torch.from_numpy(crop_one(image, windows[row]))[None], (slot.shape[0], slot.shape[1]))[0]
+            pixels = crop_and_resize(image, windows[row], (slot.shape[0], slot.shape[1]))
             slot.copy_(pixels.flip(1) if flips[row] else pixels)
 
 

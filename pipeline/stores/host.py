@@ -14,7 +14,7 @@ from feedline.pipeline.dataset import Dataset, Pack
 from feedline.pipeline.dataset.description import REBUILD
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan import PlanBatch
-from feedline.pipeline.resizer import Resizer
+from feedline.pipeline.resizer import Resizer, in_memory
 from feedline.program import command_line
 
 
@@ -114,8 +114,7 @@ class HostStore(ABC):
         for first, stop in self._blocks(batch.ids):
             ids = batch.ids[first:stop]
             images = self._decode_varied(ids) if self.size is None else self._decode_block(ids)
-            addresses = np.array([image.ctypes.data for image in images], dtype=np.uint64)
-            sizes = np.array([image.shape[:2] for image in images], dtype=np.int32)
+            addresses, sizes = in_memory(images)
             for start in range(0, batch.rows, len(batch)):  # each view
                 rows = slice(start + first, start + stop)
                 resizer(addresses, sizes, batch.window[rows], batch.flip[rows], out[rows])

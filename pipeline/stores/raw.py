@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.pipeline.cropper import Cropper, whole_image_copier
+from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.resizer import Resizer
@@ -19,7 +19,7 @@ class RawStore(HostStore):
         self._raw = dataset.pack("raw")
         super().__init__(dataset, self._raw)
         self._array = self._raw.as_array()
-        self._copy = None if self._raw.size is None else whole_image_copier(self._raw.size)
+        self._copy = None if self._raw.size is None else Cropper(self._raw.size).whole
 
     def read(self, ids: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         self.check(ids)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from feedline.pipeline.cropper import Cropper, crop_one, whole_image_copier
+from feedline.pipeline.cropper import Cropper, crop_one
 from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -81,5 +81,5 @@ def test_arrays_that_do_not_fit_are_refused(kernels: str) -> None:
 def test_whole_images_are_copied_by_their_ids(kernels: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 5, 7, 3), dtype=np.uint8)
     ids, out = np.array([8, 0, 0, 3]), np.empty((4, 5, 7, 3), dtype=np.uint8)
-    whole_image_copier((5, 7))(images, ids, out)
+    Cropper((5, 7)).whole(images, ids, out)
     assert np.array_equal(out, images[ids])
