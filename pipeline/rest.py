@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from feedline.pipeline.plan import PlanBatch
+from feedline.pipeline.streams import to_device
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,5 @@ class Rest:
         """Labels int64 [B] or targets [B, ...], then the ids, int64 [B], if asked for."""
         ids = batch.ids
         chosen = self.labels.take(ids).astype(np.int64) if self.targets is None else self.targets[ids]
-        return tuple(map(self._on_device, (chosen, ids.copy()) if self.with_ids else (chosen,)))
-
-    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+        arrays = (chosen, ids.copy()) if self.with_ids else (chosen,)
+        return tuple(to_device(array, self.device) for array in arrays)

@@ -1,6 +1,6 @@
 """The GPU and the stream on which a loader makes its batches.
 
-A stream is a queue of work for a GPU; streams do not wait for each other unless told to. On the CPU nothing here does
+A stream is a queue of work for a GPU; streams do not wait for each other unless told to. On the CPU none of this does
 anything.
 """
 
@@ -8,7 +8,9 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 CPU = torch.device("cpu")
 Item = TypeVar("Item")
@@ -19,6 +21,12 @@ def use(device: torch.device) -> None:
     """Makes a GPU the current one of this thread. Each new thread starts with the first GPU of the machine."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array as a tensor: on a GPU a copy, which is not waited for, on a CPU the same memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class SideStream(Generic[Item]):

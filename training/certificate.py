@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.plan import MixBatch
 from feedline.pipeline.plan.certificate import ROUNDS, certify, scramble
-from feedline.training.mixing import to_device
+from feedline.pipeline.streams import to_device
 from feedline.training.ranks import Ranks
 
 BLOCK = 1 << 22  # values hashed at once on a GPU: their products take 32 MiB

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
+from feedline.pipeline.engines.edits import inside
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.options import key, require
 from feedline.pipeline.plan import Mix, MixBatch
+from feedline.pipeline.streams import to_device
 
 ROUNDING = 1e-9  # 0.55 of 100 epochs is a little more than 55
 
@@ -97,12 +97,8 @@ class Mixture:
 
     def images(self, images: torch.Tensor) -> torch.Tensor:
         """Mixed images: float [B, 3, height, width], in the memory format of `images`."""
-        y, x, height, width = (v[:, None] for v in self.box.unbind(1))
-        rows = torch.arange(images.shape[2], device=images.device)
-        columns = torch.arange(images.shape[3], device=images.device)
-        down, across = (rows >= y) & (rows < y + height), (columns >= x) & (columns < x + width)
-        inside = (down[:, :, None] & across[:, None, :])[:, None]
-        own = self.blend[:, None, None, None].to(images.dtype).masked_fill(inside, 0)
+        pasted = inside(self.box, images.shape[2], images.shape[3])[:, None]
+        own = self.blend[:, None, None, None].to(images.dtype).masked_fill(pasted, 0)
         return torch.lerp(partners(images), images, own)
 
     def parts(self, count: int) -> "Sequence[Mixture]":
@@ -114,8 +110,3 @@ class Mixture:
 def partners(values: torch.Tensor) -> torch.Tensor:
     """The other of its pair for each in a batch, [B, ...]: slots 2j and 2j + 1 change places."""
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
-
-
-def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

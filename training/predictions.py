@@ -11,6 +11,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.files import replacing
 from feedline.pipeline.loader import Loader
+from feedline.pipeline.streams import to_device
 from feedline.training.ranks import Ranks
 from feedline.training.records import write_csv
 
@@ -78,7 +79,7 @@ class Collector:
 
     def add(self, ids: NDArray[np.int64], logits: torch.Tensor) -> None:
         """Adds a batch: its image ids, int64 [B], and float32 logits [B, classes]."""
-        rows = torch.from_numpy(self._rows[ids]).to(logits.device, non_blocking=True)
+        rows = to_device(self._rows[ids], logits.device)
         top = logits.topk(self._top.shape[1], dim=1).indices  # of probabilities: rounding makes some of them equal
         self._top.index_copy_(0, rows, top)
         self._probabilities.index_copy_(0, rows, logits.softmax(1).gather(1, top))

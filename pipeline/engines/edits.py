@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from feedline.pipeline.plan.edits import NOTHING, Edit, Part
+from feedline.pipeline.streams import to_device
 
 
 def edited(pixels: torch.Tensor, edits: Sequence[Edit], mean: Sequence[float]) -> torch.Tensor:
@@ -28,7 +29,7 @@ def edited(pixels: torch.Tensor, edits: Sequence[Edit], mean: Sequence[float]) -
             if len(chosen) == len(array):
                 pixels = _done(name, pixels, array, mean)
             elif len(chosen):  # only those images that it changes
-                index = _to(pixels.device, chosen)
+                index = to_device(chosen, pixels.device)
                 pixels.index_copy_(0, index, _done(name, pixels.index_select(0, index), array[chosen], mean))
     return pixels
 
@@ -42,7 +43,7 @@ def _done(name: Part, pixels: torch.Tensor, array: NDArray[Any], mean: Sequence[
     """One part of an edit, done to all images."""
     if name == "warp":
         return _warped(pixels, array)
-    values = _to(pixels.device, array)
+    values = to_device(array, pixels.device)
     if name == "color":
         flat = torch.baddbmm(values[:, None, :, 3], pixels.flatten(1, 2).float(), values[:, :, :3].transpose(1, 2))
         return _rounded(flat).view(pixels.shape)
@@ -59,23 +60,23 @@ def _warped(pixels: torch.Tensor, matrix: NDArray[Any]) -> torch.Tensor:
     to_unit = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
     whole = np.concatenate([matrix.astype(np.float64), np.broadcast_to([[[0, 0, 1]]], (len(matrix), 1, 3))], axis=1)
     theta = (to_unit @ whole @ np.linalg.inv(to_unit))[:, :2].astype(np.float32)
-    grid = functional.affine_grid(_to(pixels.device, theta), [len(pixels), 3, height, width], align_corners=False)
+    grid = functional.affine_grid(to_device(theta, pixels.device), [len(pixels), 3, height, width], align_corners=False)
     planes = pixels.permute(0, 3, 1, 2).float()
     return _rounded(functional.grid_sample(planes, grid, align_corners=False)).permute(0, 2, 3, 1).contiguous()
 
 
 def _erased(pixels: torch.Tensor, box: torch.Tensor, mean: Sequence[float]) -> torch.Tensor:
-    y, x, height, width = (v[:, None] for v in box.unbind(1))
-    rows, columns = (torch.arange(size, device=pixels.device) for size in pixels.shape[1:3])
-    down, across = (rows >= y) & (rows < y + height), (columns >= x) & (columns < x + width)
-    fill = _to(pixels.device, np.array(levels(mean), dtype=np.uint8))
-    return torch.where((down[:, :, None] & across[:, None, :])[..., None], fill, pixels)
+    fill = to_device(np.array(levels(mean), dtype=np.uint8), pixels.device)
+    return torch.where(inside(box, pixels.shape[1], pixels.shape[2])[..., None], fill, pixels)
+
+
+def inside(box: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Which pixels are inside the box of their image, int32 [B, 4], (y, x, height, width): bool [B, height, width]."""
+    y, x, h, w = (v[:, None] for v in box.unbind(1))
+    rows, columns = (torch.arange(size, device=box.device) for size in (height, width))
+    down, across = (rows >= y) & (rows < y + h), (columns >= x) & (columns < x + w)
+    return down[:, :, None] & across[:, None, :]
 
 
 def _rounded(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _to(device: torch.device, array: NDArray[Any]) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from feedline.pipeline.dataset import Dataset, Pack
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.stores.host import damaged
+from feedline.pipeline.streams import to_device
 
 
 class ResidentStore:
@@ -37,8 +38,7 @@ class ResidentStore:
 
     def read(self, ids: NDArray[np.int64]) -> torch.Tensor:
         """Images: uint8 [B, height, width, 3] on the device, by work in the current stream."""
-        index = torch.from_numpy(ids).pin_memory().to(self._pixels.device, non_blocking=True)
-        return self._pixels.index_select(0, index)
+        return self._pixels.index_select(0, to_device(ids, self._pixels.device))
 
 
 # Train and val loaders of one dataset share the pixels; they are freed with the dataset.
