@@ -1,7 +1,6 @@
 """Confusion matrices as PNG files, for papers, slides and reviews."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from feedline.output import one_line
-from feedline.pipeline.files import replacing
 from feedline.report.charts import similar_side_by_side
+from feedline.training.plots import save
 
 COUNTS, SHARES = "confusion_matrix.png", "confusion_matrix_normalized.png"
 LABELLED = 40  # classes whose names can be read
@@ -55,9 +54,7 @@ def _save(path: Path, values: Values, names: Sequence[str], unit: str) -> None:
         axis.set(xticks=[], yticks=[], title=f"{len(names)} classes, those that are confused side by side")
     if len(names) <= NUMBERED:
         _number(axis, values, highest)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a box stands for a letter that the font lacks
-        axis.figure.savefig(temporary, format="png", dpi=120)
+    save(axis.figure, path)
 
 
 def _axis(labels: Sequence[str]) -> Any:

@@ -19,6 +19,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "training.best",
         "training.class_figures",
         "training.lr_curve",
+        "training.plots",
         "training.predictions",
         "training.recorded",
         "pipeline.dataset",

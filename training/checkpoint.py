@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from feedline.pipeline.errors import InputError, first_line
+from feedline.pipeline.files import replacing
 from feedline.training.snapshot import Snapshot
 
 NAMES = LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -32,17 +33,10 @@ def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
     Raises:
         OSError: if it cannot be written; `path` stays as it was.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         _write(temporary, snapshot)
         if keep is not None and path.exists():
             _keep(path, keep)
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            raise error.__context__ from None  # torch hides what went wrong with the file
-        raise
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # the rename itself
@@ -52,7 +46,12 @@ def save(path: Path, snapshot: Snapshot, keep: Path | None = None) -> None:
 
 def _write(path: Path, snapshot: Snapshot) -> None:
     with path.open("wb") as file:
-        torch.save(snapshot.to_dict(), file)
+        try:
+            torch.save(snapshot.to_dict(), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides what went wrong with the file
+                raise error.__context__ from None
+            raise
         file.flush()
         os.fsync(file.fileno())
 
@@ -144,12 +143,7 @@ def clear(run: Path) -> None:
 
 def put_back(path: Path) -> None:
     """Makes an earlier checkpoint of a run its last one, so that it is kept when the run is resumed."""
-    temporary = path.with_name(LAST + ".tmp")
-    try:
+    with replacing(path.with_name(LAST)) as temporary:
         shutil.copyfile(path, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(path.with_name(LAST))

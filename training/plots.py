@@ -27,7 +27,8 @@ def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
     with replacing(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a box stands for a letter that the font lacks
         figure.savefig(temporary, format="png", dpi=120)
@@ -72,7 +73,7 @@ def curves(
         axis.legend(frameon=False)
     rate.plot(*zip(*lrs, strict=True), color=GREEN)
     rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-    _save(figure, path)
+    save(figure, path)
 
 
 def _best_of_val(row: Mapping[str, Any], by: Measure) -> str:
@@ -113,7 +114,7 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
         axis.plot(lr, height, marker, color=colour, ms=9, ls="none", label=label)
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axis.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def bars(
@@ -152,7 +153,7 @@ def bars(
     for row, (median, high) in enumerate(zip(medians, highs, strict=True)):
         behind = high * 1.08 if far else high + 0.01 * max(highs)
         axis.text(behind, row, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def loglog(
@@ -179,4 +180,4 @@ def loglog(
     axis.set_yticks(y_ticks, [f"{tick:g}" for tick in y_ticks])
     axis.minorticks_off()
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    _save(figure, path)
+    save(figure, path)
