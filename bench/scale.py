@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,13 +201,38 @@ def batches(args: argparse.Namespace) -> dict[str, Any]:
         for store, n in itertools.product(("jpeg", "raw"), threads)
     }
     title = f"{data.name}: pad-and-crop, flip, normalise, float32"
-    plots.loglog(args.out / "batches.png", lines, "batch size", "microseconds per image", title)
+    _plot(args.out / "batches.png", lines, "batch size", "microseconds per image", title)
     for name, points in lines.items():
         print(f"{name:<18}" + "".join(f"{size:>7}:{cost:6.1f} us" for size, cost in points))
     rows = [
         {"store": s, "threads": n, "batch_size": b, "us_per_image": round(v, 2)} for (s, n, b), v in medians.items()
     ]
     return {"rounds": args.rounds, "results": rows}
+
+
+def _plot(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str) -> None:
+    """Lines on two logarithmic axes.
+
+    Args:
+        path: the PNG to write.
+        lines: (x, y) points by name.
+        xlabel, ylabel, title: texts of the plot.
+    """
+    figure, (axis,) = plots.new_figure(1, title)
+    for name, points in lines.items():
+        x, y = zip(*points, strict=True)
+        axis.plot(x, y, "o-", ms=4, label=name)
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    heights = [y for points in lines.values() for _, y in points]
+    y_ticks = [
+        m * 10.0**e for e in range(-1, 6) for m in (1, 2, 3, 5) if min(heights) * 0.7 < m * 10**e < max(heights) * 1.4
+    ]
+    axis.set_yticks(y_ticks, [f"{tick:g}" for tick in y_ticks])
+    axis.minorticks_off()
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    plots.save(figure, path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from feedline.training.lr_curve import shown_losses
 BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
 
-def _figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+def new_figure(columns: int, title: str, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """A figure with some plots beside each other."""
     figure = Figure(figsize=(5.2 * columns, height), layout="constrained")
     figure.suptitle(writable(title), fontsize=11, parse_math=False)
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
@@ -50,7 +51,7 @@ def curves(
         title: of the plot.
         by: what the best epoch is chosen by.
     """
-    figure, (accuracy, loss, rate) = _figure(3, title)
+    figure, (accuracy, loss, rate) = new_figure(3, title)
     epochs = [row["epoch"] for row in history]
     evaluated = [row for row in history if row["val_top1"] is not None]
     names = {"top1": "val", "loss": "val"}
@@ -91,7 +92,7 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
         result: the content of `lr_range.json`.
         title: of the plot.
     """
-    figure, (axis,) = _figure(1, title, 4.6)
+    figure, (axis,) = new_figure(1, title, 4.6)
     figure.set_size_inches(7.5, 4.8)
     axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
     axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
@@ -132,7 +133,7 @@ def bars(
         xlabel, title: texts of the plot.
         colours: one per bar.
     """
-    figure, (axis,) = _figure(1, title)
+    figure, (axis,) = new_figure(1, title)
     figure.set_size_inches(8.5, 1.6 + 0.42 * len(rows))
     names, medians, lows, highs = zip(*rows[::-1], strict=True)
     spread = [
@@ -153,31 +154,4 @@ def bars(
     for row, (median, high) in enumerate(zip(medians, highs, strict=True)):
         behind = high * 1.08 if far else high + 0.01 * max(highs)
         axis.text(behind, row, f"{median:,.0f}" if median >= 100 else f"{median:.1f}", va="center", fontsize=9)
-    save(figure, path)
-
-
-def loglog(
-    path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str
-) -> None:
-    """Lines on two logarithmic axes.
-
-    Args:
-        path: the PNG to write.
-        lines: (x, y) points by name.
-        xlabel, ylabel, title: texts of the plot.
-    """
-    figure, (axis,) = _figure(1, title)
-    for name, points in lines.items():
-        x, y = zip(*points, strict=True)
-        axis.plot(x, y, "o-", ms=4, label=name)
-    ticks = sorted({x for points in lines.values() for x, _ in points})
-    axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    heights = [y for points in lines.values() for _, y in points]
-    y_ticks = [
-        m * 10.0**e for e in range(-1, 6) for m in (1, 2, 3, 5) if min(heights) * 0.7 < m * 10**e < max(heights) * 1.4
-    ]
-    axis.set_yticks(y_ticks, [f"{tick:g}" for tick in y_ticks])
-    axis.minorticks_off()
-    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     save(figure, path)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.distributed import ReduceOp
 
+from feedline.cli.bench_words import advice, verdict
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
 from feedline.cli.machine import cores_in_use, set_up_host
@@ -52,8 +53,8 @@ def run(request: Request) -> int:
         results = bench.measure(loaders, chosen, loop, rounds=request.rounds, seconds=request.seconds, ranks=ranks)
     if not ranks.is_first:
         return 0
-    sentences = [bench.verdict(results, chosen, device, config.loader.batch_size, compiled=bool(config.run.compile))]
-    sentences.append(bench.advice(results, auto_store, reason))
+    sentences = [verdict(results, chosen, device, config.loader.batch_size, compiled=bool(config.run.compile))]
+    sentences.append(advice(results, auto_store, reason))
     if compiled.kernels is None:
         sentences.append(compiled.ADVICE)
     elif engine == "torch" and store in ("files", "jpeg") and turbojpeg.functions() is None:
