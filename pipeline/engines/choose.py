@@ -7,7 +7,7 @@ import torch
 from feedline.pipeline.engines import dali
 from feedline.pipeline.engines.torch_cpu import TorchCpuEngine
 from feedline.pipeline.engines.torch_gpu import TorchGpuEngine
-from feedline.pipeline.engines.types import ENGINES, Engine, EngineName, EngineSpec
+from feedline.pipeline.engines.types import Engine, EngineName, EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.stores import HostStore, Store
 
@@ -32,17 +32,15 @@ def make_engine(name: EngineName, store: Store, spec: EngineSpec) -> Engine:
     """Builds an engine for a store.
 
     Raises:
-        InputError: if there is no such engine, or DALI cannot be imported.
+        InputError: if DALI cannot be imported.
     """
-    if name == "torch":
-        if spec.device.type == "cuda":
-            return TorchGpuEngine(store, spec)
-        assert isinstance(store, HostStore)
-        return TorchCpuEngine(store, spec)
     if name == "dali":
         if problem := dali.problem():
             raise InputError(f"`engine=dali`: DALI cannot be imported ({problem}); use `engine=torch`")
         from feedline.pipeline.engines.dali.engine import DaliEngine
 
         return DaliEngine(store, spec)
-    raise InputError(f"`engine={name}`: choose one of auto, {', '.join(ENGINES)}")
+    if spec.device.type == "cuda":
+        return TorchGpuEngine(store, spec)
+    assert isinstance(store, HostStore)
+    return TorchCpuEngine(store, spec)

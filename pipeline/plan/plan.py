@@ -85,9 +85,7 @@ class Plan:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if not 0 <= rank < world_size:
-            raise InputError(f"`rank={rank}`: must be at least 0 and below the `world_size={world_size}`")
-        if batch_size < 1 or (shuffle and batch_size % world_size):
+        if shuffle and batch_size % world_size:
             raise InputError(f"`batch_size={batch_size}`: must be a positive multiple of `world_size={world_size}`")
         if batch_size < world_size:
             raise InputError(f"`batch_size={batch_size}`: must be at least 1 for each of the {world_size} ranks")

@@ -9,7 +9,6 @@ import torch
 
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.mapping import machine_memory
-from feedline.pipeline.errors import InputError
 from feedline.pipeline.stores.encoded import FilesStore, JpegStore
 from feedline.pipeline.stores.host import HostStore
 from feedline.pipeline.stores.raw import RawStore
@@ -35,12 +34,10 @@ def open_store(name: StoreName, dataset: Dataset, device: torch.device) -> Store
     """Opens a store of a dataset.
 
     Raises:
-        InputError: if there is no such store, or the dataset was built without its pack.
+        InputError: if the dataset was built without its pack, or its pixels cannot be resident.
     """
     if name == "resident":
         return ResidentStore(dataset, device)
-    if name not in _OPEN:
-        raise InputError(f"`store={name}`: choose one of auto, {', '.join(STORES)}")
     return _OPEN[name](dataset)
 
 

@@ -274,12 +274,6 @@ def test_the_named_store_is_taken(dataset: Dataset, caplog: pytest.LogCaptureFix
     assert not caplog.messages
 
 
-def test_an_unknown_store_is_refused(dataset: Dataset) -> None:
-    name: Any = "tape"
-    with pytest.raises(InputError, match="store=tape: choose one of auto, files, jpeg, raw, resident"):
-        open_store(name, dataset, CPU)
-
-
 def test_images_of_all_sizes_cannot_be_resident(varied: Dataset) -> None:
     with pytest.raises(InputError, match="store=resident: needs images of one size, here they vary; use store=raw"):
         open_store("resident", varied, CPU)
