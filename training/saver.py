@@ -29,7 +29,6 @@ class Saver:
         out: the run folder.
         ranks: rank 0 writes.
         clock: returns seconds.
-        ahead: a thread writes. By default on a GPU.
     """
 
     def __init__(
@@ -39,12 +38,10 @@ class Saver:
         out: Path,
         ranks: Ranks,
         clock: Callable[[], float] = time.monotonic,
-        *,
-        ahead: bool | None = None,
     ) -> None:
         self._config, self._state, self._out, self._ranks, self._clock = config, state, out, ranks, clock
         self._last = clock()
-        self._ahead = state.train.device.type == "cuda" if ahead is None else ahead
+        self._ahead = state.train.device.type == "cuda"
         self._thread: ThreadPoolExecutor | None = None
         self._written: list[Future[None]] = []
         self._failed = False

@@ -28,9 +28,6 @@ class MixBatch:
     blend: NDArray[np.float32]
     box: NDArray[np.int32]
 
-    def __len__(self) -> int:
-        return len(self.share)
-
 
 @dataclass(frozen=True)
 class Mix:

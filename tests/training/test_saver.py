@@ -1,7 +1,6 @@
 import errno
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,17 @@ def test_saves_by_the_clock(config: Make, trainer: Build, saved: Saved, seconds:
     assert saved == [*(("last.pt", step) for step in steps), ("best.pt", 0), ("last.pt", 0)]
 
 
+class Ahead(Saver):
+    """A thread writes, as on a GPU."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._ahead = True
+
+
 @pytest.fixture
 def ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread writes, as on a GPU."""
-    monkeypatch.setattr(loop, "Saver", partial(Saver, ahead=True))
+    monkeypatch.setattr(loop, "Saver", Ahead)
 
 
 def test_a_thread_writes_what_the_loop_would(config: Make, trainer: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +80,7 @@ def test_a_thread_writes_what_the_loop_would(config: Make, trainer: Build, monke
     c = config(epochs=4, ema=0.9, save_every=1)
     here = trainer(c, "here")
     here.fit()
-    monkeypatch.setattr(loop, "Saver", partial(Saver, ahead=True))
+    monkeypatch.setattr(loop, "Saver", Ahead)
     there, save = trainer(c, "there"), checkpoint.save
     writers: set[str] = set()
     steps: list[int] = []

@@ -44,7 +44,7 @@ def test_quantiles_where_there_is_a_formula() -> None:
 
 def test_mixup_blends_both_of_a_pair_alike_and_cuts_nothing() -> None:
     batch = Mix(mixup=0.2).batch(MANY, (32, 32), seed=1, epoch=2)
-    assert len(batch) == 40_000
+    assert len(batch.share) == 40_000
     assert batch.share[::2].tolist() == batch.share[1::2].tolist() == batch.blend[::2].tolist()
     assert batch.box[:, 2:].max() == 0
     assert batch.share.var() == pytest.approx(1 / 5.6, rel=0.03)
