@@ -95,6 +95,11 @@ def first_line(error: BaseException, limit: int = 120) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
 
 
+def shown(value: object) -> str:
+    """A value of an argument in a message: lists joined by commas."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def did_you_mean(word: str, known: Iterable[object]) -> str:
     """The end of a line about an unknown word: `; did you mean breed?`. Empty if no known word is near.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from feedline.pipeline.errors import InputError, did_you_mean
+from feedline.pipeline.errors import InputError, did_you_mean, shown
 
 _NAMES: dict[Any, str] = {
     bool: "True or False",
@@ -75,13 +75,12 @@ def matched(name: str, hint: Any, value: Any, as_kind: Callable[[Any, Any], Any]
         except (TypeError, ValueError, OverflowError):
             continue
     if name == "image_size" and isinstance(value, (list, tuple)):
-        raise InputError(f"`{name}={','.join(map(str, value))}`: images are square: one side, as image_size=64")
+        raise InputError(f"`{name}={shown(value)}`: images are square: one side, as image_size=64")
     if kinds == [Sequence[str]] and value is None:
         raise InputError(f"`{name}={value}`: must be a list of names, as {name}=['flip']")
     wanted = [*words, *(_NAMES[kind] for kind in kinds if kind is not type(None))]
-    shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
     meant = did_you_mean(value, words) if isinstance(value, str) else ""
-    raise InputError(f"`{name}={shown}`: must be {' or '.join(wanted)}{meant}")
+    raise InputError(f"`{name}={shown(value)}`: must be {' or '.join(wanted)}{meant}")
 
 
 def _as_kind(kind: Any, value: Any) -> Any:

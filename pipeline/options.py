@@ -16,7 +16,7 @@ from feedline.pipeline.augment import canonical
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset, PartName
 from feedline.pipeline.engines.types import EngineName
-from feedline.pipeline.errors import InputError, did_you_mean
+from feedline.pipeline.errors import InputError, did_you_mean, shown
 from feedline.pipeline.image_sizes import LARGEST, SMALLEST, ImageSizes
 from feedline.pipeline.kinds import checked
 from feedline.pipeline.stores import StoreName
@@ -251,8 +251,7 @@ def _takes(function: Callable[..., Any], arguments: int) -> bool:
 def require(ok: bool, name: str, value: object, wanted: str) -> None:
     """Raises InputError if an option's value is not what is wanted."""
     if not ok:
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        raise InputError(f"`{name}={text}`: must be {wanted}")
+        raise InputError(f"`{name}={shown(value)}`: must be {wanted}")
 
 
 def takes_options(

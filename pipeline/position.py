@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.pipeline.errors import InputError
+from feedline.pipeline.errors import InputError, shown
 from feedline.pipeline.options import LoaderOptions
 
 VERSION = 1
@@ -120,7 +120,7 @@ def _require_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
         if name in ("subset", "weights"):
             raise InputError(f"`{name}`: the state is of a loader with another `{name}`, so it stands in other batches")
         raise InputError(
-            f"`{name}={_shown(value)}`: the state is of a loader with {name}={_shown(theirs.get(name))}, so it stands "
+            f"`{name}={shown(value)}`: the state is of a loader with {name}={shown(theirs.get(name))}, so it stands "
             "in other batches; use that, or start without the state"
         )
 
@@ -128,7 +128,3 @@ def _require_same(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
 def _plain(value: Any) -> Any:
     """Lists and tuples alike: what JSON and torch.save make of one another."""
     return list(value) if isinstance(value, (list, tuple)) else value
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
