@@ -5,12 +5,12 @@ from typing import Literal
 from feedline.output import counted
 from feedline.training.best import NAMES, of
 from feedline.training.config import Config
-from feedline.training.snapshot import Position
+from feedline.training.snapshot import RunPosition
 
 Ended = Literal["epochs", "patience"]
 
 
-def ended(config: Config, position: Position) -> Ended | None:
+def ended(config: Config, position: RunPosition) -> Ended | None:
     """Why a run is at its end; None if it is not. A function of the checkpoint, so a resumed run ends where it would.
 
     Args:
@@ -24,7 +24,7 @@ def ended(config: Config, position: Position) -> Ended | None:
     return "patience" if patience and waited else None
 
 
-def in_words(config: Config, position: Position) -> str:
+def in_words(config: Config, position: RunPosition) -> str:
     """How a run ended, as `after epoch 7 of 50: ...`. It must be at its end."""
     epochs = config.optim.epochs
     if ended(config, position) == "epochs":

@@ -60,7 +60,7 @@ _POSITION: dict[str, tuple[type, ...]] = {
 
 
 @dataclass
-class Position:
+class RunPosition:
     """Where a run stands, and what it recorded so far.
 
     Attributes:
@@ -112,7 +112,7 @@ class Position:
         self.add_time(seconds, stalled)
         self.first_seconds, self.first_steps = self.first_seconds + seconds, self.first_steps + 1
 
-    def copy(self) -> "Position":
+    def copy(self) -> "RunPosition":
         return dataclasses.replace(self, history=[dict(row) for row in self.history], lrs=list(self.lrs))
 
 
@@ -151,7 +151,7 @@ class Snapshot:
     schedule: dict[str, Any]
     scaler: dict[str, Any]
     sums: torch.Tensor
-    position: Position
+    position: RunPosition
     rng: torch.Tensor
     rng_cuda: list[torch.Tensor]
     certificates: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -212,7 +212,7 @@ class Snapshot:
         except (TypeError, ValueError) as error:
             raise InputError("not a complete checkpoint (position.lrs is not a list of pairs)") from error
         # Keys that it lacks get their defaults: it may be older than they are.
-        return cls(config=Config.build(recipe, convert_known(config)), position=Position(**position), **entries)
+        return cls(config=Config.build(recipe, convert_known(config)), position=RunPosition(**position), **entries)
 
     def check_dataset(self, dataset: Dataset, path: Path) -> None:
         """Checks that a dataset is the one of the run.

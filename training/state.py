@@ -18,7 +18,7 @@ from feedline.training.loss import weights_of_classes
 from feedline.training.mixing import Mixing
 from feedline.training.optim import WeightAverage, make_schedule
 from feedline.training.ranks import ALONE, Ranks
-from feedline.training.snapshot import Position, Snapshot
+from feedline.training.snapshot import RunPosition, Snapshot
 from feedline.training.step import TrainStep
 
 
@@ -56,7 +56,7 @@ class TrainState:
         self.mixing = Mixing(config.mix, train, optim.epochs)
         self.counts = Counts(train.device, ranks)
         self.certificate = Certificate(train, ranks, pixels=config.run.certify == "pixels")
-        self.position = Position()
+        self.position = RunPosition()
         self.norms: dict[str, torch.Tensor] | None = None
         self.asked: dict[str, Any] = {}
         self.resolved: dict[str, Any] = {}
@@ -96,7 +96,7 @@ class TrainState:
 
     @property
     def steady(self) -> tuple[int, float]:
-        """Images trained on and the seconds that it took, without first steps (see `Position`) and evaluation."""
+        """Images trained on and the seconds that it took, without first steps (see `RunPosition`) and evaluation."""
         position = self.position
         images = (self.global_step - position.first_steps) * self.train.batch_size
         return images, position.train_seconds - position.first_seconds

@@ -22,7 +22,7 @@ from feedline.pipeline.augment.trivial_augment import TrivialAugment
 from feedline.pipeline.augment.types import Crop, Editor, Size, same_shape
 from feedline.pipeline.errors import InputError, did_you_mean
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Augmentations:
         return tuple(edit for editor in self.editors for edit in editor.edits(draw, self.output))
 
     @property
-    def parts(self) -> tuple[tuple[Part, ...], ...]:
+    def parts(self) -> tuple[tuple[EditPart, ...], ...]:
         """The parts of each edit."""
         return tuple(parts for editor in self.editors for parts in editor.parts)
 

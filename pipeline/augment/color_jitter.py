@@ -9,7 +9,7 @@ from feedline.pipeline.augment import colors
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 from feedline.pipeline.plan.philox import STREAM_COLOR, unit
 
 
@@ -29,7 +29,7 @@ class ColorJitter:
     """
 
     name: ClassVar[str] = "color-jitter"
-    parts: ClassVar[tuple[tuple[Part, ...], ...]] = (("color",),)
+    parts: ClassVar[tuple[tuple[EditPart, ...], ...]] = (("color",),)
 
     brightness: float = 0.4
     contrast: float = 0.4

@@ -8,7 +8,7 @@ import numpy as np
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 from feedline.pipeline.plan.philox import STREAM_ERASE, below, unit
 
 
@@ -29,7 +29,7 @@ class Erasing:
     """
 
     name: ClassVar[str] = "erasing"
-    parts: ClassVar[tuple[tuple[Part, ...], ...]] = (("erase",),)
+    parts: ClassVar[tuple[tuple[EditPart, ...], ...]] = (("erase",),)
 
     p: float = 0.25
     scale: tuple[float, float] = (0.02, 0.33)

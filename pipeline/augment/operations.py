@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from feedline.pipeline.augment import colors
 from feedline.pipeline.augment.types import Size
-from feedline.pipeline.plan.edits import Edit, Part, nothing
+from feedline.pipeline.plan.edits import Edit, EditPart, nothing
 from feedline.pipeline.plan.philox import below
 
 OPERATIONS = (
     "identity", "shear-x", "shear-y", "translate-x", "translate-y", "rotate", "brightness", "color", "contrast",
     "posterize", "solarize",
 )  # fmt: skip
-PARTS: tuple[Part, ...] = ("warp", "color", "solarize", "posterize")
+PARTS: tuple[EditPart, ...] = ("warp", "color", "solarize", "posterize")
 BINS = 30  # strengths are whole numbers from 0 to this
 
 

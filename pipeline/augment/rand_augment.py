@@ -9,7 +9,7 @@ from feedline.pipeline.augment.operations import BINS, PARTS, Strengths, choose,
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 from feedline.pipeline.plan.philox import STREAM_POLICY, below
 
 
@@ -40,7 +40,7 @@ class RandAugment:
             raise InputError(f"`augment={self.name}:m={self.m}`: m must be from 0 to {BINS}")
 
     @property
-    def parts(self) -> tuple[tuple[Part, ...], ...]:
+    def parts(self) -> tuple[tuple[EditPart, ...], ...]:
         return (PARTS,) * self.n
 
     def edits(self, draw: Draw, output: Size) -> list[Edit]:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from feedline.pipeline.augment.operations import BINS, PARTS, Strengths, choose, edit
 from feedline.pipeline.augment.types import Size
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 from feedline.pipeline.plan.philox import STREAM_POLICY, below
 
 
@@ -19,7 +19,7 @@ class TrivialAugment:
     """
 
     name: ClassVar[str] = "trivial-augment"
-    parts: ClassVar[tuple[tuple[Part, ...], ...]] = (PARTS,)
+    parts: ClassVar[tuple[tuple[EditPart, ...], ...]] = (PARTS,)
     MOST: ClassVar[Strengths] = Strengths(shear=0.99, translate=1 / 7, rotate=135, color=0.99, posterize=6)
 
     def edits(self, draw: Draw, output: Size) -> list[Edit]:

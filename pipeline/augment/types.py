@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.pipeline.plan.draw import Draw
-from feedline.pipeline.plan.edits import Edit, Part
+from feedline.pipeline.plan.edits import Edit, EditPart
 
 Size = tuple[int, int]  # (height, width) in pixels
 
@@ -59,7 +59,7 @@ class Editor(Protocol):
     name: ClassVar[str]
 
     @property
-    def parts(self) -> tuple[tuple[Part, ...], ...]: ...
+    def parts(self) -> tuple[tuple[EditPart, ...], ...]: ...
 
     def edits(self, draw: Draw, output: Size) -> list[Edit]:
         """The edits of some images of `output`'s size, in order."""

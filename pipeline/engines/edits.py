@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from feedline.pipeline.plan.edits import NOTHING, Edit, Part
+from feedline.pipeline.plan.edits import NOTHING, Edit, EditPart
 from feedline.pipeline.streams import to_device
 
 
@@ -39,7 +39,7 @@ def levels(mean: Sequence[float]) -> list[int]:
     return [min(max(round(255 * value), 0), 255) for value in mean]
 
 
-def _done(name: Part, pixels: torch.Tensor, array: NDArray[Any], mean: Sequence[float]) -> torch.Tensor:
+def _done(name: EditPart, pixels: torch.Tensor, array: NDArray[Any], mean: Sequence[float]) -> torch.Tensor:
     """One part of an edit, done to all images."""
     if name == "warp":
         return _warped(pixels, array)

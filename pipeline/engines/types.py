@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import torch
 
 from feedline.pipeline.plan import PlanBatch
-from feedline.pipeline.plan.edits import Part
+from feedline.pipeline.plan.edits import EditPart
 
 EngineName = Literal["dali", "torch"]
 ENGINES: tuple[EngineName, ...] = ("dali", "torch")
@@ -37,7 +37,7 @@ class EngineSpec:
     window: tuple[int, int] | None
     inside: bool
     whole_images: bool
-    edits: tuple[tuple[Part, ...], ...]
+    edits: tuple[tuple[EditPart, ...], ...]
     batch_size: int
     views: int
     mean: tuple[float, ...]

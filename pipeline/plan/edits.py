@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Part: TypeAlias = Literal["warp", "color", "solarize", "posterize", "erase"]
+EditPart: TypeAlias = Literal["warp", "color", "solarize", "posterize", "erase"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Edit:
     erase: NDArray[np.int32] | None = None
 
     @property
-    def parts(self) -> dict[Part, NDArray[Any]]:
+    def parts(self) -> dict[EditPart, NDArray[Any]]:
         """The parts that are there, by name, in their order."""
         fields = {name: getattr(self, name) for name in NOTHING}
         return {name: array for name, array in fields.items() if array is not None}
@@ -42,7 +42,7 @@ class Edit:
 
 
 # The value of each part that leaves an image as it is.
-NOTHING: dict[Part, NDArray[Any]] = {
+NOTHING: dict[EditPart, NDArray[Any]] = {
     "warp": np.eye(2, 3, dtype=np.float32),
     "color": np.eye(3, 4, dtype=np.float32),
     "solarize": np.array(256, dtype=np.int32),
@@ -51,6 +51,6 @@ NOTHING: dict[Part, NDArray[Any]] = {
 }
 
 
-def nothing(name: Part, images: int) -> NDArray[Any]:
+def nothing(name: EditPart, images: int) -> NDArray[Any]:
     """A part that leaves all images as they are, to be filled: [images, ...]."""
     return np.repeat(NOTHING[name][None], images, axis=0)

@@ -18,7 +18,7 @@ from feedline.pipeline.dataset.decode import DecodeError, decode
 from feedline.pipeline.readahead import runs
 from feedline.training import checkpoint
 from feedline.training.config import Config
-from feedline.training.snapshot import Position, Snapshot
+from feedline.training.snapshot import RunPosition, Snapshot
 
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.sampled_from([-1, 0, 1, 2**31, 2**63, 10**400])
 TEXTS = st.text(max_size=8) | st.sampled_from(["../..", "/etc/passwd", "\0", "raw", "train"])
@@ -233,6 +233,6 @@ def small_state() -> Snapshot:
         fingerprint="0" * 64, classes=["a", "b"], image_size=[8, 8], config=Config.build("small", {}),
         model=model.state_dict(), average=None, average_updates=0,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1).state_dict(), schedule={}, scaler={},
-        sums=torch.zeros(4, dtype=torch.float64), position=Position(step=3, train_seconds=1.0, lrs=[(0.1, 0.01)]),
+        sums=torch.zeros(4, dtype=torch.float64), position=RunPosition(step=3, train_seconds=1.0, lrs=[(0.1, 0.01)]),
         rng=torch.get_rng_state(), rng_cuda=[],
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from feedline.training import checkpoint, evaluate
 from feedline.training.ending import ended
-from feedline.training.snapshot import Position
+from feedline.training.snapshot import RunPosition
 from tests.training.conftest import Build, Make, fit_until, same, weights
 
 Scores = Callable[..., None]
@@ -33,9 +33,9 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Scores:
     return use
 
 
-def position(*top1: float | None) -> Position:
+def position(*top1: float | None) -> RunPosition:
     rows: list[dict[str, float | None]] = [{"epoch": i, "val_top1": value} for i, value in enumerate(top1, 1)]
-    return Position(epoch=len(rows), history=rows)
+    return RunPosition(epoch=len(rows), history=rows)
 
 
 def records(run: Path) -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ import pytest
 
 from feedline import Dataset, InputError
 from feedline.training import checkpoint
-from feedline.training.snapshot import Position, Snapshot
+from feedline.training.snapshot import RunPosition, Snapshot
 from feedline.training.state import TrainState
 from tests.training.conftest import Build, Make, same
 
 
 def test_a_snapshot_can_be_restored_from_its_dict(state: TrainState) -> None:
-    state.position = Position(1, 2, 3.0, 0.5, 1.0, [{"epoch": 1, "val_top1": 25.0}], [(0.5, 0.1)])
+    state.position = RunPosition(1, 2, 3.0, 0.5, 1.0, [{"epoch": 1, "val_top1": 25.0}], [(0.5, 0.1)])
     snapshot = state.snapshot(25.0)
     again = Snapshot.from_dict(snapshot.to_dict())
     assert (again.config, again.position, again.val_top1) == (snapshot.config, snapshot.position, 25.0)

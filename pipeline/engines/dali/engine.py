@@ -15,7 +15,7 @@ from feedline.pipeline.engines.dali.graph import graph, input_of
 from feedline.pipeline.engines.types import EngineBatches, EngineSpec
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.plan import PlanBatch
-from feedline.pipeline.plan.edits import Part
+from feedline.pipeline.plan.edits import EditPart
 from feedline.pipeline.stores import EncodedStore, HostStore, Store
 
 Images: TypeAlias = "list[NDArray[np.uint8]] | NDArray[np.uint8] | torch.Tensor"
@@ -160,7 +160,7 @@ class DaliEngine:
         return None
 
 
-def _inputs(name: Part, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _inputs(name: EditPart, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """A part of an edit as the graph takes it in: some of DALI's operations want it in two."""
     if name == "color":
         return {"color": np.ascontiguousarray(array[:, :, :3]), "offset": np.ascontiguousarray(array[:, :, 3])}

@@ -7,7 +7,7 @@ from nvidia.dali import fn, pipeline_def, types
 
 from feedline.pipeline.engines.edits import levels
 from feedline.pipeline.engines.types import EngineSpec
-from feedline.pipeline.plan.edits import Part
+from feedline.pipeline.plan.edits import EditPart
 
 _DTYPES = {torch.float32: types.FLOAT, torch.float16: types.FLOAT16, torch.uint8: types.UINT8}
 
@@ -70,7 +70,7 @@ def _finished(images: Any, spec: EngineSpec, view: int) -> Any:
     )
 
 
-def _edited(images: Any, name: Part, view: int, number: int, spec: EngineSpec) -> Any:
+def _edited(images: Any, name: EditPart, view: int, number: int, spec: EngineSpec) -> Any:
     """A part of an edit; the engine feeds its array as `input_of(name, view, number)`."""
     values = fn.external_source(name=input_of(name, view, number))
     if name == "warp":
