@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.common import about, command
 from feedline import Dataset, Loader
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
-from feedline.training.meter import hardware, versions
+from feedline.training.bench import endless
 
 STORES = ("raw", "jpeg")
 RANDOM_CROP = ["random-resized-crop:scale=0.25-1", "flip"]
@@ -44,7 +45,7 @@ DOORS: dict[str, tuple[Callable[[Dataset], Options], str]] = {
 
 def images_per_s(loader: Loader, seconds: float) -> float:
     """Images a second over whole batches, after a warm-up that uses up what was made ahead."""
-    stream = itertools.chain.from_iterable(itertools.repeat(loader))
+    stream = endless(loader)
     for _ in range(24):
         next(stream)
     done, started = 0, time.perf_counter()
@@ -57,10 +58,9 @@ def images_per_s(loader: Loader, seconds: float) -> float:
 def measure(data: Path, doors: Sequence[str], seconds: float) -> dict[str, float]:
     """One round: images a second by `store, door`."""
     dataset = Dataset(data)
-    split = "official" if "official" in dataset.splits else "70-30"
     row = {}
     for store, door in itertools.product(STORES, doors):
-        loader = Loader(dataset, split=split, store=store, **DOORS[door][0](dataset))  # type: ignore[arg-type]
+        loader = Loader(dataset, store=store, **DOORS[door][0](dataset))  # type: ignore[arg-type]
         row[f"{store}, {door}"] = images_per_s(loader, seconds)
         loader.close()
     return row
@@ -82,6 +82,7 @@ def in_checkout(root: Path, data: Path, doors: Sequence[str], seconds: float) ->
     return dict(json.loads(ran.stdout.splitlines()[-1]))
 
 
+@command("bench.doors")
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m bench.doors", description="What a loader's options cost.")
     p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder")
@@ -91,25 +92,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--earlier", type=Path, help="another checkout, compiled, that is measured beside this one")
     args = p.parse_args(argv)
     rounds: dict[str, list[float]] = {}
-    try:
-        if missing := [store for store in STORES if store not in Dataset(args.data).packs]:
-            raise InputError(f"`data={args.data}`: has no {missing[0]} pack; build it with --packs {','.join(STORES)}")
-        for _ in range(args.rounds):
-            row = in_checkout(Path.cwd(), args.data.resolve(), list(DOORS), args.seconds)
-            if args.earlier:
-                plain = [name for name, (_, other) in DOORS.items() if name == other]
-                earlier = in_checkout(args.earlier.resolve(), args.data.resolve(), plain, args.seconds)
-                row |= {f"{name}, earlier": value for name, value in earlier.items()}
-            for name, value in row.items():
-                rounds.setdefault(name, []).append(value)
-    except FeedlineError as error:
-        print(f"bench.doors: {as_flags(error)}", file=sys.stderr)
-        return 2
-    results = report(rounds)
-    command = "python -m bench.doors " + " ".join(sys.argv[1:] if argv is None else argv)
-    about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
+    if missing := [store for store in STORES if store not in Dataset(args.data).packs]:
+        raise InputError(f"`data={args.data}`: has no {missing[0]} pack; build it with --packs {','.join(STORES)}")
+    for _ in range(args.rounds):
+        row = in_checkout(Path.cwd(), args.data.resolve(), list(DOORS), args.seconds)
+        if args.earlier:
+            plain = [name for name, (_, other) in DOORS.items() if name == other]
+            earlier = in_checkout(args.earlier.resolve(), args.data.resolve(), plain, args.seconds)
+            row |= {f"{name}, earlier": value for name, value in earlier.items()}
+        for name, value in row.items():
+            rounds.setdefault(name, []).append(value)
+    content = {**about("bench.doors", argv), "rounds": args.rounds, "results": report(rounds)}
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(args.out / "doors.json", {**about, "rounds": args.rounds, "results": results})
+    write_json(args.out / "doors.json", content)
     return 0
 
 

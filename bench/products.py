@@ -8,17 +8,17 @@ Milliseconds for the layers of ResNet18 in bfloat16, medians of interleaved roun
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench.common import about, markdown
 from feedline.model import compiled, conv, winograd
 from feedline.pipeline.files import write_json
 from feedline.training.heap import keep_freed_memory
-from feedline.training.meter import hardware, versions
 
 # Input and output channels, side of the input / side of the image, kernel, stride.
 LAYERS = (
@@ -87,15 +87,15 @@ def _milliseconds(run: Callable[[], Any]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def table(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+def table(rows: list[Mapping[str, Any]]) -> str:
     """Markdown; what the rule takes is bold."""
     ways = [way for way in WAYS if any(way in row["ms"]["forward"] for row in rows)]
     heads = [f"{product}: {WAYS[way]}" if way == ways[0] else WAYS[way] for product in PRODUCTS for way in ways]
-    yield "| image | layer | output | " + " | ".join(heads) + " |"
-    yield "| --- " * (3 + len(heads)) + "|"
-    for row in rows:
-        cells = [_cell(row, product, way) for product in PRODUCTS for way in ways]
-        yield f"| {row['size']} | {row['layer']} | {row['side']} | {' | '.join(cells)} |"
+    cells = (
+        [str(row["size"]), row["layer"], str(row["side"]), *(_cell(row, p, way) for p in PRODUCTS for way in ways)]
+        for row in rows
+    )
+    return markdown(["image", "layer", "output", *heads], cells)
 
 
 def _cell(row: Mapping[str, Any], product: str, way: str) -> str:
@@ -122,12 +122,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for size in map(int, args.sizes.split(","))
         for layer in LAYERS
     ]
-    print("\n".join(table(rows)))
+    print(table(rows))
     settings = {"batch_size": args.batch_size, "rounds": args.rounds, "heap": args.heap}
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(
-        args.out / "products.json", {**settings, "rows": rows, "hardware": hardware(torch.device("cpu")), **versions()}
-    )
+    write_json(args.out / "products.json", {**about("bench.products", argv), **settings, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -20,18 +20,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.common import about, command
 from bench.memory import resident_mib
 from feedline import Dataset, Loader
 from feedline.pipeline.augment import Augmentations, Flip, PadCrop
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import ClassInfo, PackWriter, Record, Split, write_index, write_meta
 from feedline.pipeline.dataset.mapping import machine_memory
-from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
+from feedline.pipeline.part import choose_split
 from feedline.pipeline.plan import Plan
 from feedline.pipeline.plan.permutation import BlockPermutation, Permutation
 from feedline.training import plots
-from feedline.training.meter import hardware, versions
+from feedline.training.bench import endless
 
 SIDE = 64
 IMAGE = SIDE * SIDE * 3
@@ -179,7 +180,7 @@ def packs(args: argparse.Namespace) -> dict[str, Any]:
 def batches(args: argparse.Namespace) -> dict[str, Any]:
     """Measures every number of threads and batch size with the stores jpeg and raw, in interleaved rounds."""
     data = Dataset(args.data)
-    split = "official" if "official" in data.splits else "70-30"
+    split = choose_split(data, "auto")
     threads = [n for n in (1, 2, 4, 8, 16) if n <= available_cores()]
     sizes = [n for n in (32, 64, 128, 256, 512, 1024, 2048) if n <= data.splits[split]["train"]]
     costs: dict[tuple[str, int, int], list[float]] = {}
@@ -187,7 +188,7 @@ def batches(args: argparse.Namespace) -> dict[str, Any]:
         for key in itertools.product(("jpeg", "raw"), threads, sizes):
             store: Any = key[0]
             loader = Loader(data, split=split, store=store, threads=key[1], batch_size=key[2])
-            stream = itertools.chain.from_iterable(itertools.repeat(loader))
+            stream = endless(loader)
             for _ in range(max(2048 // key[2], 6)):
                 next(stream)
             done, started = 0, time.perf_counter()
@@ -235,6 +236,7 @@ def _plot(path: Path, lines: Mapping[str, Sequence[tuple[float, float]]], xlabel
     plots.save(figure, path)
 
 
+@command("bench.scale")
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__.split("\n")[0].split(": ", 1)[1])
     p.add_argument("what", choices=["plan", "packs", "batches", "plan-alone"])
@@ -251,17 +253,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.what == "plan-alone":
         plan_alone(args.count, args.kind)
         return 0
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        results = {"plan": plan, "packs": packs, "batches": batches}[args.what](args)
-    except FeedlineError as error:
-        print(f"bench.scale: {as_flags(error)}", file=sys.stderr)
-        return 2
-    command = "python -m bench.scale " + " ".join(sys.argv[1:] if argv is None else argv)
-    where = hardware(torch.device("cpu"))
-    write_json(
-        args.out / f"{args.what}.json", {"command": command, "hardware": where, "versions": versions(), **results}
-    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = {"plan": plan, "packs": packs, "batches": batches}[args.what](args)
+    write_json(args.out / f"{args.what}.json", {**about("bench.scale", argv), **results})
     return 0
 
 

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.common import about, command
 from bench.peers.files import warm
 from feedline import Dataset, InputError, Loader
 from feedline.pipeline import compiled
 from feedline.pipeline.buffers import aligned
 from feedline.pipeline.cropper import Cropper
 from feedline.pipeline.engines import dali
-from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.stores import FilesStore, JpegStore, RawStore
-from feedline.training.meter import hardware, versions
 
 Stage = Callable[[PlanBatch], Any]
 
@@ -117,6 +116,7 @@ def dali_stages(data: Dataset, split: str) -> dict[str, Stage]:
     }
 
 
+@command("bench.stages")
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m bench.stages", description="Time the stages of a batch on the CPU.")
     p.add_argument("--data", type=Path, default=Path("data/tiny-imagenet"), help="dataset folder with both packs")
@@ -124,15 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--rounds", type=int, default=7, help="interleaved rounds (7)")
     p.add_argument("--batches", type=int, default=40, help="batches of 256 per round (40)")
     args = p.parse_args(argv)
-    try:
-        data = Dataset(args.data)
-        split = next(iter(data.splits))
-        batch_size = min(256, data.splits[split]["train"])
-        warm([data.root])
-        stages = torch_stages(data, split, batch_size) | dali_stages(data, split)
-    except FeedlineError as error:
-        print(f"bench.stages: {as_flags(error)}", file=sys.stderr)
-        return 2
+    data = Dataset(args.data)
+    split = next(iter(data.splits))
+    batch_size = min(256, data.splits[split]["train"])
+    warm([data.root])
+    stages = torch_stages(data, split, batch_size) | dali_stages(data, split)
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     planner = Loader(data, split=split, store="raw", engine="torch", batch_size=batch_size)
@@ -150,10 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }  # the first round warms up
     for name, value in medians.items():
         print(f"{name:<44}{value:>8.2f} us")
-    command = "python -m bench.stages " + " ".join(sys.argv[1:] if argv is None else argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
-    write_json(args.out / "stages.json", {**about, "cpu_us_per_image": medians, "rounds": args.rounds})
+    content = {**about("bench.stages", argv), "cpu_us_per_image": medians, "rounds": args.rounds}
+    write_json(args.out / "stages.json", content)
     return 0
 
 

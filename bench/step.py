@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from bench.common import about, markdown
 from feedline.model import compiled, resnet18
 from feedline.pipeline.files import write_json
 from feedline.training.heap import keep_freed_memory
-from feedline.training.meter import hardware, versions
 
 CLASSES = 200
 
@@ -85,13 +85,11 @@ def _summary(batch_size: int, seconds: list[float]) -> dict[str, float]:
 
 def table(rows: list[Mapping[str, Any]]) -> str:
     """Markdown: one row a size, medians, and how much faster the kernels are."""
-    names = list(rows[0]["images_per_s"])
-    lines = [f"| side | {' | '.join(names)} | kernels / torch |", "| --- " * (len(names) + 2) + "|"]
+    names, cells = list(rows[0]["images_per_s"]), []
     for row in rows:
         medians = [row["images_per_s"][name]["median"] for name in names]
-        cells = " | ".join(f"{value:,.0f}" for value in medians)
-        lines.append(f"| {row['size']} | {cells} | {medians[0] / medians[1]:.2f} |")
-    return "\n".join(lines)
+        cells.append([str(row["size"]), *(f"{value:,.0f}" for value in medians), f"{medians[0] / medians[1]:.2f}"])
+    return markdown(["side", *names, "kernels / torch"], cells)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -113,9 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(table(rows[-1:]).splitlines()[-1] if len(rows) > 1 else table(rows), flush=True)
     settings = {"batch_size": args.batch_size, "rounds": args.rounds, "heap": args.heap}
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(
-        args.out / "step.json", {**settings, "rows": rows, "hardware": hardware(torch.device("cpu")), **versions()}
-    )
+    write_json(args.out / "step.json", {**about("bench.step", argv), **settings, "rows": rows})
 
 
 if __name__ == "__main__":

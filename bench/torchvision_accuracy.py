@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
+from bench.common import command, command_line
 from feedline import InputError, Loader
 from feedline.cli.build import choose_device, make_loader, make_model
 from feedline.cli.parser import parse
 from feedline.cli.request import Request
 from feedline.pipeline.augment import Flip, PadCrop, resolve_training
-from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Batch
 from feedline.training.loop import Trainer
@@ -79,14 +79,10 @@ class TorchvisionLoader(Loader):
             yield moved, labels.to(self.device, non_blocking=True)
 
 
+@command("bench.torchvision_accuracy")
 def main(argv: Sequence[str] | None = None) -> int:
     """Takes the flags of `train.py --mode train`. Uses --recipe, --out and the recipe keys; ignores the others."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    try:
-        return run(_request(words))
-    except FeedlineError as error:
-        print(f"bench.torchvision_accuracy: {as_flags(error)}", file=sys.stderr)
-        return 2
+    return run(_request(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _request(words: list[str]) -> Request:
@@ -94,7 +90,7 @@ def _request(words: list[str]) -> Request:
     return Request(
         mode="torchvision",
         flags=flags,
-        command="python -m bench.torchvision_accuracy " + " ".join(words),
+        command=command_line("bench.torchvision_accuracy", words),
         recipe=options.get("recipe"),
         out=options.get("out"),
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from bench.common import command
 from bench.ladder import profile
 from bench.ladder.compute import run_compute, run_large, run_together
 from bench.ladder.feed import run as run_feed
@@ -27,7 +28,6 @@ from bench.ladder.settings import Settings
 from bench.ladder.tables import write_tables
 from feedline import Dataset, InputError
 from feedline.convert import build
-from feedline.pipeline.errors import FeedlineError, as_flags
 
 RUNGS: dict[str, Callable[[Settings], None]] = {
     "correct": run_correct,
@@ -62,19 +62,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@command("bench.ladder")
 def main(argv: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(words)
+    args = parser().parse_args(argv)
     args.out, args.data = args.out.resolve(), args.data and args.data.resolve()
-    try:
-        if args.only:
-            torch.backends.cudnn.benchmark = True  # as in long runs
-            RUNGS[args.only](_settings(args, args.minutes))
-            return 0
-        return climb(args)
-    except FeedlineError as error:
-        print(f"bench.ladder: {as_flags(error)}", file=sys.stderr)
-        return 2
+    if args.only:
+        torch.backends.cudnn.benchmark = True  # as in long runs
+        RUNGS[args.only](_settings(args, args.minutes))
+        return 0
+    return climb(args)
 
 
 def _settings(args: argparse.Namespace, minutes: float) -> Settings:

@@ -5,15 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.common import markdown
 from feedline.pipeline.files import write_text
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table with a column for every key of any row, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
-    lines += ["| " + " | ".join(_cell(row.get(column, "")) for column in columns) + " |" for row in rows]
-    return "\n".join(lines)
+    return markdown(columns, ([_cell(row.get(column, "")) for column in columns] for row in rows))
 
 
 def _cell(value: Any) -> str:

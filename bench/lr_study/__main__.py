@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from bench.lr_study.cases import CPU, KINDS, SETS, Case, cases, search
+from bench.common import about, command
+from bench.lr_study.cases import KINDS, SETS, Case, cases, search
 from bench.lr_study.table import suggestions, tables
 from bench.variants.page import put_between_marks
 from bench.variants.runs import commit
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags
+from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_json
-from feedline.training.meter import hardware, versions
 
 
 class Results:
@@ -73,8 +73,8 @@ def measure(results: Results, todo: Sequence[Case], sweep_seeds: int, seeds: int
         sweeps(kind)
 
 
+@command("bench.lr_study", stopped="stopped; the same command continues")
 def main(argv: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else list(argv)
     p = argparse.ArgumentParser(prog="python -m bench.lr_study", description=(__doc__ or "").split(": ", 1)[1])
     for name in SETS:
         p.add_argument(f"--{name}", default=f"data/{name}", help=f"dataset folder (data/{name})")
@@ -84,29 +84,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--sweep-seeds", type=int, default=3, help="range tests of each kind in a case (3)")
     p.add_argument("--seeds", type=int, default=1, help="trainings at each rate (1)")
     p.add_argument("--markdown", type=Path, metavar="PAGE", help="measure nothing; put the tables into this page")
-    args = p.parse_args(words)
+    args = p.parse_args(argv)
     folders = {name: getattr(args, name.replace("-", "_")) for name in SETS}
     todo = [case for case in cases(folders) if args.only in case.name]
     if args.width:
         todo = [Case(case.data, case.set, case.optimizer, case.batch_size, args.width) for case in todo]
     torch.set_num_threads(1)
-    about = {"command": "python -m bench.lr_study " + " ".join(words), "commit": commit()}
-    try:
-        if not todo:
-            raise InputError(f"`only={args.only}`: no such case; there are {', '.join(c.name for c in cases(folders))}")
-        args.out.mkdir(parents=True, exist_ok=True)
-        results = Results(args.out / "lr_study.json", {**about, "hardware": hardware(CPU), "versions": versions()})
-        if args.markdown:
-            put_between_marks(args.markdown, "lr-study", tables(results.content))
-        else:
-            measure(results, todo, args.sweep_seeds, args.seeds)
-            print(tables(results.content))
-    except FeedlineError as error:
-        print(f"bench.lr_study: {as_flags(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench.lr_study: stopped; the same command continues", file=sys.stderr)
-        return 130
+    if not todo:
+        raise InputError(f"`only={args.only}`: no such case; there are {', '.join(c.name for c in cases(folders))}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = Results(args.out / "lr_study.json", {**about("bench.lr_study", argv), "commit": commit()})
+    if args.markdown:
+        put_between_marks(args.markdown, "lr-study", tables(results.content))
+    else:
+        measure(results, todo, args.sweep_seeds, args.seeds)
+        print(tables(results.content))
     return 0
 
 

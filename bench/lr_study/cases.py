@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from feedline.cli.modes.lrfind import END_LR
 from feedline.cli.recipes import configure
 from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
+from feedline.training.bench import endless
 from feedline.training.config import Config
 from feedline.training.evaluate import evaluate
 from feedline.training.lr_range import STEPS, Sweep, lr_range_test
@@ -77,10 +78,9 @@ class Case:
         """
         config, end, (most, fewest) = self.config(seed), END_LR[self.optimizer], KINDS[kind]
         loader = make_loader(config, Dataset(self.data), "train", CPU)
-        batches: Iterator[Any] = itertools.chain.from_iterable(itertools.repeat(loader))
         try:
             sweep = Sweep.plan(most or len(loader), start=end / 1e5, end=end, fewest=fewest)
-            test = lr_range_test(config, self.model(config), batches, CPU, sweep)
+            test = lr_range_test(config, self.model(config), endless(loader), CPU, sweep)
         finally:
             loader.close()
         return {"lr": test.lr, "loss": test.loss, "steps": sweep.steps, "stopped": test.stopped}

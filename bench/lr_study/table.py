@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.common import markdown
 from feedline.training.lr_curve import BLEW_UP, smoothed_over, suggest
 
 FACTORS = tuple(2.0 ** (k / 4) for k in range(-16, 29))  # common factors that are tried: 1/16 to 128
@@ -127,50 +128,39 @@ def tables(content: Mapping[str, Any]) -> str:
     judged, trainings = judge(content), content["trainings"]
     as_the_mode = {rule: by_case for rule, by_case in judged.items() if rule.endswith(TITLES["command"])}
     judged["a fixed rate"] = fixed(trainings)
-    return "\n\n".join("\n".join(table) for table in (_trainings(trainings), _cases(as_the_mode), _rules(judged)))
+    return "\n\n".join((_trainings(trainings), _cases(as_the_mode), _rules(judged)))
 
 
-def _header(*columns: str) -> list[str]:
-    return ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _trainings(trainings: Mapping[str, Curves]) -> list[str]:
-    lines = _header("case", "best rate", "its top-1", "top-1 by rate")
+def _trainings(trainings: Mapping[str, Curves]) -> str:
+    rows = []
     for case, results in trainings.items():
         grid = points(results)
         best = max(top1 for _, top1 in grid)
         each = ", ".join(f"{rate:.2g}: {top1:.1f}" for rate, top1 in grid)
-        lines.append(_row(case, f"{best_rate(grid):.2g}", f"{best:.1f}", each))
-    return lines
+        rows.append([case, f"{best_rate(grid):.2g}", f"{best:.1f}", each])
+    return markdown(["case", "best rate", "its top-1", "top-1 by rate"], rows)
 
 
-def _cases(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
-    lines = _header("case", "rule", "rate (each test)", "training was best at", "top-1 lost")
+def _cases(judged: Mapping[str, Mapping[str, Judged]]) -> str:
+    rows = []
     for case in next(iter(judged.values()), {}):
         for rule, by_case in judged.items():
             if (found := by_case.get(case)) is not None:
                 each = ", ".join(f"{rate:.2g}" for rate in found.rates)
                 factor = f"{found.factor:.2g} times"
-                lines.append(
-                    _row(case, rule.split(",")[0], f"{found.rate:.2g} ({each})", factor, f"{found.lost():.1f}")
-                )
-    return lines
+                rows.append([case, rule.split(",")[0], f"{found.rate:.2g} ({each})", factor, f"{found.lost():.1f}"])
+    return markdown(["case", "rule", "rate (each test)", "training was best at", "top-1 lost"], rows)
 
 
-def _rules(judged: Mapping[str, Mapping[str, Judged]]) -> list[str]:
-    lines = _header(
-        "cases", "rule", "training was best at", "lost as it is (worst)", "factor", "lost with it (worst)", "left out"
-    )
+def _rules(judged: Mapping[str, Mapping[str, Judged]]) -> str:
+    head = ["cases", "rule", "training was best at", "lost as it is (worst)", "factor", "lost with it (worst)"]
+    rows = []
     for optimizer in ("", "sgd", "adam"):
         for rule, by_case in judged.items():
             chosen = [found for case, found in by_case.items() if optimizer in ("", case.split()[1])]
             if chosen and (not optimizer or "steps" not in rule):
-                lines.append(_row(f"{optimizer or 'all'}, {len(chosen)}", rule, *_figures(chosen)))
-    return lines
+                rows.append([f"{optimizer or 'all'}, {len(chosen)}", rule, *_figures(chosen)])
+    return markdown([*head, "left out"], rows)
 
 
 def _figures(judged: Sequence[Judged]) -> list[str]:

@@ -7,7 +7,6 @@ conditions of every row, and the ratios that this project promises.
 """
 
 import argparse
-import shlex
 import statistics
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from bench.common import about, command
 from bench.peers.checkset import make_check_set
 from bench.peers.contestants import CONTESTANTS
 from bench.peers.files import conversion, prepare
@@ -25,9 +25,8 @@ from bench.peers.race import Entry, agree, compete
 from bench.peers.report import picture, report
 from feedline import Dataset, InputError
 from feedline.pipeline.cores import available_cores
-from feedline.pipeline.errors import FeedlineError, as_flags
 from feedline.pipeline.files import write_json
-from feedline.training.meter import hardware, versions
+from feedline.training.meter import hardware
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,17 +50,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+@command("bench.peers")
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        run(args, "python -m bench.peers " + shlex.join(sys.argv[1:] if argv is None else argv))
-    except FeedlineError as error:
-        print(f"bench.peers: {as_flags(error)}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def run(args: argparse.Namespace, command: str) -> None:
     works = args.works.split(",")
     for name in works:
         if name not in (*WORKS, "conversion"):
@@ -71,11 +62,12 @@ def run(args: argparse.Namespace, command: str) -> None:
     dataset = Dataset(args.data)
     folder = args.files or args.data.with_name(args.data.name + "-peers")
     args.out.mkdir(parents=True, exist_ok=True)
-    about = {"command": command, "hardware": hardware(torch.device("cpu")), "versions": versions()}
+    begin = {**about("bench.peers", argv), "dataset": dataset.name}
     prepare(dataset, folder, args.threads, args.max_size)
     for name in works:
         content = _conversion(args, dataset, folder) if name == "conversion" else _race(args, name, dataset, folder)
-        write_json(args.out / f"{name}.json", {**about, "dataset": dataset.name, **content})
+        write_json(args.out / f"{name}.json", {**begin, **content})
+    return 0
 
 
 def _race(args: argparse.Namespace, work: str, dataset: Dataset, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Files:
     write: Callable[[Samples, Path, int, int | None], None]
 
 
-def forever(once: Callable[[], Any]) -> Batches:
-    """The batches of one epoch after another."""
+def forever(loader: Iterable[Any]) -> Batches:
+    """The batches of one epoch after another. Imports nothing: the memory of a contestant's process is measured."""
     while True:
-        yield from once()
+        yield from loader

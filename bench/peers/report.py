@@ -3,17 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.common import markdown
 from bench.peers.job import Job
 from bench.peers.promises import ratios
 from bench.peers.race import Entry
 from feedline.training import plots
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    head, *body = rows
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def report(entries: Sequence[Entry], job: Job) -> str:
@@ -43,7 +37,8 @@ def _name(entry: Entry) -> str:
 
 def _speeds(ran: Sequence[Entry]) -> str:
     best = max((e.median("images_per_s") for e in ran if e.contestant.ours), default=0.0)
-    rows = [["", "images/s", "lowest - highest", "best of ours is", "CPU us/image", "memory, MiB", "first batch, s"]]
+    head = ["", "images/s", "lowest - highest", "best of ours is", "CPU us/image", "memory, MiB", "first batch, s"]
+    rows = []
     for entry in ran:
         speed = entry.median("images_per_s")
         rows.append(
@@ -57,14 +52,13 @@ def _speeds(ran: Sequence[Entry]) -> str:
                 f"{min(entry.first_batch_s):.1f}",
             ]
         )
-    return table(rows)
+    return markdown(head, rows)
 
 
 def _conditions(ran: Sequence[Entry], job: Job) -> str:
     contestants = [e for e in ran if not e.contestant.floor]
-    rows = [["", *(contestants[0].conditions(job) if contestants else ())]]
-    rows += [[_name(e), *e.conditions(job).values()] for e in contestants]
-    return table(rows)
+    head = ["", *(contestants[0].conditions(job) if contestants else ())]
+    return markdown(head, ([_name(e), *e.conditions(job).values()] for e in contestants))
 
 
 def picture(path: Path, entries: Sequence[Entry], title: str) -> None:

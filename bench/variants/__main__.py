@@ -6,21 +6,22 @@ where it stood when it is started again: complete runs are read, others are resu
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.variants.page import markdown, print_table, put_between_marks
+from bench.common import command, command_line
+from bench.variants.page import print_table, put_between_marks, section
 from bench.variants.results import collect, outcome
 from bench.variants.runs import TRAIN, Run
 from bench.variants.schedule import only_one, run_all
 from bench.variants.series import Series, parse_seeds, read_series
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line
+from feedline.pipeline.errors import InputError, first_line
 from feedline.pipeline.files import write_json
 
 
+@command("bench.variants", stopped="stopped and saved; the same command continues")
 def main(argv: Sequence[str] | None = None, *, train: Sequence[str] = TRAIN) -> int:
     """Runs the command.
 
@@ -28,7 +29,6 @@ def main(argv: Sequence[str] | None = None, *, train: Sequence[str] = TRAIN) -> 
         argv: the arguments (default: the process's).
         train: the program that trains, before `--mode train`.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
     p = argparse.ArgumentParser(prog="python -m bench.variants", description=(__doc__ or "").split(": ", 1)[1])
     p.add_argument("file", type=Path, help="TOML: seeds = [0, 1], a table [base], tables [[variant]] with a name")
     p.add_argument("--out", type=Path, help="where runs and results go (runs/variants-<name of the file>)")
@@ -37,23 +37,16 @@ def main(argv: Sequence[str] | None = None, *, train: Sequence[str] = TRAIN) -> 
     p.add_argument("--torch-threads", type=int, default=1, help="threads of each run: torch's and the loader's (1)")
     p.add_argument("--jobs", type=int, default=1, help="runs at a time, each on cores of its own (1)")
     p.add_argument("--markdown", type=Path, metavar="PAGE", help="run nothing; put the table into this page")
-    args = p.parse_args(words)
+    args = p.parse_args(argv)
     args.out = args.out or Path("runs") / f"variants-{args.file.stem}"
-    args.command = f"python -m bench.variants {shlex.join(words)}"
-    try:
-        series = read_series(args.file)
-        if args.seeds is not None:
-            series = replace(series, seeds=parse_seeds(args.seeds, "`seeds`"))
-        runs = plan(series, args.out, train)
-        for run in runs:
-            run.check()
-        return _write_page(series, runs, args) if args.markdown else _run(series, runs, args)
-    except FeedlineError as error:
-        print(f"bench.variants: {as_flags(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench.variants: stopped and saved; the same command continues", file=sys.stderr)
-        return 130
+    args.command = command_line("bench.variants", argv)
+    series = read_series(args.file)
+    if args.seeds is not None:
+        series = replace(series, seeds=parse_seeds(args.seeds, "`seeds`"))
+    runs = plan(series, args.out, train)
+    for run in runs:
+        run.check()
+    return _write_page(series, runs, args) if args.markdown else _run(series, runs, args)
 
 
 def plan(series: Series, out: Path, train: Sequence[str] = TRAIN) -> list[Run]:
@@ -98,7 +91,7 @@ def _write_page(series: Series, runs: Sequence[Run], args: argparse.Namespace) -
     content = collect(series, runs)
     if content["hardware"] is None:
         raise InputError(f"`out={args.out}`: holds no complete run; run the series first, without --markdown")
-    put_between_marks(args.markdown, series.name, markdown(content, _command(args.out / "variants.json")))
+    put_between_marks(args.markdown, series.name, section(content, _command(args.out / "variants.json")))
     print(f"wrote the table into {args.markdown}")
     return 0
 

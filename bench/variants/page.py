@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.common import markdown
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.files import write_text
 
@@ -54,19 +55,18 @@ def _columns(row: Sequence[str], widths: Sequence[int]) -> "enumerate[tuple[str,
     return enumerate(zip(row, widths, strict=True))
 
 
-def markdown(content: Mapping[str, Any], command: str) -> str:
+def section(content: Mapping[str, Any], command: str) -> str:
     """The series as Markdown: its settings, the machine, and a row for every variant.
 
     Args:
         content: of variants.json.
         command: that made it.
     """
-    columns = ["variant", "what it changes", *COLUMNS[1:]]
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    rows = []
     for row in content["results"]:
         name, *figures = (cell.replace("|", "\\|") for cell in cells(row))
-        lines.append("| " + " | ".join([name, _changes(row), *figures]) + " |")
-    return "\n".join([_about(content, command), "", *lines])
+        rows.append([name, _changes(row), *figures])
+    return f"{_about(content, command)}\n\n{markdown(['variant', 'what it changes', *COLUMNS[1:]], rows)}"
 
 
 def _changes(row: Mapping[str, Any]) -> str:

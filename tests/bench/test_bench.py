@@ -136,6 +136,10 @@ def test_a_step_and_its_products_are_timed(tmp_path: Path, monkeypatch: pytest.M
     assert [(row["size"], row["side"]) for row in layers["rows"]] == [(10, 10), (10, 2), (8, 8), (8, 1)]
     assert all(ms["onednn"] > 0 and ms["matrix"] > 0 for row in layers["rows"] for ms in row["ms"].values())
     assert steps["heap"] == layers["heap"] == heap
+    for name, content in (("step", steps), ("products", layers)):
+        assert content["command"].startswith(f"python -m bench.{name} --sizes 10,8 ")
+        assert "cpu" in content["hardware"]
+        assert "torch" in content["versions"]
 
 
 def test_photos_are_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.variants.__main__ import main, plan
-from bench.variants.page import markdown
+from bench.variants.page import section
 from bench.variants.results import collect
 from bench.variants.runs import Run
 from bench.variants.series import Series, Variant, read_series
@@ -209,7 +209,7 @@ def test_mean_spread_and_difference(tmp_path: Path) -> None:
     assert (second["mean"]["best_top1"], second["mean"]["train_top1"]) == (23, 44)
     assert second["difference"] == 10
     assert second["standard_error"] == pytest.approx((4 / 3 + 2 / 2) ** 0.5, abs=1e-3)
-    text = markdown(content, "the command")
+    text = section(content, "the command")
     assert "| base |  | 12.00 ± 2.00 | 13.00 ± 2.00 |  | 24.00 ± 4.00 | 60 | 100 | 3 |" in text
     assert "| more | `epochs = 3` | 22.00 ± 1.41 | 23.00 ± 1.41 | +10.00 ± 1.53 |" in text
     assert "All: `epochs = 2`" in text

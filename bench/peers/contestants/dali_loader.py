@@ -45,7 +45,7 @@ def _dali(**reader: Any) -> Make:
             last_batch_policy=LastBatchPolicy.DROP,
             auto_reset=True,
         )
-        return ((batch[0]["images"], batch[0]["labels"]) for batch in forever(lambda: loader))
+        return ((batch[0]["images"], batch[0]["labels"]) for batch in forever(loader))
 
     return make
 

@@ -13,7 +13,7 @@ def fabric(job: Job) -> Batches:
     from lightning.fabric import Fabric
 
     loader: Any = Fabric(accelerator="cpu", devices=1).setup_dataloaders(data_loader(folder(job), job))
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 CONTESTANTS = (

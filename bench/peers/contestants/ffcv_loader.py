@@ -39,7 +39,7 @@ def _ffcv(mode: str) -> Make:
             drop_last=True,
             pipelines={"image": image, "label": [IntDecoder(), ToTensor()]},
         )
-        return forever(lambda: loader)
+        return forever(loader)
 
     return make
 

@@ -43,7 +43,7 @@ def litdata(job: Job) -> Batches:
         persistent_workers=True,
         collate_fn=_Collate(job),
     )
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def litdata_defaults(job: Job) -> Batches:
@@ -51,7 +51,7 @@ def litdata_defaults(job: Job) -> Batches:
 
     data = StreamingDataset(str((job.files / "litdata").resolve()), shuffle=True, transform=_Transform(job))
     loader: Any = StreamingDataLoader(data, batch_size=job.batch_size)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def _sample(image: tuple[str, int]) -> dict[str, Any]:

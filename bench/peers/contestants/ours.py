@@ -10,17 +10,13 @@ from feedline.pipeline.dataset import turbojpeg
 
 def _ours(store: Any, engine: Any) -> Make:
     def make(job: Job) -> Batches:
-        from feedline import Dataset, Loader
+        from feedline import Loader
 
         plain: dict[str, Any] = {"dtype": torch.uint8, "augment": ("center",)}
-        data = Dataset(job.data)
-        # The other loaders read the folder train/: all train images of the source.
-        split = "official" if "official" in data.splits else "70-30"
         options = plain if job.kind == "pixels" else {"image_size": job.size if job.kind == "photos" else None}
-        loader = Loader(
-            data, split=split, store=store, engine=engine, batch_size=job.batch_size, threads=job.threads, **options
-        )
-        return forever(lambda: loader)
+        # The other loaders read the folder train/: all train images of the source, which is its own split.
+        loader = Loader(job.data, store=store, engine=engine, batch_size=job.batch_size, threads=job.threads, **options)
+        return forever(loader)
 
     return make
 

@@ -34,7 +34,7 @@ def streaming(job: Job) -> Batches:
         persistent_workers=True,
         collate_fn=_Collate(job),
     )
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def streaming_defaults(job: Job) -> Batches:
@@ -50,7 +50,7 @@ def streaming_defaults(job: Job) -> Batches:
 
     data = Images(local=str((job.files / "mds-jpeg").resolve()), batch_size=job.batch_size, shuffle=True)
     loader: Any = StreamingDataLoader(data, batch_size=job.batch_size)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def _write(encoding: str, images: Samples, target: Path) -> None:

@@ -42,12 +42,12 @@ def _to_hwc(image: Any) -> Any:
 def timm(job: Job) -> Batches:
     """A worker per core; batches are normalised as a whole, in the loop's own process."""
     loader = _loader(job, num_workers=job.threads)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def timm_defaults(job: Job) -> Batches:
     loader = _loader(job)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 _SETUP: dict[str, Any] = {

@@ -34,14 +34,14 @@ def folder(job: Job) -> Any:
 
 def torchvision_folder(job: Job) -> Batches:
     loader = data_loader(folder(job), job)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def torchvision_defaults(job: Job) -> Batches:
     from torch.utils.data import DataLoader
 
     loader: Any = DataLoader(folder(job), batch_size=job.batch_size, shuffle=True)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 class _BatchedFiles:
@@ -71,7 +71,7 @@ def as_it_is(value: Any) -> Any:
 
 def torchvision_io(job: Job) -> Batches:
     loader = data_loader(_BatchedFiles(job), job, collate_fn=as_it_is)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 CONTESTANTS = (

@@ -26,7 +26,7 @@ def webdataset(job: Job) -> Batches:
         .map(BatchedDecoding(job))
     )
     loader: Any = wds.WebLoader(data, batch_size=None, num_workers=job.threads, persistent_workers=True)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def webdataset_defaults(job: Job) -> Batches:
@@ -42,7 +42,7 @@ def webdataset_defaults(job: Job) -> Batches:
         .batched(job.batch_size)
     )
     loader: Any = wds.WebLoader(data, batch_size=None)
-    return forever(lambda: loader)
+    return forever(loader)
 
 
 def write_webdataset(images: Samples, target: Path, threads: int, max_size: int | None) -> None:
