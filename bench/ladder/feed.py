@@ -6,21 +6,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from PIL import Image
-from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from bench.ladder.measure import host_to_device_gb_per_s, seconds_per_call
 from bench.ladder.report import Report
 from bench.ladder.settings import Settings
+from bench.peers.contestants.timm_loader import timm_loader
+from bench.peers.contestants.torchvision_loader import AHEAD, data_loader, folder
+from bench.peers.job import Job, forever, installed
 from feedline import Dataset
 from feedline.cli.build import make_loader
 from feedline.pipeline.engines import dali
 from feedline.pipeline.engines.choose import make_engine
 from feedline.pipeline.engines.types import ENGINES
 from feedline.pipeline.loader import Batch
-from feedline.pipeline.options import IMAGENET_MEAN, IMAGENET_STD
 from feedline.pipeline.stores import open_store, resolve_store, stores_on
 from feedline.training.bench import endless, measure_round
 from feedline.training.config import Config
@@ -105,45 +103,14 @@ def _others(settings: Settings, dataset: Dataset) -> Iterator[tuple[str, Iterato
 
     Each with its name and the number of batches that it makes ahead.
     """
-    device, size = settings.on, settings.side(dataset)
-    batch_size, workers = settings.config().loader.batch_size, min(16, settings.cores)
-    steps = [v2.RandomCrop(size, padding=4, pad_if_needed=True), v2.RandomHorizontalFlip(), v2.ToImage()]
-    last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
-    options: dict[str, Any] = {
-        "batch_size": batch_size, "shuffle": True, "drop_last": True, "num_workers": workers,
-        "pin_memory": device.type == "cuda", "persistent_workers": True, "prefetch_factor": 4,
-    }  # fmt: skip
-    folder = ImageFolder(str(settings.data / "train"), v2.Compose([*steps, *last]), loader=_rgb)
+    device, workers, batch_size = settings.on, min(16, settings.cores), settings.config().loader.batch_size
+    job = Job(settings.data, settings.out, "train", batch_size, workers, settings.side(dataset))
 
     def torchvision() -> Iterator[Batch]:
-        loader = DataLoader(folder, **options)
-        while True:
-            for images, labels in loader:
-                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        for images, labels in forever(data_loader(folder(job), job, pin_memory=device.type == "cuda")):
+            yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
-    ahead = workers * options["prefetch_factor"]
-    yield f"torchvision DataLoader, {workers} workers", torchvision(), ahead
-    try:
-        from timm.data import create_loader
-        from timm.data.transforms import ToNumpy
-    except ImportError:
-        return
-    if device.type != "cuda":
-        return
-
-    def timm() -> Iterator[Batch]:
-        data = ImageFolder(str(settings.data / "train"), loader=_rgb)
-        loader = create_loader(
-            data, (3, size, size), batch_size, is_training=True, use_prefetcher=True, num_workers=workers,
-            persistent_workers=True, pin_memory=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, device=device,
-        )  # fmt: skip
-        data.transform = v2.Compose([*steps[:2], ToNumpy()])  # instead of its own crop
-        while True:
-            yield from loader
-
-    yield f"timm prefetching loader, {workers} workers", timm(), 2 * workers
-
-
-def _rgb(path: str) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    yield f"torchvision DataLoader, {workers} workers", torchvision(), workers * AHEAD
+    if device.type == "cuda" and installed("timm"):
+        prefetching = timm_loader(job, device=device, num_workers=workers, pin_memory=True)
+        yield f"timm prefetching loader, {workers} workers", forever(prefetching), 2 * workers

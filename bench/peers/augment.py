@@ -40,8 +40,8 @@ def tensor_transform(job: Job) -> Any:
 def _crop_and_flip(job: Job) -> list[Any]:
     from torchvision.transforms import v2
 
-    crop: Any = v2.RandomResizedCrop(job.size) if job.kind == "photos" else v2.RandomCrop(job.size, padding=4)
-    return [crop, v2.RandomHorizontalFlip()]
+    crop: Any = v2.RandomCrop(job.size, padding=4, pad_if_needed=True)
+    return [v2.RandomResizedCrop(job.size) if job.kind == "photos" else crop, v2.RandomHorizontalFlip()]
 
 
 def _normalise() -> list[Any]:

@@ -55,6 +55,7 @@ class Job:
         work: a key of `WORKS`.
         batch_size: images in a batch.
         threads: threads or worker processes.
+        side: of the output in pixels; None for that of the work.
     """
 
     data: Path
@@ -62,6 +63,7 @@ class Job:
     work: str
     batch_size: int
     threads: int
+    side: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Job":
@@ -78,7 +80,7 @@ class Job:
 
     @property
     def size(self) -> int:
-        return WORKS[self.work].size
+        return self.side or WORKS[self.work].size
 
 
 Batches = Iterator[Any]

@@ -7,7 +7,8 @@ import torch
 from bench.peers.job import BENCH_INSTALL, Batches, Contestant, Job, forever
 
 
-def _loader(job: Job, **options: Any) -> Any:
+def timm_loader(job: Job, **options: Any) -> Any:
+    """Its loader, with more options of `create_loader`."""
     from timm.data import create_dataset, create_loader
     from timm.data.loader import fast_collate
     from timm.data.transforms import ToNumpy
@@ -22,13 +23,12 @@ def _loader(job: Job, **options: Any) -> Any:
         input_size=(3, job.size, job.size),
         batch_size=job.batch_size,
         is_training=True,
-        device=torch.device("cpu"),
-        **options,
+        **{"device": torch.device("cpu"), **options},
     )
     if pixels:
         data.transform = _to_hwc
     else:
-        crop_and_flip = [transforms.RandomCrop(job.size, padding=4), transforms.RandomHorizontalFlip()]
+        crop_and_flip = [transforms.RandomCrop(job.size, 4, pad_if_needed=True), transforms.RandomHorizontalFlip()]
         data.transform = transforms.Compose([*crop_and_flip, ToNumpy()])
     return loader
 
@@ -41,12 +41,12 @@ def _to_hwc(image: Any) -> Any:
 
 def timm(job: Job) -> Batches:
     """A worker per core; batches are normalised as a whole, in the loop's own process."""
-    loader = _loader(job, num_workers=job.threads)
+    loader = timm_loader(job, num_workers=job.threads)
     return forever(loader)
 
 
 def timm_defaults(job: Job) -> Batches:
-    loader = _loader(job)
+    loader = timm_loader(job)
     return forever(loader)
 
 

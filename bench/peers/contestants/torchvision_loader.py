@@ -8,6 +8,7 @@ from bench.peers.augment import BatchedAugmentation, image_transform
 from bench.peers.job import Batches, Contestant, Job, forever
 
 ALL = ("train", "pixels", "photos")
+AHEAD = 4  # batches of each worker
 
 
 def data_loader(dataset: Any, job: Job, **more: Any) -> Any:
@@ -21,7 +22,7 @@ def data_loader(dataset: Any, job: Job, **more: Any) -> Any:
         drop_last=True,
         num_workers=job.threads,
         persistent_workers=True,
-        prefetch_factor=4,
+        prefetch_factor=AHEAD,
         **more,
     )
 
