@@ -5,9 +5,8 @@ import signal
 import sys
 
 if __name__ == "__main__":  # importing takes seconds
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, lambda n, _: (os.write(2, b"train.py: interrupted\n"), os._exit(128 + n)))
 
 from feedline.imports import without_collecting

@@ -1,6 +1,7 @@
 """A run's folder belongs to one process while that lives."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -11,11 +12,6 @@ from typing import Any
 
 from feedline.pipeline.errors import InputError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 LOCK = "running.lock"
 BEFORE_THE_FIRST_LINE = {"run.json", "log.jsonl"}  # what a training writes before it has anything to tell
 
@@ -25,7 +21,7 @@ class _Claim:
     """A folder that is claimed: the lock on a file in it, and what was made for it."""
 
     folder: Path
-    lock: int | None
+    lock: int
     made: list[Path]
 
 
@@ -72,10 +68,9 @@ class Claims:
         """Ends all claims. Of a folder that was made here and holds nothing of use nothing is left."""
         while self._held:
             claim = self._held.pop()
-            if claim.lock is not None:
-                with contextlib.suppress(OSError):
-                    (claim.folder / LOCK).unlink()
-                os.close(claim.lock)
+            with contextlib.suppress(OSError):
+                (claim.folder / LOCK).unlink()
+            os.close(claim.lock)
             _remove(claim.folder, claim.made)
 
     def _hold(self, folder: Path, made: list[Path], name: str) -> Path:
@@ -114,8 +109,8 @@ def _cannot(folder: Path, error: OSError) -> InputError:
     return InputError(f"`out={folder}`: cannot be written ({error.strerror or error}); choose another `out`")
 
 
-def _lock(folder: Path, name: str) -> int | None:
-    """Locks the file in a folder; None on a file system without locks.
+def _lock(folder: Path, name: str) -> int:
+    """Opens and locks the file in a folder; on a file system without locks it is only opened.
 
     Raises:
         InputError: if the folder cannot be written, or another process holds the lock.
@@ -123,12 +118,11 @@ def _lock(folder: Path, name: str) -> int | None:
     path = folder / LOCK
     while True:
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise _cannot(folder, error) from error
         try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = _holder(lock)
             os.close(lock)

@@ -148,10 +148,9 @@ def _interrupts() -> tuple[int, ...]:
 
 def _endings() -> tuple[int, ...]:
     """SIGTERM, and SIGHUP unless it is ignored, as nohup does."""
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return (signal.SIGTERM,)
-    return signal.SIGTERM, hangup
+    return signal.SIGTERM, signal.SIGHUP
 
 
 @contextmanager
