@@ -1,13 +1,9 @@
 """The machine's cores: how many of them torch uses, and who else does."""
 
 import contextlib
-import getpass
 import logging
 import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -19,11 +15,6 @@ from feedline.training.heap import keep_freed_memory
 from feedline.training.ranks import Ranks
 
 logger = logging.getLogger(__name__)
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def set_up_host(run: RunConfig, device: torch.device) -> None:
@@ -37,30 +28,24 @@ def set_up_host(run: RunConfig, device: torch.device) -> None:
         keep_freed_memory()
 
 
-@contextmanager
-def cores_in_use(device: torch.device, ranks: Ranks) -> Iterator[None]:
-    """Warns on stderr if the cores of a CPU run are in use, and lets runs that start meanwhile know of this one."""
-    with registered(_registry()) as others:
-        if device.type == "cpu" and ranks.is_first:
-            load, cores = 0.0 if ranks.is_distributed else used_by_others(), os.cpu_count() or 1
-            if warning := busy_warning(load, cores, torch.get_num_threads() * ranks.local_size, others):
-                logger.warning(warning)
-        yield
+def warn_if_busy(device: torch.device, ranks: Ranks) -> None:
+    """Warns on stderr if the cores of a CPU run are in use."""
+    if device.type == "cpu" and not ranks.is_distributed:
+        warning = busy_warning(used_by_others(), os.cpu_count() or 1, torch.get_num_threads())
+        if warning:
+            logger.warning(warning)
 
 
-def busy_warning(load: float, cores: int, threads: int, others: int) -> str | None:
+def busy_warning(load: float, cores: int, threads: int) -> str | None:
     """What to say before a run whose threads do not find a core each; None if they do.
 
     Args:
         load: cores that other programs use.
         cores: of the machine.
-        threads: torch threads of this run, in all its ranks.
-        others: runs of this program that live.
+        threads: torch threads of this run.
     """
-    busy = load >= cores / 4 or others > 0
-    if not busy or threads + max(load, others) <= cores:
+    if load < cores / 4 or threads + load <= cores:
         return None
-    run = f", {counted(others, 'other run', 'other runs')} of this program" if others else ""
     advice = (
         "Threads that wait for each other are slow: on two cores two programs with two threads each get a "
         "tenth of the speed, with one thread each all of it. Wait, or use --torch-threads"
@@ -69,50 +54,8 @@ def busy_warning(load: float, cores: int, threads: int, others: int) -> str | No
     )
     return (
         f"warning: this run has {counted(threads, 'torch thread', 'torch threads')}, and other programs use "
-        f"{load:.1f} of {counted(cores, 'core')}{run}. {advice}"
+        f"{load:.1f} of {counted(cores, 'core')}. {advice}"
     )
-
-
-@contextmanager
-def registered(folder: Path | None) -> Iterator[int]:
-    """Yields how many other processes are registered in a folder, and registers this one until the exit.
-
-    A process holds a lock on a file, which ends with it, however it ends. The ranks of a run share a file, and so the
-    lock.
-    """
-    if fcntl is None or folder is None:
-        yield 0
-        return
-    path = folder / f"{os.getppid() if 'RANK' in os.environ else os.getpid()}.lock"
-    others = sum(_is_locked(other) for other in folder.glob("*.lock") if other != path)
-    with path.open("a") as file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH)  # waits for a process that tests the file at this moment
-        try:
-            yield others
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    path.unlink(missing_ok=True)  # its process was killed
-    return False
-
-
-def _registry() -> Path | None:
-    """A folder of this user for the locks of runs; None if none can be made."""
-    with contextlib.suppress(OSError, KeyError):
-        folder = Path(tempfile.gettempdir()) / f"feedline-runs-{getpass.getuser()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder if os.access(folder, os.W_OK) else None
-    return None
 
 
 def used_by_others(seconds: float = 0.25) -> float:

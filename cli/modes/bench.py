@@ -9,7 +9,7 @@ from torch.distributed import ReduceOp
 from feedline.cli.bench_words import advice, verdict
 from feedline.cli.build import choose_device, make_loader, make_model, print_loader, training_side, with_stem
 from feedline.cli.fitting import fitted
-from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.machine import set_up_host, warn_if_busy
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.console import aloud
@@ -47,7 +47,8 @@ def run(request: Request) -> int:
     print_loader(loaders[chosen], config)
     lr = 0.0 if config.optim.max_lr == "auto" else config.optim.max_lr
     searching = searching_convolutions(config, loaders[chosen])  # as well
-    with cores_in_use(device, ranks), memory_errors(config, ranks), searching:
+    warn_if_busy(device, ranks)
+    with memory_errors(config, ranks), searching:
         step = TrainStep(config, make_model(config, dataset, request.network), device, lr, ranks)
         loop = bench.LoopStep(config, step, device, ranks)
         results = bench.measure(loaders, chosen, loop, rounds=request.rounds, seconds=request.seconds, ranks=ranks)

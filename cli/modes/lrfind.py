@@ -10,7 +10,7 @@ from feedline.cli.build import choose_device, make_loader, make_model, print_loa
 from feedline.cli.fitting import fitted
 from feedline.cli.flags import as_words
 from feedline.cli.initial import start_from
-from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.machine import set_up_host, warn_if_busy
 from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.cli.runs import lr_range_key
@@ -55,7 +55,8 @@ def run(request: Request) -> int:
     end = request.end_lr or END_LR[config.optim.optimizer]
     sweep = Sweep.plan(len(loader), start=request.start_lr or end / 1e5, end=end)
     try:
-        with cores_in_use(device, ranks), memory_errors(config, ranks):
+        warn_if_busy(device, ranks)
+        with memory_errors(config, ranks):
             model = make_model(config, dataset, request.network)
             start_from(config, model, dataset)
             weights = weights_of_classes(config.optim, loader)

@@ -12,7 +12,7 @@ from feedline.cli.build import choose_device, make_loader, make_model, print_loa
 from feedline.cli.copied import commands_after
 from feedline.cli.initial import start_from
 from feedline.cli.logging_to import load_loggers, start_loggers
-from feedline.cli.machine import cores_in_use, set_up_host
+from feedline.cli.machine import set_up_host, warn_if_busy
 from feedline.cli.reports import report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
@@ -52,8 +52,9 @@ def run(request: Request) -> int:
         _introduce(start, trainer)
         ranks.on_first(lambda: start_loggers(loggers, trainer.config, dataset, start.out, trainer.state.global_step))
         stop = stop_on_signal(trainer.stopping, patient=ranks.is_distributed)
+        warn_if_busy(device, ranks)
         try:
-            with cores_in_use(device, ranks), stop, loggers.running():
+            with stop, loggers.running():
                 summary = trainer.fit()
                 loggers.end(summary)
         except Interrupted:
