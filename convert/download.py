@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from feedline.convert.remote import Remote as Remote
+from feedline.convert.remote import Remote
 from feedline.pipeline.errors import InputError
 
 BLOCK = 1 << 20

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.convert.download import Remote, checksum
+from feedline.convert.download import checksum
+from feedline.convert.remote import Remote
 from feedline.convert.sample import VERSION
 from feedline.convert.sources import TINY_IMAGENET, default_name, path_files
-from feedline.convert.trees import Tree
+from feedline.convert.trees import Readable
 from feedline.output import counted
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -44,7 +45,7 @@ class Source:
             np.save(folder / TABLE, self.table)
 
 
-def identify(source: str, tree: Tree | None = None) -> Source:
+def identify(source: str, tree: Readable | None = None) -> Source:
     """Looks at a source.
 
     Args:

@@ -12,7 +12,7 @@ from feedline.convert.layouts import Item
 from feedline.convert.mean_std import Histogram
 from feedline.convert.perceptual import perceptual_hash
 from feedline.convert.stored import path_of, store
-from feedline.convert.trees import Damaged, Tree
+from feedline.convert.trees import Damaged, Readable
 from feedline.pipeline.dataset.checksums import checksum
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.dataset.inspection import inspect
@@ -36,7 +36,7 @@ class Job:
         near_pixels: images of so many pixels get a perceptual hash (0: all); None for none.
     """
 
-    tree: Tree
+    tree: Readable
     items: Sequence[Item]
     target: Path
     packs: tuple[str, ...]
@@ -142,7 +142,7 @@ def _write_new(path: str, data: bytes, item: Item) -> None:
         ) from error
 
 
-def _read(tree: Tree, item: Item) -> bytes:
+def _read(tree: Readable, item: Item) -> bytes:
     """The bytes of an image file, as long as it was when listed."""
     if item.size > MAX_FILE_BYTES:
         raise DecodeError(f"{item.size / 2**20:,.0f} MiB, more than an image file has")

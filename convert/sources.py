@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from feedline.convert.atomic_folder import resolve
-from feedline.convert.download import Remote, checksum, download
+from feedline.convert.download import checksum, download
 from feedline.convert.given import near_path
 from feedline.convert.layouts import Listing, Wanted
 from feedline.convert.layouts.choose import GUESS, read_layout
 from feedline.convert.layouts.groups import EMPTY
 from feedline.convert.opening import Opening
 from feedline.convert.records.shards import common_folder, expand, is_pattern
+from feedline.convert.remote import Remote
 from feedline.convert.sample import draw_sample
 from feedline.convert.scratch import Scratch
-from feedline.convert.trees import BrokenFile, Stamp, Tree, stamp_of
+from feedline.convert.trees import BrokenFile, Readable, Stamp, stamp_of
 from feedline.convert.trees.folder import FolderTree
 from feedline.convert.trees.names import visible_names
 from feedline.convert.unknown import AGAIN
@@ -45,7 +46,7 @@ def default_name(source: str) -> str:
 
 
 @contextmanager
-def open_source(source: str, downloads: Path, out: Path | None = None, wanted: Wanted = GUESS) -> Iterator[Listing]:
+def open_source(source: str, downloads: Path, out: Path, wanted: Wanted = GUESS) -> Iterator[Listing]:
     """Lists the images of a source, after downloading, drawing or unpacking it if need be.
 
     The listing can be used until the block ends.
@@ -54,14 +55,14 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
         source: `tiny-imagenet`, `sample`, the URL of an archive or a Parquet file, the path of one or of a folder, or a
             pattern of webdataset shards or Parquet files.
         downloads: folder for downloads, which are kept.
-        out: the dataset folder; what is unpacked lies beside it for a while. In `downloads` if None.
+        out: the dataset folder; what is unpacked lies beside it for a while.
         wanted: how labels are to be found.
 
     Raises:
         InputError: if there is no such source, or it cannot be used.
     """
     name = default_name(source)
-    with contextlib.closing(Scratch(out or downloads / "unpacked")) as scratch:
+    with contextlib.closing(Scratch(out)) as scratch:
         if source == "sample":
             with tempfile.TemporaryDirectory() as folder:
                 path = draw_sample(Path(folder) / source)
@@ -80,7 +81,7 @@ def open_source(source: str, downloads: Path, out: Path | None = None, wanted: W
             yield Opening(name, origin, scratch, wanted, source).file(path)
         elif path.is_dir():
             listing = Opening(name, {"folder": path.resolve().name}, scratch, wanted, source).folder(path)
-            yield listing if out is None else _without_folders_around(out, path, listing)
+            yield _without_folders_around(out, path, listing)
         else:
             raise _missing(source)
 
@@ -127,7 +128,7 @@ def check_apart(source: str, out: Path) -> None:
             raise InputError(f"`source={source}`: lies in {out}, which the dataset would replace; choose another `out`")
 
 
-def path_files(source: str, tree: Tree | None = None) -> dict[str, Stamp]:
+def path_files(source: str, tree: Readable | None = None) -> dict[str, Stamp]:
     """The files of a source that is a path or a pattern: {name: stamp}.
 
     Names are relative to a folder: where it stands does not matter, nor does the name of an archive. What is

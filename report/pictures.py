@@ -25,9 +25,9 @@ def pictures_of(dataset: Dataset) -> Callable[[int, str, str], Picture]:
     return picture
 
 
-def small_jpeg(image: Image.Image, side: int = SIDE) -> bytes:
-    """A JPEG of an image whose longer side is at most `side` pixels."""
-    image.thumbnail((side, side))
+def small_jpeg(image: Image.Image) -> bytes:
+    """A JPEG of an image whose longer side is at most `SIDE` pixels."""
+    image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()

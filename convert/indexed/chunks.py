@@ -9,7 +9,7 @@ from feedline.convert import images, pool
 from feedline.convert.indexed.pixels import as_file
 from feedline.convert.indexed.rows import Reader, Row, Target
 from feedline.convert.layouts import Item
-from feedline.convert.trees import Contents, Damaged
+from feedline.convert.trees import Damaged
 from feedline.pipeline.dataset import PartName
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import first_line
@@ -67,7 +67,7 @@ class ConvertedChunk:
 
 @dataclass
 class MemoryTree:
-    """A tree whose files are in memory.
+    """Files in memory.
 
     Args:
         files: {name: bytes, or what is wrong with the file}.
@@ -75,13 +75,8 @@ class MemoryTree:
 
     files: dict[str, bytes | Damaged]
 
-    @property
-    def contents(self) -> Contents:
-        """See `Tree.contents`."""
-        return Contents({name: len(data) for name, data in self.files.items() if isinstance(data, bytes)}, [])
-
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         data = self.files[name]
         if isinstance(data, Damaged):
             raise data

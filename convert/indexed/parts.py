@@ -46,13 +46,13 @@ def open_parts(dataset: Any, image: Any, label: Any) -> dict[PartName, Part]:
     if isinstance(dataset, (str, Path)):
         raise InputError(f"`dataset={dataset}`: is a path; convert a folder or a zip with {command_line('convert')}")
     if not isinstance(dataset, Mapping):
-        return {"train": _open("train", "dataset", dataset, image, label)}
+        return {"train": _open("dataset", dataset, image, label)}
     if "train" not in dataset or not set(dataset) <= set(PARTS):
         raise InputError(
             f"`dataset`: has the parts {', '.join(map(str, dataset)) or 'none'}; choose what to train and to evaluate "
             'on, and give {"train": ..., "val": ...}, and {"test": ...} if there is one'
         )
-    return {part: _open(part, part, dataset[part], image, label) for part in PARTS if part in dataset}
+    return {part: _open(part, dataset[part], image, label) for part in PARTS if part in dataset}
 
 
 def digest(parts: Mapping[PartName, Part]) -> str:
@@ -86,13 +86,13 @@ def _sizes(row: Row, max_size: int | None) -> tuple[int, int] | None:
     return len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
-def _open(part: PartName, name: str, dataset: Any, image: Any, label: Any) -> Part:
+def _open(name: str, dataset: Any, image: Any, label: Any) -> Part:
     count = _count(name, dataset)
     indices = sorted({i * (count - 1) // (SAMPLED - 1) for i in range(SAMPLED)})
     columns = find_columns(dataset, _first_item(dataset, indices), image, label)
     if columns is not None:
         dataset = undecoded(dataset, columns[0])
-    reader = Reader(dataset, name, part, columns)
+    reader = Reader(dataset, name, columns)
     sample = [reader.read(index) for index in indices]
     for index, row in zip(indices, sample, strict=True):
         if reader.read(index) != row:

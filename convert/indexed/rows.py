@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from feedline.convert.indexed.pixels import Content, describe, read_image
-from feedline.pipeline.dataset import PartName
 from feedline.pipeline.errors import InputError, first_line
 
 Target = int | str
@@ -47,13 +46,11 @@ class Reader:
     Attributes:
         dataset: has a length and gives an item for an index.
         name: what errors call it: `train`, `val` or `dataset`.
-        part: `train`, `val` or `test`.
         columns: of the image and the target in an item; None if items are pairs.
     """
 
     dataset: Any
     name: str
-    part: PartName
     columns: tuple[Any, Any] | None
 
     def where(self, index: int) -> str:

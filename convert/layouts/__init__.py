@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.layouts.taken import is_image as is_image
-from feedline.convert.trees import Tree
+from feedline.convert.trees import Readable
 from feedline.pipeline.dataset import ClassInfo, PartName
 
 LABEL_FILE = "a label file"  # why a file is not taken as an image that was read all the same
@@ -92,7 +92,7 @@ class Listing:
     """
 
     name: str
-    tree: Tree
+    tree: Readable
     origin: dict[str, Any]
     classes: list[ClassInfo]
     items: list[Item]

@@ -14,7 +14,7 @@ from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
 from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
 from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
-from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, stamp_of
+from feedline.convert.trees import BrokenFile, Damaged, Stamp, stamp_of
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line
 
@@ -36,13 +36,8 @@ class ParquetTree:
     column: str
     stamps: Mapping[str, Stamp]
 
-    @property
-    def contents(self) -> Contents:
-        """See `Tree.contents`; there are no files."""
-        return Contents({}, [])
-
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         file, _, row = name.removesuffix("]").rpartition("[")
         try:
             value = self._value(file, int(row))

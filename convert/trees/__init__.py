@@ -26,16 +26,8 @@ class Contents:
     notes: list[str] = field(default_factory=list)
 
 
-class Tree(Protocol):
-    """Names and bytes. Can be pickled for another process."""
-
-    @property
-    def contents(self) -> Contents:
-        """Lists the tree.
-
-        Raises:
-            InputError: if it cannot be listed, or must not be used.
-        """
+class Readable(Protocol):
+    """Bytes by names. Can be pickled for another process."""
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of a file.
@@ -44,6 +36,18 @@ class Tree(Protocol):
             Damaged: if this file is damaged; the others may be whole.
             OSError: if the file cannot be read.
             InputError: if the tree has changed since it was opened.
+        """
+
+
+class Tree(Readable, Protocol):
+    """Names and bytes."""
+
+    @property
+    def contents(self) -> Contents:
+        """Lists the tree.
+
+        Raises:
+            InputError: if it cannot be listed, or must not be used.
         """
 
 

@@ -78,7 +78,7 @@ class FolderTree:
         return found
 
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         return (self.root / name).read_bytes()
 
     def head(self, name: str, count: int) -> bytes:

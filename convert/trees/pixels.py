@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feedline.convert.indexed.pixels import as_file
-from feedline.convert.trees import Contents
 
 
 @dataclass(frozen=True)
@@ -25,17 +24,12 @@ class PixelTree:
 
     folder: Path
 
-    @property
-    def contents(self) -> Contents:
-        """See `Tree.contents`; there are no files."""
-        return Contents({}, [])
-
     def add(self, name: str, pixels: NDArray[np.uint8]) -> None:
         """Writes a file of pixels."""
         np.save(self.folder / f"{name}.npy", pixels)
 
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         array, _, index = name.removesuffix("]").rpartition("[")
         return as_file(np.array(_pixels(self.folder / f"{array}.npy", os.getpid())[int(index)]))[0]
 

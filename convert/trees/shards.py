@@ -36,7 +36,7 @@ class ShardTree:
         return Contents(files, [], left_out, notes[:1] + more)
 
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         shard, member = self.split(name)
         return _tar(self.folder / shard, self.stamps[shard]).read(member)
 

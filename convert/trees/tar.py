@@ -51,7 +51,7 @@ class TarTree:
         return Contents(files, sorted(folders), list(left_out), notes)
 
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         start, size = self._index[0][name]
         descriptor = _open(self.path, self._opened_as, os.getpid()).fileno()
         pieces = []

@@ -64,7 +64,7 @@ class ZipTree:
         return Contents(dict(sorted(files.items())), sorted(folders), left_out)
 
     def read(self, name: str) -> bytes:
-        """See `Tree.read`."""
+        """See `Readable.read`."""
         archive, entries = self._zip
         try:
             return archive.read(entries[name])

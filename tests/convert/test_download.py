@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from feedline import InputError
-from feedline.convert.download import Remote, download
+from feedline.convert.download import download
+from feedline.convert.remote import Remote
 from tests.convert.server import Served, serve
 
 CONTENT = bytes(range(256)) * 20000

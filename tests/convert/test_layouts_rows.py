@@ -199,7 +199,7 @@ def test_more_ways_to_write_a_table(tmp_path: Path, name: str) -> None:
         "l.ndjson": "\n".join(json.dumps({"id": n, "breed": label}) for n, label in ROWS),
     }
     root = folder(tmp_path / "s", name, texts[name])
-    with open_source(str(root), tmp_path, wanted=Wanted(labels=name)) as listing:
+    with open_source(str(root), tmp_path, tmp_path / "out", wanted=Wanted(labels=name)) as listing:
         assert counts(listing) == EXPECTED
 
 

@@ -18,7 +18,7 @@ def photos(folder: Path) -> None:
 
 
 def ignored(source: Path, tmp_path: Path) -> dict[str, str]:
-    with open_source(str(source), tmp_path) as listing:
+    with open_source(str(source), tmp_path, tmp_path / "out") as listing:
         return dict(listing.ignored)
 
 
@@ -96,7 +96,7 @@ def test_what_systems_put_beside_a_set_is_none(tmp_path: Path, kind: str, hidden
 
 def test_an_archive_among_class_folders_is_counted(source: Path, tmp_path: Path) -> None:
     test_webdataset.shard(source / "backup.tar", test_webdataset.samples(8))
-    with open_source(str(source), tmp_path) as listing:
+    with open_source(str(source), tmp_path, tmp_path / "out") as listing:
         assert [info.folder for info in listing.classes] == ["a", "b"]
         assert Counter(reason for _, reason in listing.ignored) == {"an archive; unpack it, or give it as source": 1}
 

@@ -36,7 +36,7 @@ def test_every_kind_of_source_gives_the_same_dataset(tiny_source: Path, dataset:
 
 def test_the_sample_is_drawn_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "draw_sample", partial(draw_sample, train=2, val=1))
-    with open_source("sample", tmp_path) as listing:
+    with open_source("sample", tmp_path, tmp_path / "out") as listing:
         assert (listing.name, listing.origin) == ("sample", {"folder": "sample"})
         assert (len(listing.classes), len(listing.items)) == (10, 30)
         assert listing.tree.read(listing.items[0].name)
@@ -76,11 +76,14 @@ def test_a_broken_download_without_a_checksum_is_downloaded_again(
     with serve(whole, f"images{suffix}") as server:
         server.content = whole[: len(whole) // 2] if isinstance(broken, str) else broken
         server.headers = {"Content-Type": "application/octet-stream"}
-        with pytest.raises(InputError, match=r"; it was deleted, try again$"), open_source(server.url, tmp_path / "d"):
+        with (
+            pytest.raises(InputError, match=r"; it was deleted, try again$"),
+            open_source(server.url, tmp_path / "d", tmp_path / "out"),
+        ):
             pass
         assert list((tmp_path / "d").iterdir()) == []
         server.content = whole
-        with open_source(server.url, tmp_path / "d") as listing:
+        with open_source(server.url, tmp_path / "d", tmp_path / "out") as listing:
             assert len(listing.classes) == 2
 
 
@@ -88,7 +91,10 @@ def test_a_whole_download_that_is_refused_is_kept(tmp_path: Path, source: Path) 
     shutil.rmtree(source / "b")
     with serve(zipped(source, tmp_path / "x.zip").read_bytes()) as server:
         for _ in range(2):
-            with pytest.raises(InputError, match="one class"), open_source(server.url, tmp_path / "d"):
+            with (
+                pytest.raises(InputError, match="one class"),
+                open_source(server.url, tmp_path / "d", tmp_path / "out"),
+            ):
                 pass
         assert len(server.asked) == len(list((tmp_path / "d").iterdir())) == 1
 
@@ -96,7 +102,7 @@ def test_a_whole_download_that_is_refused_is_kept(tmp_path: Path, source: Path) 
 def test_a_broken_file_with_the_right_checksum_is_kept(tmp_path: Path) -> None:
     with serve(b"PK, but no zip") as server:
         url = f"{server.url}#md5={hashlib.md5(server.content).hexdigest()}"
-        with pytest.raises(InputError, match="not a readable zip"), open_source(url, tmp_path / "d"):
+        with pytest.raises(InputError, match="not a readable zip"), open_source(url, tmp_path / "d", tmp_path / "out"):
             pass
     assert len(list((tmp_path / "d").iterdir())) == 1
 
@@ -109,7 +115,7 @@ def test_a_wrong_md5_leaves_no_dataset(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as caught, open_source("/nowhere", tmp_path):
+    with pytest.raises(InputError) as caught, open_source("/nowhere", tmp_path, tmp_path / "out"):
         pass
     assert caught.value.message.startswith("`source=/nowhere`: no such file or folder; give tiny-imagenet, sample")
 
@@ -131,6 +137,9 @@ def test_names(source: str, name: str) -> None:
 def test_a_whole_download_of_a_kind_that_is_not_read_is_kept(tmp_path: Path) -> None:
     """It may be unpacked by hand."""
     with serve(b"\x04\x22\x4d\x18" + bytes(range(256)), "photos.tar.lz4") as server:
-        with pytest.raises(InputError, match="no kind of file that is read"), open_source(server.url, tmp_path / "d"):
+        with (
+            pytest.raises(InputError, match="no kind of file that is read"),
+            open_source(server.url, tmp_path / "d", tmp_path / "out"),
+        ):
             pass
         assert len(list((tmp_path / "d").iterdir())) == 1

@@ -57,7 +57,7 @@ def test_the_space_needed_is_known_to_a_few_percent(tiny_source: Path, photos: P
         flags = [] if max_size is None else ["--max-size", str(max_size)]
         dataset = convert(source, tmp_path / name, *flags)
         raw, jpeg = dataset.packs["raw"]["bytes"], dataset.packs["jpeg"]["bytes"]
-        with open_source(str(source), tmp_path) as listing:
+        with open_source(str(source), tmp_path, tmp_path / "out") as listing:
             without = bytes_needed(listing, [], max_size)
             assert bytes_needed(listing, ["raw"], max_size) - without == pytest.approx(raw, rel=0.05)
             if max_size is None:

@@ -148,7 +148,7 @@ def test_a_tar_that_is_cut_between_two_entries_is_said(source: Path, tmp_path: P
     begins = [start for start in ends(path) if start]
     with path.open("r+b") as file:
         file.truncate(begins[-entries] if entries else begins[-1] + 512 + 512 * -(-len(jpeg(7)) // 512))
-    with open_source(str(path), tmp_path) as listing:
+    with open_source(str(path), tmp_path, tmp_path / "out") as listing:
         assert len(listing.items) == 8 - entries
         assert listing.notes[0] == (
             "x.tar: ends without the mark of a tar's end, so it may be cut off; compare its size with the original's"
@@ -157,10 +157,10 @@ def test_a_tar_that_is_cut_between_two_entries_is_said(source: Path, tmp_path: P
 
 def test_tars_that_were_joined_are_said(source: Path, tmp_path: Path) -> None:
     path = tarred(source, tmp_path / "x.tar")
-    with open_source(str(path), tmp_path) as listing:
+    with open_source(str(path), tmp_path, tmp_path / "out") as listing:
         assert listing.notes == []
     path.write_bytes(2 * path.read_bytes())
-    with open_source(str(path), tmp_path) as listing:
+    with open_source(str(path), tmp_path, tmp_path / "out") as listing:
         assert listing.notes == [
             "x.tar: more follows the mark of the tar's end, and is not read; unpack tars that were joined"
         ]

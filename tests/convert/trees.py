@@ -28,7 +28,7 @@ def write(root: Path, files: Iterable[str], data: bytes = JPEG) -> Path:
 
 def listed(root: Path, wanted: Wanted = GUESS) -> Listing:
     """The listing of a folder."""
-    with open_source(str(root), root.parent / "downloads", wanted=wanted) as listing:
+    with open_source(str(root), root.parent / "downloads", root.parent / "out", wanted) as listing:
         return listing
 
 

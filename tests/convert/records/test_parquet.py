@@ -184,7 +184,7 @@ def test_a_file_that_changes_is_read_again_and_one_that_is_read_may_not_change(t
     path = table(tmp_path / "x.parquet", images(8), [0, 1] * 4)
     for seed in (0, 20):
         table(path, images(8, seed), [0, 1] * 4)
-        with open_source(str(path), tmp_path) as listing:
+        with open_source(str(path), tmp_path, tmp_path / "out") as listing:
             assert listing.tree.read("x.parquet[7]") == jpeg(seed + 7)
     table(path, images(9), [0, 1] * 4 + [0])
     with pytest.raises(InputError, match="was changed while it was read"):
