@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.cli.reports import report_evaluation
-from feedline.output import counted
+from feedline.output import counted, listed
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
@@ -98,8 +98,7 @@ def _print_classes(classes: Sequence[ClassInfo], evaluation: Evaluation) -> None
     for what, part in (ends if len(ranked) > 2 * LISTED else {"classes": ranked}).items():
         print(f"{what}: " + "; ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in part))  # names may have commas
     if empty := [short_name(c) for c, images in zip(classes, _images(evaluation), strict=True) if not images]:
-        shown = ", ".join(empty[:LISTED]) + (f" and {len(empty) - LISTED} more" if len(empty) > LISTED else "")
-        print(f"no images to evaluate: {shown}")
+        print(f"no images to evaluate: {listed(empty, LISTED)}")
 
 
 def _images(evaluation: Evaluation) -> list[int]:

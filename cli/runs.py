@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from feedline.output import setting
+from feedline.output import listed, setting
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError, alike
 from feedline.training import checkpoint
@@ -59,8 +59,7 @@ def _called(snapshot: Snapshot) -> str:
 
 def no_such_run(runs: Sequence[Path], name: str, skipped: Sequence[str] = ()) -> InputError:
     """The error that there is no checkpoint, with what there is instead."""
-    more = f" and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
-    there = f" for this dataset ({'; '.join(skipped[:SHOWN])}{more})" if skipped else ""
+    there = f" for this dataset ({listed(skipped, SHOWN, '; ')})" if skipped else ""
     return InputError(f"no run with a {name} in {_listed(runs)}{there}; train one with --mode train, or name it")
 
 

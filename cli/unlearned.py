@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from feedline.output import counted
+from feedline.output import counted, listed
 from feedline.pipeline.loader import Loader
 from feedline.use.names import short_name
-
-NAMED = 5  # classes in a line
 
 
 def unlearned(train: Loader, val: Loader) -> str | None:
@@ -19,10 +17,9 @@ def unlearned(train: Loader, val: Loader) -> str | None:
     labels = np.flatnonzero((images[0] == 0) & (images[1] > 0))
     if not len(labels):
         return None
-    names = [short_name(train.folder.classes[label]) for label in labels[:NAMED]]
-    more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+    names = [short_name(train.folder.classes[label]) for label in labels]
     count = int(images[1][labels].sum())
     return (
-        f"warning: {counted(len(labels), 'class')} without train images, which cannot be learned: {', '.join(names)}"
-        f"{more}; {count:,} of the {counted(val.images, 'val image', 'val images')} will be wrong"
+        f"warning: {counted(len(labels), 'class')} without train images, which cannot be learned: {listed(names)}; "
+        f"{count:,} of the {counted(val.images, 'val image', 'val images')} will be wrong"
     )

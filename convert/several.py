@@ -10,9 +10,8 @@ from feedline.convert.layouts.top import DOCUMENTATION
 from feedline.convert.records import cifar, idx
 from feedline.convert.trees import Contents
 from feedline.convert.trees.names import visible_names
+from feedline.output import listed
 from feedline.pipeline.errors import InputError
-
-_NAMED = 5  # sets in a message
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ def check_one(source: str, found: Collection[Found], images: Collection[str]) ->
     sets = [f"{one.folder or 'the top folder '}({one.kind})".replace("/(", "/ (") for one in found]
     heads = sorted({name.partition("/")[0] + "/" for name in images if "/" in name})
     sets = list(dict.fromkeys([*sets, *(f"{head} (images)" for head in heads)]))
-    more = f" and {len(sets) - _NAMED:,} more" if len(sets) > _NAMED else ""
-    raise InputError(f"`source={source}`: several sets here: {', '.join(sets[:_NAMED])}{more}; give one of them")
+    raise InputError(f"`source={source}`: several sets here: {listed(sets)}; give one of them")
 
 
 def not_taken(contents: Contents, taken: Collection[str], read: Collection[str] = ()) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from feedline.convert.perceptual import AUTO_PIXELS, available
-from feedline.output import counted, one_line
+from feedline.output import counted, listed, one_line
 from feedline.pipeline.dataset import Dataset
 
 NAMED = 3  # findings of a kind that are named; doctor.json names all
@@ -102,7 +102,7 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
         files = sum(kind["files"] for kind in ignored)
-        yield "ignored", _cut(f"{counted(files, 'file')}: {_first(kinds)}")
+        yield "ignored", _cut(f"{counted(files, 'file')}: {listed(kinds, NAMED)}")
     if warnings := report["warnings"]:
         yield (
             "warnings",
@@ -128,11 +128,7 @@ def _across(groups: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 
 def _classes(folders: Sequence[str], where: str = "") -> str:
-    return _cut(f"{counted(len(folders), 'class')}{where}: {_first(folders)}")
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join([*names[:NAMED], "..."] if len(names) > NAMED else names)
+    return _cut(f"{counted(len(folders), 'class')}{where}: {listed(folders, NAMED)}")
 
 
 def _cut(text: str, width: int = WIDTH) -> str:

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO, cast
 
 # What a terminal obeys instead of showing it: control characters (escape sequences begin with U+001B or U+009B), line
@@ -62,6 +62,12 @@ def counted(count: int, one: str, many: str | None = None) -> str:
         noun, space, rest = one.partition(" ")
         many = f"{noun}{'es' if noun.endswith(('s', 'tch', 'nch')) else 's'}{space}{rest}"
     return f"{count:,} {one if count == 1 else many}"
+
+
+def listed(names: Sequence[str], most: int = 5, separator: str = ", ") -> str:
+    """The first names, and how many more there are: `cat, dog and 1,200 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def _as_code(match: "re.Match[str]") -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from feedline.console import speaking
 from feedline.convert import build
-from feedline.output import counted, duration, one_line, safe_output
+from feedline.output import counted, duration, listed, one_line, safe_output
 from tests.convert.helpers import refusal
 
 ROOT = Path(__file__).parents[1]
@@ -137,3 +137,10 @@ def test_what_is_not_shown_may_have_any_name() -> None:
 
 def test_durations_are_read_at_a_glance() -> None:
     assert [duration(s) for s in (9, 75, 3600 * 3 + 60 * 20)] == ["9 s", "1 min 15 s", "3 h 20 min"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, ""), (2, "a, a"), (3, "a, a and 1 more"), (1202, "a, a and 1,200 more")]
+)
+def test_a_long_list_says_how_many_it_does_not_name(count: int, text: str) -> None:
+    assert listed(["a"] * count, 2) == text

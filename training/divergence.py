@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from feedline.output import listed
 from feedline.pipeline.errors import DivergedError
 from feedline.pipeline.files import write_json
 from feedline.training.counts import EpochCounts
@@ -35,11 +36,11 @@ def check_finite(state: TrainState, counted: EpochCounts, lr: float, report: Pat
     step = epoch * len(state.train) + bad
     ids = state.train.plan.global_ids(epoch, bad - 1).tolist()
     what = "loss is not finite" if counted.first_bad else "gradients overflow at every scale"
-    images = ", ".join(map(str, ids[:SHOWN]))
+    images = listed([str(image) for image in ids], SHOWN)
     if report is not None:
         write_json(report, {"step": step, "epoch": epoch, "batch": bad - 1, "lr": lr, "images": ids})
         if len(ids) > SHOWN:
-            images += f" and {len(ids) - SHOWN} more, see {report}"
+            images += f", see {report}"
     raise DivergedError(
         f"the {what} at step {step} (epoch {epoch + 1}, LR {lr:.3g}, images {images}); lower `max_lr`, or find "
         f"one with --mode lrfind; --mode peek --step {step} with the same flags shows these images"

@@ -14,11 +14,10 @@ from feedline.convert.layouts.taken import NOT_AN_IMAGE, divide, remedies, suffi
 from feedline.convert.trees import Contents
 from feedline.convert.trees.folder import written
 from feedline.convert.trees.names import is_hidden_folder, visible_names
-from feedline.output import counted, one_line
+from feedline.output import counted, listed, one_line
 from feedline.pipeline.errors import InputError
 
 STDIN = "-"
-SHOWN = 5  # names in a message
 logger = logging.getLogger(__name__)
 
 
@@ -164,8 +163,7 @@ def _not_taken(others: Mapping[str, str], hidden: Sequence[str]) -> list[str]:
 
 
 def _few(names: Iterable[str]) -> str:
-    different = sorted(set(names))
-    return ", ".join(different[:SHOWN]) + (", ..." if len(different) > SHOWN else "")
+    return listed(sorted(set(names)))
 
 
 def _is_new(folder: Path, known: set[Path]) -> bool:

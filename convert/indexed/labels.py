@@ -2,14 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from feedline.convert.indexed.rows import Target, read_target
 from feedline.convert.layouts.class_names import class_infos
-from feedline.output import counted
+from feedline.output import counted, listed
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
@@ -80,7 +80,7 @@ class Labels:
                 known = self._named(part, target)
                 raise InputError(
                     f"{where}: the target {target!r}{known} is none of the {counted(len(self.names), 'class')} "
-                    f"({_shorten(self.names)}){_unlabelled(target)}; correct it, or give `classes`"
+                    f"({listed(self.names, 3)}){_unlabelled(target)}; correct it, or give `classes`"
                 ) from None
         if isinstance(target, int) and target < 0:
             raise InputError(f"{where}: the target {target} is no class{_unlabelled(target)}; leave such items out")
@@ -149,7 +149,3 @@ def _lookup(train: list[str], names: list[str], part: str) -> dict[Target, int]:
 
 def _unlabelled(target: Target) -> str:
     return " (often the mark of an item without a label)" if target == -1 else ""
-
-
-def _shorten(names: Sequence[str]) -> str:
-    return ", ".join([*names[:3], "..."] if len(names) > 4 else names)

@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from feedline.convert.layouts import Item
+from feedline.output import listed
 from feedline.pipeline.dataset import PARTS, ClassInfo
 from feedline.pipeline.errors import InputError
-
-_NAMED = 5  # classes in a note
 
 
 def one_spelling(names: Iterable[str], known: Iterable[str], source: str) -> dict[str, str]:
@@ -58,6 +57,4 @@ def notes_on_missing(classes: Sequence[ClassInfo], items: Iterable[Item]) -> lis
 
 def named(classes: Sequence[ClassInfo], labels: Iterable[int]) -> str:
     """Names of classes, the first few."""
-    folders = [classes[label].folder for label in sorted(labels)]
-    more = f" and {len(folders) - _NAMED:,} more" if len(folders) > _NAMED else ""
-    return ", ".join(folders[:_NAMED]) + more
+    return listed([classes[label].folder for label in sorted(labels)])

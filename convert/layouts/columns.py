@@ -7,6 +7,7 @@ from feedline.convert.layouts.finder import Finder
 from feedline.convert.layouts.label_text import is_container
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.tables import Table
+from feedline.output import listed
 from feedline.pipeline.errors import InputError, did_you_mean
 
 _SHOWN = 6  # fields of a row in an error
@@ -175,5 +176,4 @@ def _is_index(table: Table, column: str) -> bool:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, columns[:8]))
-    return f"{shown} and {len(columns) - 8} more" if len(columns) > 8 else shown
+    return listed([repr(column) for column in columns], 8)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from feedline.convert.layouts.parts import spelled
 from feedline.convert.layouts.survey import Survey
 from feedline.convert.layouts.taken import NOT_AN_IMAGE, suffix_of
-from feedline.output import counted
+from feedline.output import counted, listed
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError
 
@@ -16,8 +16,6 @@ IMAGE_FOLDERS = {"images", "image", "imgs", "img", "jpegimages", "leftimg8bit", 
 _TARGETS = {"labels", "label", "masks", "mask", "annotations", "annotation", "segmentationclass", "gt", "gtfine"}
 _CLASSES = "put the images of each class into a folder of its own (cat/1.jpg, dog/2.jpg)"
 _TABLE = "or name a table of file names and labels with `labels=FILE`"
-
-_NAMED = 5  # folders in a message
 
 
 class NoClassesError(InputError):
@@ -107,8 +105,7 @@ def _ambiguous(found: Survey, text: str) -> AmbiguousFoldersError:
 
 
 def _first(folders: Sequence[str]) -> str:
-    more = f" and {len(folders) - _NAMED:,} more" if len(folders) > _NAMED else ""
-    return ", ".join(f"{folder}/" for folder in folders[:_NAMED]) + more
+    return listed([f"{folder}/" for folder in folders])
 
 
 def flat_parts(found: Survey, counts: dict[str, int]) -> InputError:

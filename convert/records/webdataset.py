@@ -19,7 +19,7 @@ from feedline.convert.scratch import Scratch
 from feedline.convert.trees import Damaged, Tree, stamp_of
 from feedline.convert.trees.compressed import compression, is_tar, unpack
 from feedline.convert.trees.shards import ShardTree
-from feedline.output import counted
+from feedline.output import counted, listed
 from feedline.pipeline.errors import InputError, first_line
 
 # As webdataset divides a name: the key is the path up to the first dot of the file's name.
@@ -30,7 +30,6 @@ _LABELS = ("cls", "label", "class", "target", "cls.txt", "label.txt")  # files t
 _IN_JSON = ("label", "cls", "class", "class_id", "target", "class_name", "category")
 _NAME_IN_JSON = ("class_name", "label_name", "classname", "name")
 _CLASS_FILES = ("classnames.txt", "classes.txt", "class_names.txt", "labels.txt")
-_NAMED = 5  # columns in a note
 
 NO_LABEL = "no label beside it (.cls, or .json with a label)"
 _KINDS = {bool: "truth value", float: "fraction", list: "list", dict: "object", str: "text without letters"}
@@ -146,8 +145,7 @@ def _with_common_columns(records: list[Record]) -> tuple[list[Record], list[str]
     counts = Counter(column for record in records for column in record.columns)
     common = [column for column, count in counts.items() if count == len(records)]
     rare = [f"{column!r} ({counted(counts[column], 'image')})" for column in counts if column not in common]
-    more = f" and {len(rare) - _NAMED:,} more" if len(rare) > _NAMED else ""
-    notes = [f"columns that not all images have are not kept: {', '.join(rare[:_NAMED])}{more}"] if rare else []
+    notes = [f"columns that not all images have are not kept: {listed(rare)}"] if rare else []
     return [replace(r, columns={column: r.columns[column] for column in common}) for r in records], notes
 
 
