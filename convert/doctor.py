@@ -89,17 +89,28 @@ def count(report: Mapping[str, Any]) -> dict[str, Any]:
         "empty_classes": len(report["empty_classes"]),
         "missing_classes": sum(len(entry["classes"]) for entry in report["missing_classes"]),
     }
-    groups, near = report["groups"], (report["near_duplicates"] or {"groups": []})["groups"]
+    groups, near = report["groups"], near_groups(report)
     return {
         "left_out": len(report["left_out"]),
         "gray": len(report["gray"]),
         "duplicate_groups": len(duplicates),
-        "conflicting_groups": sum(len(set(group["labels"])) > 1 for group in duplicates),
+        "conflicting_groups": conflicting(duplicates),
         "crossing_groups": _across(duplicates),
         **{name: n for name, n in rare.items() if n},
         **({"near_groups": len(near), "near_crossing_groups": _across(near)} if near else {}),
         **(_count_groups(groups) if groups else {}),
     }
+
+
+def near_groups(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The groups of images that look alike; none if they were not looked for."""
+    near: Mapping[str, Any] | None = report["near_duplicates"]
+    return near["groups"] if near else []
+
+
+def conflicting(groups: Sequence[Mapping[str, Any]]) -> int:
+    """How many groups have different labels."""
+    return sum(len(set(group["labels"])) > 1 for group in groups)
 
 
 def _count_groups(groups: Mapping[str, Any]) -> dict[str, Any]:

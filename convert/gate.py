@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedline.convert.doctor import conflicting, near_groups
 from feedline.convert.layouts import LABEL_FILE
 from feedline.pipeline.errors import InputError, did_you_mean, first_line
 
@@ -12,8 +13,7 @@ Report = Mapping[str, Any]
 
 
 def _crossing(report: Report) -> int:
-    groups = [*report["duplicates"], *(report["near_duplicates"] or {"groups": []})["groups"]]
-    return sum(bool(group["crosses"]) for group in groups)
+    return sum(bool(group["crosses"]) for group in [*report["duplicates"], *near_groups(report)])
 
 
 # {name: (what is counted, for the line; the count)}
@@ -21,7 +21,7 @@ FINDINGS: dict[str, tuple[str, Callable[[Report], int]]] = {
     "leaks": ("groups of duplicates across a split", _crossing),
     "conflicts": (
         "groups of identical images with different labels",
-        lambda report: sum(len(set(group["labels"])) > 1 for group in report["duplicates"]),
+        lambda report: conflicting(report["duplicates"]),
     ),
     "duplicates": ("groups of identical images", lambda report: len(report["duplicates"])),
     "damaged": (

@@ -1,12 +1,12 @@
 """The table that is printed after a build."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from feedline.convert.doctor import conflicting, near_groups
 from feedline.convert.perceptual import AUTO_PIXELS, available
 from feedline.output import counted, listed, one_line
 from feedline.pipeline.dataset import Dataset
@@ -26,7 +26,7 @@ def print_table(dataset: Dataset, seconds: float) -> None:
     """
     report = json.loads((dataset.root / "doctor.json").read_text(encoding="utf-8"))
     counts = dataset.meta["findings"]
-    unusual = list(_unusual(report))
+    unusual = list(_unusual(report, counts))
     rows = [
         ("dataset", str(dataset.root)),
         ("images", f"{dataset.count:,} ({_image_size(dataset)}), {counted(len(dataset.classes), 'class')}"),
@@ -69,11 +69,10 @@ def _findings(counts: Mapping[str, Any], left_out: Sequence[Mapping[str, str]]) 
     named = "".join(f"\n    {_cut(entry['path'] + ': ' + entry['reason'], WIDTH + 11)}" for entry in left_out[:NAMED])
     yield "left out", f"{counts['left_out']:,}{named}"
     yield "one channel", f"{counts['gray']:,}"
-    across = "".join(f", {n:,} across {name}" for name, n in counts["crossing_groups"].items())
     yield (
         "duplicates",
         f"{counted(counts['duplicate_groups'], 'group of identical images')}, {counts['conflicting_groups']:,} with "
-        f"different labels{across}",
+        f"different labels{_across(counts['crossing_groups'])}",
     )
 
 
@@ -84,25 +83,21 @@ def _near_not_found(dataset: Dataset, report: Mapping[str, Any]) -> Rows:
         yield "look alike", "not looked for: pip install 'feedline[near]' finds near duplicates of large images"
 
 
-def _unusual(report: Mapping[str, Any]) -> Rows:
+def _unusual(report: Mapping[str, Any], counts: Mapping[str, Any]) -> Rows:
     """The findings that most datasets have not."""
-    if near := (report["near_duplicates"] or {"groups": []})["groups"]:
-        different = sum(len(set(group["labels"])) > 1 for group in near)
-        across = "".join(f", {n:,} across {name}" for name, n in _across(near).items())
-        yield (
-            "look alike",
-            _cut(f"{counted(len(near), 'group of images')}, {different:,} with different labels{across}"),
-        )
+    if near := near_groups(report):
+        across = _across(counts["near_crossing_groups"])
+        different = f"{conflicting(near):,} with different labels"
+        yield "look alike", _cut(f"{counted(len(near), 'group of images')}, {different}{across}")
     if groups := report["groups"]:
         none = f", {counted(groups['images_in_none'], 'image in none')}" if groups["images_in_none"] else ""
-        across = "".join(f"; across {name}: {n:,}" for name, n in _across(groups["torn"]).items())
-        in_test = sum(group.get("in_test", False) for group in groups["torn"])
+        across = "".join(f"; across {name}: {n:,}" for name, n in counts["torn_groups"].items())
+        in_test = counts.get("groups_in_test", 0)
         test = f"; torn between test and the rest by the source: {in_test:,}" if in_test else ""
         yield "groups", _cut(f"{groups['groups']:,}{none}{across}{test}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
-        files = sum(kind["files"] for kind in ignored)
-        yield "ignored", _cut(f"{counted(files, 'file')}: {listed(kinds, NAMED)}")
+        yield "ignored", _cut(f"{counted(counts['ignored'], 'file')}: {listed(kinds, NAMED)}")
     if warnings := report["warnings"]:
         yield (
             "warnings",
@@ -122,9 +117,8 @@ def _unusual(report: Mapping[str, Any]) -> Rows:
         yield "note", one_line(note)
 
 
-def _across(groups: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """{split: groups that it has in more than one part}"""
-    return Counter(name for group in groups for name in group["crosses"])
+def _across(counts: Mapping[str, int]) -> str:
+    return "".join(f", {n:,} across {name}" for name, n in counts.items())
 
 
 def _classes(folders: Sequence[str], where: str = "") -> str:
