@@ -1,15 +1,14 @@
 """feedline compare: did runs see the same images, with the same windows and augmentations, at every step?"""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from feedline.cli.compare_settings import differences, settings, shared
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
-from feedline.output import one_line, spelled
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, name_errors
-from feedline.program import Parser, short_name
+from feedline.output import spelled
+from feedline.pipeline.errors import FeedlineError, InputError, name_errors
+from feedline.program import Parser, fail
 from feedline.training.recorded import RecordedRun, read_run
 from feedline.use.outputs import writing_to
 
@@ -46,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with name_errors():
             return compare(args.runs, None if args.out is None else Path(args.out))
     except FeedlineError as error:
-        print(f"{short_name('compare')}: {one_line(as_flags(error))}", file=sys.stderr)
-        return 2
+        return fail("compare", error)
 
 
 def is_page(out: str) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -10,18 +9,20 @@ from collections.abc import Sequence
 
 from feedline.cli.claim import Claims
 from feedline.cli.modes import MODES
-from feedline.cli.parser import parse
+from feedline.cli.parser import parse, parser
 from feedline.cli.request import Request
 from feedline.cli.usage import check_mode
 from feedline.console import print_result, speaking
 from feedline.model import resnet18
-from feedline.output import one_line, safe_output
-from feedline.pipeline.errors import FeedlineError, as_flags, name_errors
-from feedline.program import command_line, short_name, use_script
+from feedline.output import safe_output
+from feedline.pipeline.errors import FeedlineError, name_errors
+from feedline.program import command_line, fail, use_script
 from feedline.training.network import Network
 from feedline.training.ranks import FirstRankError, joined
 from feedline.training.space import disk_errors
 from feedline.training.stopping import interrupt_on_signal
+
+__all__ = ["main", "parser"]
 
 
 def main(argv: Sequence[str] | None = None, *, network: Network = resnet18) -> int:
@@ -60,17 +61,6 @@ def _run(argv: list[str], network: Network) -> int:
     except FirstRankError:
         return 2
     except FeedlineError as error:
-        return _fail(as_flags(error), 2)
+        return fail("train", error)
     except KeyboardInterrupt as error:
-        return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"{_speaker()}: {one_line(message)}", file=sys.stderr)
-    return status
-
-
-def _speaker() -> str:
-    """What error lines start with: the program, and the rank if it is not 0."""
-    rank = os.environ.get("RANK", "0")
-    return short_name("train") if rank == "0" else f"{short_name('train')} (rank {rank})"
+        return fail("train", "interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))

@@ -22,11 +22,11 @@ from feedline.convert.identity import check_source
 from feedline.convert.options import Options, pack_kinds
 from feedline.convert.sources import check_apart, default_name
 from feedline.convert.table import print_table
-from feedline.output import counted, one_line, safe_output
+from feedline.output import counted, safe_output
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, name_errors
-from feedline.program import Parser, command_line, short_name
+from feedline.pipeline.errors import FeedlineError, InputError, name_errors
+from feedline.program import Parser, command_line, fail, short_name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -117,9 +117,9 @@ def _main(args: argparse.Namespace, argv: Sequence[str] | None) -> int:
         with name_errors():
             return _build(args, argv)
     except FeedlineError as error:
-        return _fail(as_flags(error), 2)
+        return fail("convert", error)
     except KeyboardInterrupt as error:
-        return _fail("interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
+        return fail("convert", "interrupted", 128 + (error.args[0] if error.args else signal.SIGINT))
 
 
 def _build(args: argparse.Namespace, argv: Sequence[str] | None) -> int:
@@ -187,10 +187,10 @@ def _run(options: Options, *, again: str, force: bool) -> int:
             print_table(dataset, time.perf_counter() - started)
         print(_train_command(options))
     except OSError as error:
-        return _fail(f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind", 2)
+        return fail("convert", f"{error.filename or options.out}: {error.strerror or error}; nothing was left behind")
     except KeyboardInterrupt as error:
         state = "nothing was left behind" if _number(options.out) == before else f"{options.out} is complete"
-        return _fail(f"interrupted; {state}", 128 + (error.args[0] if error.args else signal.SIGINT))
+        return fail("convert", f"interrupted; {state}", 128 + (error.args[0] if error.args else signal.SIGINT))
     return 0
 
 
@@ -212,13 +212,8 @@ def _number(out: Path) -> int | None:
 def _check_findings(out: Path, names: Sequence[str]) -> int:
     """Exit status 1 if doctor.json has findings of these names. The dataset stays."""
     if findings := gate.found(out, names):
-        return _fail(f"--fail-on: {findings}; see {out / 'doctor.json'}", 1)
+        return fail("convert", f"--fail-on: {findings}; see {out / 'doctor.json'}", 1)
     return 0
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"{short_name('convert')}: {one_line(message)}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

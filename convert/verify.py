@@ -1,6 +1,5 @@
 """feedline verify: reads everything in a dataset folder, and names what is not as it was written."""
 
-import argparse
 import contextlib
 import itertools
 import sys
@@ -9,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from feedline.console import print_result, speaking
 from feedline.convert import pool
 from feedline.convert.integrity import Finding, Job, check_images, check_listed, check_names
-from feedline.output import counted, one_line, safe_output
+from feedline.output import counted, one_line
 from feedline.pipeline.cores import available_cores
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.dataset.checksums import LISTING
 from feedline.pipeline.dataset.description import REBUILD
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line, name_errors
-from feedline.program import Parser, short_name
+from feedline.pipeline.errors import FeedlineError, InputError, first_line, name_errors
+from feedline.program import Parser, fail
 from feedline.progress import Progress
 
 IMAGES_PER_JOB = 512
@@ -44,14 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        0 if nothing wrong was found, 1 if something was or the output could not be written, 2 after an error that
-        was printed in one line.
+        0 if nothing wrong was found, 1 if something was, 2 after an error that was printed in one line.
     """
-    with safe_output() as ending:
-        return ending.status(_main(parser().parse_args(argv)))
-
-
-def _main(args: argparse.Namespace) -> int:
+    args = parser().parse_args(argv)
     try:
         if args.workers < 1:
             raise InputError(f"`workers={args.workers}`: must be at least 1")
@@ -59,11 +53,9 @@ def _main(args: argparse.Namespace) -> int:
             dataset = Dataset(args.folder)
             findings = list(verify(dataset, args.workers))
     except FeedlineError as error:
-        print(f"{short_name('verify')}: {one_line(as_flags(error))}", file=sys.stderr)
-        return 2
+        return fail("verify", error)
     except KeyboardInterrupt:
-        print(f"{short_name('verify')}: interrupted", file=sys.stderr)
-        return 130
+        return fail("verify", "interrupted", 130)
     if args.json:
         found = [{"what": what, "wrong": wrong} for what, wrong in findings]
         print_result({"folder": dataset.root, "images": dataset.count, "whole": not found, "findings": found})

@@ -1,12 +1,11 @@
 """feedline completion: prints what makes a shell complete commands and flags. shtab writes it."""
 
 import argparse
-import sys
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from feedline.output import safe_output
-from feedline.program import Parser, short_name
+from feedline.program import COMMANDS, Parser, fail
 
 SHELLS = ("bash", "zsh", "tcsh")
 NAME = "completion"
@@ -29,40 +28,23 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    with safe_output() as ending:
-        return ending.status(_main(parser().parse_args(argv).shell))
-
-
-def _main(shell: str) -> int:
+    shell = parser().parse_args(argv).shell
     try:
         import shtab
     except ImportError:
-        print(f"{short_name(NAME)}: needs the package shtab: pip install 'feedline[completion]'", file=sys.stderr)
-        return 2
+        return fail(NAME, "needs the package shtab: pip install 'feedline[completion]'")
     print(shtab.complete(_whole(shtab.FILE), shell))
     return 0
 
 
 def _whole(file: Any) -> argparse.ArgumentParser:
     """All commands with their flags; those that take files are completed with files."""
-    from feedline.cli import compare
-    from feedline.cli import parser as train
-    from feedline.convert import build, verify
-    from feedline.use import verify as verify_export
-
-    commands: dict[str, argparse.ArgumentParser] = {
-        NAME: parser(),
-        "convert": build.parser(),
-        "train": train.parser(),
-        "verify": verify.parser(),
-        "verify-export": verify_export.parser(),
-        "compare": compare.parser(),
-    }
     p = argparse.ArgumentParser(prog="feedline")
     names = p.add_subparsers()
-    for name, command in commands.items():
+    for name, (module, _) in COMMANDS.items():
+        command = importlib.import_module(module).parser()
         for action in command._actions:
             if action.dest in FILES:
-                action.complete = file  # type: ignore[attr-defined]
+                action.complete = file
         names.add_parser(name, parents=[command], add_help=False, help=name)  # shtab skips those without help
     return p

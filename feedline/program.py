@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from feedline.output import one_line
-from feedline.pipeline.errors import did_you_mean
+from feedline.pipeline.errors import FeedlineError, as_flags, did_you_mean
 
+# {command: (its module, which has `main` and `parser`; what it does)}
+COMMANDS = {
+    "convert": ("feedline.convert.build", "write a dataset folder: download, check, split, pack"),
+    "train": ("feedline.cli.main", "find a learning rate, train, evaluate, measure"),
+    "verify": ("feedline.convert.verify", "say whether a dataset folder is as it was built"),
+    "verify-export": ("feedline.use.verify", "say whether an exported network answers as it did"),
+    "compare": ("feedline.cli.compare", "say whether two runs saw the same images at every step"),
+    "completion": ("feedline.completion", "print completion for bash, zsh or tcsh"),
+}
 _SCRIPTS = {"train": "train.py", "convert": "convert/build.py"}
-
 
 _own = ""  # a script of the user's with a network of its own
 
@@ -47,6 +55,15 @@ def short_name(command: str) -> str:
     if command in _SCRIPTS and not _started_as():
         return Path(_SCRIPTS[command]).name
     return f"feedline {command}".rstrip()
+
+
+def fail(command: str, error: FeedlineError | str, status: int = 2) -> int:
+    """Says in one line on stderr why a command ends, with its rank if it is not 0; returns the exit status."""
+    rank = os.environ.get("RANK", "0")
+    name = short_name(command) + (f" (rank {rank})" if rank != "0" else "")
+    text = as_flags(error) if isinstance(error, FeedlineError) else error
+    print(f"{name}: {one_line(text)}", file=sys.stderr)
+    return status
 
 
 def _started_as() -> str:
@@ -126,7 +143,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         text = with_choice_meant(message.removeprefix("argument "))
         more = "" if "did you mean" in text or "see --help" in text else "; --help lists the flags"
-        self.exit(2, f"{short_name(self._command)}: {one_line(text)}{more}\n")
+        self.exit(fail(self._command, f"{text}{more}"))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; unknown flags are named with those that may have been meant."""

@@ -24,7 +24,7 @@ def script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     ("words", "offered"),
     [
         (["tr"], ["train"]),
-        (["comp"], ["completion", "compare"]),
+        (["comp"], ["compare", "completion"]),
         (["train", "--mod"], ["--mode"]),
         (["train", "--mode", "lr"], ["lrfind"]),
         (["train", "--image-s"], ["--image-size"]),

@@ -1,12 +1,11 @@
 """feedline verify-export: asks an exported file again what it was asked when it was written."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from feedline.output import one_line, safe_output
-from feedline.pipeline.errors import FeedlineError, InputError, as_flags, first_line, name_errors
-from feedline.program import Parser, short_name
+from feedline.output import one_line
+from feedline.pipeline.errors import FeedlineError, InputError, first_line, name_errors
+from feedline.program import Parser, fail
 from feedline.use.forms import FILES
 from feedline.use.probes import FILE, Probes, check
 from feedline.use.reading import open_exported
@@ -32,12 +31,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
-    with safe_output() as ending:
-        return ending.status(_main(parser().parse_args(argv).files))
-
-
-def _main(names: Sequence[str]) -> int:
-    status = 0
+    names, status = parser().parse_args(argv).files, 0
     try:
         with name_errors():
             for path in (path for name in names for path in _files(Path(name))):
@@ -45,8 +39,7 @@ def _main(names: Sequence[str]) -> int:
                 print(one_line(line))
                 status = status if ok else 1
     except FeedlineError as error:
-        print(f"{short_name(NAME)}: {one_line(as_flags(error))}", file=sys.stderr)
-        return 2
+        return fail(NAME, error)
     return status
 
 
