@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from feedline.cli.recipes import OF_ITS_SET, configure
-from feedline.output import spelled
+from feedline.output import setting, spelled
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.kinds import alternatives
 from feedline.training.keys import OTHER_NAMES, convert_known, keys
@@ -61,9 +61,7 @@ def _add_old_flags(group: "argparse._ArgumentGroup") -> None:
 
 def _shown(value: Any) -> str:
     """A recipe's value, as the help shows it."""
-    if value is None:
-        return ""
-    return f" ({','.join(map(str, value)) if isinstance(value, tuple) else value})"
+    return "" if value is None else f" ({setting(value)})"
 
 
 def flag(name: str) -> str:

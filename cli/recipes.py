@@ -106,6 +106,11 @@ def check_keys(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
+def recipe_name(recipe: str) -> str:
+    """The name of a recipe that is named, or given as a file."""
+    return Path(recipe).stem if recipe.endswith(".toml") else recipe
+
+
 def configure(recipe: str, flags: Mapping[str, Any], dataset: Dataset | None = None) -> Config:
     """A recipe with flags on top.
 
@@ -117,8 +122,7 @@ def configure(recipe: str, flags: Mapping[str, Any], dataset: Dataset | None = N
     Raises:
         InputError: if a value cannot be used.
     """
-    name = Path(recipe).stem if recipe.endswith(".toml") else recipe
-    values, given = read_recipe(recipe, dataset), convert_known(flags)
+    name, values, given = recipe_name(recipe), read_recipe(recipe, dataset), convert_known(flags)
     try:
         return _build(name, values, given)
     except InputError as error:

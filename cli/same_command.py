@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from feedline.cli.flags import given_values
-from feedline.cli.recipes import configure, read_recipe
+from feedline.cli.recipes import configure, read_recipe, recipe_name
 from feedline.cli.request import Request
 from feedline.cli.usage import check_effect
-from feedline.output import spelled
+from feedline.output import setting, spelled
 from feedline.pipeline.augment.old_keys import OLD_KEYS
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
@@ -62,11 +61,11 @@ def resumed_config(request: Request, snapshot: Snapshot, dataset: Dataset) -> tu
     changed = {name: value for name, value in now.items() if value != before[name]}
     for name, value in changed.items():
         if name not in free and not _is_what_it_came_to(value, run[name], before[name]):
-            began = _text(run[name]) + (" (auto)" if before[name] == "auto" != run[name] else "")
+            auto = " (auto)" if before[name] == "auto" != run[name] else ""
             if name == "epochs":
                 why = _why_epochs_stay(asked.config, snapshot, wanted)
-                raise InputError(f"`epochs={value}`: the run was started with {began}, {why}")
-            raise _refusal(name, value, began, given)
+                raise InputError(f"`epochs={value}`: the run was started with {run[name]}{auto}, {why}")
+            raise _refusal(name, value, run[name], auto, given)
     changed = {name: value for name, value in changed.items() if name in free}
     check_effect(wanted, {name: value for name, value in request.flags.items() if name in changed})
     asked = Asked(asked.config.replace(**changed), asked.recipe)
@@ -86,7 +85,7 @@ def _recipe_changes(
     """
     if not request.recipe:
         return {}, ()
-    same_name = _name(request.recipe) == snapshot.config.recipe
+    same_name = recipe_name(request.recipe) == snapshot.config.recipe
     if asked.recipe is None and same_name:
         return {}, ()
     now, then = configure(request.recipe, {}, dataset).flat(), (asked.recipe or asked.config).flat()
@@ -106,16 +105,12 @@ def _recipe_changes(
         own = _keys(read_recipe(request.recipe, dataset))
         has = f"has {spelled(name)} =" if name in own else f"leaves out {spelled(name)}, which makes it"
         raise InputError(
-            f"`recipe={request.recipe}`: {has} {_text(value)}, the run was started with {_text(of_run[name])} "
+            f"`recipe={request.recipe}`: {has} {setting(value)}, the run was started with {setting(of_run[name])} "
             f"({since}); a resumed run keeps its settings: leave `recipe` out, or start a new run"
         )
-    kept = ", ".join(f"{spelled(name)} = {_text(of_run[name])}" for name in other)
+    kept = ", ".join(f"{spelled(name)} = {setting(of_run[name])}" for name in other)
     notes = (f"{request.recipe} was changed since the run began; the run keeps {kept}",) if other else ()
     return {name: value for name, value in changed.items() if name in FREE_ON_RESUME}, notes
-
-
-def _name(recipe: str) -> str:
-    return Path(recipe).stem if recipe.endswith(".toml") else recipe
 
 
 def _keys(given: Mapping[str, Any]) -> list[str]:
@@ -131,17 +126,18 @@ def _is_what_it_came_to(value: Any, run: Any, asked: Any) -> bool:
     return value == run or (numbers and math.isfinite(run) and f"{value:.3g}" == f"{run:.3g}")
 
 
-def _refusal(name: str, value: Any, began: str, given: Mapping[str, Any]) -> InputError:
+def _refusal(name: str, value: Any, was: Any, auto: str, given: Mapping[str, Any]) -> InputError:
     """The error about a value that another run would need; it names what the user wrote."""
+    began = f"{setting(was)}{auto}"
     if name == "augment" and "augment" not in given:
         flag = next(f"{old}={given[old]}" for old in OLD_KEYS if old in given)
-        what = f"`{flag}`: makes augment {_text(value)}, the run was started with {began}"
+        what = f"`{flag}`: makes augment {setting(value)}, the run was started with {began}"
     elif isinstance(value, bool):
         what = f"`{name}={value}`: the run was started with `{name}={began}`"
-    elif began == "None":
-        what = f"`{name}={_text(value)}`: the run was started without `{name}`"
+    elif was is None and not auto:
+        what = f"`{name}={setting(value)}`: the run was started without `{name}`"
     else:
-        what = f"`{name}={_text(value)}`: the run was started with {began}"
+        what = f"`{name}={setting(value)}`: the run was started with {began}"
     return InputError(f"{what}; a resumed run keeps its settings, start a new one to change them")
 
 
@@ -188,7 +184,3 @@ def _mixes_as_before(snapshot: Snapshot, wanted: Config) -> bool:
 def _begun(snapshot: Snapshot) -> int:
     """Epochs of which a step is done."""
     return snapshot.position.epoch + (snapshot.position.step > 0)
-
-
-def _text(value: object) -> str:
-    return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from feedline.output import spelled
+from feedline.output import setting, spelled
 from feedline.report.page import Section, Table, facts
 
 
@@ -16,16 +16,14 @@ def settings_section(about: Mapping[str, Any], command: str = "", recipe: Mappin
         recipe: its values, None if they are not known.
     """
     config, recipe = about.get("config", {}), recipe or {}
-    changed = {name: value for name, value in config.items() if name in recipe and _text(value) != _text(recipe[name])}
+    changed = {
+        name: value for name, value in config.items() if name in recipe and setting(value) != setting(recipe[name])
+    }
     tables = []
     if changed:
-        rows = [(spelled(name), _text(value), _text(recipe[name])) for name, value in changed.items()]
+        rows = [(spelled(name), setting(value), setting(recipe[name])) for name, value in changed.items()]
         tables.append(Table(("changed", "value", "of the recipe"), rows))
     if config:
-        tables.append(Table(("setting", "value"), [(spelled(name), _text(value)) for name, value in config.items()]))
+        tables.append(Table(("setting", "value"), [(spelled(name), setting(value)) for name, value in config.items()]))
     tables.append(facts([*about.get("hardware", {}).items(), *about.get("versions", {}).items()]))
     return Section("Settings", tables=tables, code=command, folded=True)
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -42,7 +42,7 @@ class Card:
     forms: Sequence[str]
     probes: Probes
     version: str
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, str] = field(default_factory=dict)
     per_class: Sequence[tuple[str, int, float | None]] = ()
 
     def write(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ from feedline.cli.request import Request
 from feedline.cli.runs import RUNS
 from feedline.cli.using import as_evaluated, used
 from feedline.console import aloud
-from feedline.output import one_line, spelled
+from feedline.output import one_line, setting, spelled
 from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.pipeline.part import choose_ids, choose_split
@@ -103,12 +103,12 @@ def _spread(count: int) -> list[int]:
     return positions
 
 
-def _changed(snapshot: Snapshot) -> dict[str, object]:
+def _changed(snapshot: Snapshot) -> dict[str, str]:
     """What differs from the default recipe, without paths and what only this machine has."""
     default, flat = configure("default", {}).flat(), snapshot.config.flat()
     machine = ("data", "device", "threads", "torch_threads", "init", "tensorboard", "logger")
     return {
-        spelled(name): ",".join(map(str, value)) if isinstance(value, tuple) else value
+        spelled(name): setting(value)
         for name, value in flat.items()
         if name not in machine and value != default.get(name)
     }

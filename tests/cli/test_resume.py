@@ -122,7 +122,7 @@ def test_the_rate_as_the_console_showed_it_is_the_runs(
     stopped(*command, "--max-lr", "auto", "--out", "runs/a")
     rate = checkpoint.load(Path("runs/a/last.pt")).config.optim.max_lr
     line = refused(capsys, *command, "--max-lr", "0.5", "--resume", "runs/a")
-    assert f"--max-lr 0.5: the run was started with {rate} (auto); a resumed run keeps its settings" in line
+    assert f"--max-lr 0.5: the run was started with {rate:.6g} (auto); a resumed run keeps its settings" in line
     assert train(*command, "--max-lr", f"{rate:.3g}", "--resume", "runs/a") == 0
 
 
