@@ -31,14 +31,14 @@ class Opening:
         origin: where the path came from. The key of a file's name is empty until its kind is known.
         scratch: gets what is unpacked.
         wanted: how labels are to be found.
-        typed: what errors call the path: as the user gave it.
+        source: the path as the user gave it; what errors call it.
     """
 
     name: str
     origin: dict[str, Any]
     scratch: Scratch
     wanted: Wanted
-    typed: str = ""
+    source: str
 
     def file(self, path: Path) -> Listing:
         """Lists a file, by its content.
@@ -72,7 +72,7 @@ class Opening:
         held = self._held(path, holders)
         rivals = several.rivals([*others, *held], files)
         beside = rivals and not others and _beside(holders, rivals)
-        several.check_one(self.shown, [*others, *held], [] if beside else rivals)
+        several.check_one(self.source, [*others, *held], [] if beside else rivals)
         if others or (images and not held):
             return self.tree(tree)
         return self._images_or(path, tree, holders) if rivals else self._holders(path, tree, holders)
@@ -118,7 +118,7 @@ class Opening:
             if self.wanted.image_column:
                 raise InputError("`image_column`: shards have no columns of images; leave it out")
             label = self.wanted.label_column
-            return self._finished(webdataset.read(self.name, paths, self._named, self.scratch, label))
+            return self._finished(webdataset.read(self.name, paths, self.source, self.scratch, label))
         if not all(kinds):
             odd = paths[kinds.index(False)]
             raise InputError(
@@ -126,7 +126,7 @@ class Opening:
             )
         shorts = [str(path.relative_to(folder)) for path in paths]
         columns = self.wanted.image_column, self.wanted.label_column
-        return self._finished(parquet.read(self.name, folder, shorts, self._named, columns))
+        return self._finished(parquet.read(self.name, folder, shorts, self.source, columns))
 
     def tree(self, tree: Tree) -> Listing:
         """Lists what is in a folder or an archive.
@@ -136,16 +136,16 @@ class Opening:
         """
         files = visible_names(tree.contents.files)[0]
         found = several.sets_in(files)
-        several.check_one(self.shown, found, several.rivals(found, files))
+        several.check_one(self.source, found, several.rivals(found, files))
         for kind in (cifar, idx) if found else ():
             if kind.sets(files):
                 self._refuse_columns()
-                listing = kind.read(self.name, tree, self._named, self.scratch)
+                listing = kind.read(self.name, tree, self.source, self.scratch)
                 taken = {file for one in found for file in one.files}
                 taken |= {file for file, _ in listing.ignored}
                 ignored = sorted([*listing.ignored, *several.not_taken(tree.contents, taken, listing.read)])
                 return self._finished(replace(listing, ignored=ignored))
-        return replace(read_layout(self.name, tree, self._named, self.wanted), origin=self.origin)
+        return replace(read_layout(self.name, tree, self.source, self.wanted), origin=self.origin)
 
     def _refuse_columns(self) -> None:
         for argument in ("image_column", "label_column"):
@@ -155,22 +155,12 @@ class Opening:
     def _is(self, kind: str) -> "Opening":
         return replace(self, origin={key or kind: value for key, value in self.origin.items()})
 
-    @property
-    def _named(self) -> dict[str, Any]:
-        """What readers call the source in errors: as the user typed it."""
-        return {"source": self.shown}
-
-    @property
-    def shown(self) -> str:
-        """What errors call the source."""
-        return self.typed or str(next(iter(self.origin.values())))
-
     def _finished(self, listing: Listing) -> Listing:
         finished = self._with_classes(replace(listing, origin=self.origin))
         if len(finished.classes) < 2:
             names = ", ".join(repr(info.words) for info in finished.classes)
             raise InputError(
-                f"`source={self.shown}`: one class only, {names} ({counted(len(finished.items), 'image')}); "
+                f"`source={self.source}`: one class only, {names} ({counted(len(finished.items), 'image')}); "
                 "telling apart takes two: add images of another class"
             )
         return finished

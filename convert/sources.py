@@ -13,7 +13,7 @@ from feedline.convert.atomic_folder import resolve
 from feedline.convert.download import checksum, download
 from feedline.convert.given import near_path
 from feedline.convert.layouts import Listing, Wanted
-from feedline.convert.layouts.choose import GUESS, read_layout
+from feedline.convert.layouts.choose import GUESS
 from feedline.convert.layouts.groups import EMPTY
 from feedline.convert.opening import Opening
 from feedline.convert.records.shards import common_folder, expand, is_pattern
@@ -66,7 +66,7 @@ def open_source(source: str, downloads: Path, out: Path, wanted: Wanted = GUESS)
         if source == "sample":
             with tempfile.TemporaryDirectory() as folder:
                 path = draw_sample(Path(folder) / source)
-                yield read_layout(source, FolderTree(path), {"folder": path.name}, wanted)
+                yield Opening(name, {"folder": path.name}, scratch, wanted, source).folder(path)
         elif source == "tiny-imagenet" or "://" in source:
             remote = TINY_IMAGENET if source == "tiny-imagenet" else Remote.parse(source)
             path = download(remote, downloads)

@@ -81,7 +81,6 @@ class Listing:
     Attributes:
         name: of the dataset.
         tree: gives the bytes.
-        origin: where the source came from, with a checksum if there is one.
         classes: in label order (sorted by folder).
         items: sorted by path, train before val before test.
         left_out: (name, reason) of every file that looks like an image and is not used.
@@ -89,14 +88,15 @@ class Listing:
         notes: lines for the user: how the source was read, where it can be read in several ways.
         read: names of files that names of classes were read from, beside the files that hold the images; those of
             shards are relative to the folder around these.
+        origin: where the source came from, with a checksum if there is one; `Opening` sets it.
     """
 
     name: str
     tree: Readable
-    origin: dict[str, Any]
     classes: list[ClassInfo]
     items: list[Item]
     left_out: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     read: frozenset[str] = frozenset()
+    origin: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from feedline.convert.layouts import LABEL_FILE, Labels, Listing, Wanted, classes_file
 from feedline.convert.layouts.decide import read_labels
@@ -18,20 +17,20 @@ GUESS = Wanted()
 _UNLISTABLE = re.compile("[\x00-\x1f\ud800-\udfff]")  # control characters, and what stands for bytes that are not UTF-8
 
 
-def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = GUESS) -> Listing:
+def read_layout(name: str, tree: Tree, source: str, wanted: Wanted) -> Listing:
     """Lists the images of a tree, whichever layout it has.
 
     Args:
         name: of the dataset.
         tree: the names.
-        origin: where the tree came from; the first value names it in errors.
+        source: what errors call the tree.
         wanted: how labels are to be found.
 
     Raises:
         InputError: if the layout is unknown, or a name cannot be used.
     """
     keep = classes_file.read_lines(wanted.classes_file) if wanted.classes_file else []
-    found = survey(tree, str(next(iter(origin.values()))), frozenset(line.name for line in keep))
+    found = survey(tree, source, frozenset(line.name for line in keep))
     labels = read_labels(found, wanted)
     if wanted.classes_file:
         labels = classes_file.apply(wanted.classes_file, labels)
@@ -51,7 +50,7 @@ def read_layout(name: str, tree: Tree, origin: dict[str, Any], wanted: Wanted = 
     left_out = sorted([*labels.left_out, *images, *((name, TOO_DEEP) for name in deep)])
     ignored = sorted([*_ignored(found, labels), *((name.removeprefix(found.top), reason) for name, reason in others)])
     notes = [*tree.contents.notes, *labels.notes, *notes_on_shorter(shorter), *remedies(found.others)]
-    return Listing(name, tree, origin, classes, items, left_out, ignored, notes)
+    return Listing(name, tree, classes, items, left_out, ignored, notes)
 
 
 def _ignored(found: Survey, labels: Labels) -> list[tuple[str, str]]:

@@ -39,13 +39,13 @@ def sets(files: Collection[str]) -> dict[str, set[str]]:
     }
 
 
-def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:
+def read(name: str, tree: Tree, source: str, scratch: Scratch) -> Listing:
     """Lists the images.
 
     Args:
         name: of the dataset.
         tree: holds the batches.
-        origin: see `Listing`; the first value names the source in errors.
+        source: what errors call it.
         scratch: gets the pixels.
 
     Raises:
@@ -54,7 +54,7 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     files = dict.fromkeys(visible_names(tree.contents.files)[0])  # in their order
     folders = _folders(files)
     if len(folders) > 1:
-        raise InputError(f"`source={next(iter(origin.values()))}`: holds {' and '.join(folders)}; give one of them")
+        raise InputError(f"`source={source}`: holds {' and '.join(folders)}; give one of them")
     folder, (description, label) = folders.popitem()
     names = _class_names(tree, folder + description, f"{label}_names")
     pixels = PixelTree(scratch.folder())
@@ -62,7 +62,7 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     records = [record for batch in batches for record in _records(tree, folder, batch, label, pixels)]
     classes, items, left_out = number(records, names)
     notes = _notes_on_missing(folder, files) if label == "label" else []
-    return Listing(name, pixels, origin, classes, items, left_out, notes=notes)
+    return Listing(name, pixels, classes, items, left_out, notes=notes)
 
 
 def _class_names(tree: Tree, file: str, key: str) -> list[str]:

@@ -7,7 +7,6 @@ import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,10 +51,10 @@ def sets(files: Collection[str]) -> dict[str, set[str]]:
     return dict(found)
 
 
-def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Listing:
+def read(name: str, tree: Tree, source: str, scratch: Scratch) -> Listing:
     """Lists the images. See `cifar.read`."""
     visible = visible_names(tree.contents.files)[0]
-    source, found_sets = next(iter(origin.values())), _sets(visible)
+    found_sets = _sets(visible)
     if len(found_sets) > 1:
         found = ", ".join(sorted(p.removeprefix("./").strip("-/") or "one without a name" for p in found_sets))
         raise InputError(f"`source={source}`: holds several sets of images ({found}); give a folder with one of them")
@@ -67,7 +66,7 @@ def read(name: str, tree: Tree, origin: dict[str, Any], scratch: Scratch) -> Lis
     classes, items, left_out = number(records, names)
     ignored = _without_labels(tree, visible, {file for both in parts.values() for file in both.values()}, prefix)
     notes = [f"{file}: {reason}" for file, reason in ignored]
-    return Listing(name, pixels, origin, classes, items, left_out, ignored, notes)
+    return Listing(name, pixels, classes, items, left_out, ignored, notes)
 
 
 def _without_labels(tree: Tree, visible: Collection[str], taken: Collection[str], prefix: str) -> list[tuple[str, str]]:

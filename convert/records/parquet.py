@@ -70,7 +70,7 @@ def read(
     name: str,
     folder: Path,
     files: list[str],
-    origin: dict[str, Any],
+    source: str,
     columns: tuple[str | None, str | None] = (None, None),
 ) -> Listing:
     """Lists the images.
@@ -82,13 +82,12 @@ def read(
         name: of the dataset.
         folder: holds the files.
         files: their names, relative to it.
-        origin: see `Listing`; the first value names the source in errors.
+        source: what errors call it.
         columns: of the image and the label; None to find one.
 
     Raises:
         InputError: if pyarrow is missing, or a file is damaged or has no such columns.
     """
-    source = str(next(iter(origin.values())))
     parquet = _pyarrow(source)
     stamps = {file: stamp_of(folder / file) for file in files}
     with _reading(folder / files[0]):
@@ -117,7 +116,7 @@ def read(
             f"`source={source}`: no row has a label in the column {label!r}: {reason}; name another column with "
             f"`label_column` (it has {', '.join(map(repr, schema.names))})"
         )
-    return Listing(name, ParquetTree(folder, image, stamps), origin, classes, items, left_out)
+    return Listing(name, ParquetTree(folder, image, stamps), classes, items, left_out)
 
 
 @contextlib.contextmanager

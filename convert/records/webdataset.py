@@ -47,9 +47,7 @@ def matches(tree: Tree) -> bool:
     return False
 
 
-def read(
-    name: str, paths: list[Path], origin: dict[str, Any], scratch: Scratch, label_column: str | None = None
-) -> Listing:
+def read(name: str, paths: list[Path], source: str, scratch: Scratch, label_column: str | None = None) -> Listing:
     """Lists the images of shards.
 
     The part is what the shard's name says, else the folder's: `imagenet-val-000.tar`, `test/000.tar`; else train.
@@ -57,7 +55,7 @@ def read(
     Args:
         name: of the dataset.
         paths: of the shards.
-        origin: see `Listing`; the first value names the source in errors.
+        source: what errors call it.
         scratch: gets shards that are compressed.
         label_column: the field of the samples' JSON that holds the label; None to find it.
 
@@ -88,18 +86,17 @@ def read(
         size = contents.files[files[image]]
         records.append(Record(files[image], part, label.target, f".{image}", size, columns=label.columns))
     if not records:
-        raise _no_labels(str(next(iter(origin.values()))), left_out)
+        raise _no_labels(source, left_out)
     classes = None if file is None else _class_names(file, records)
     records, on_columns = _with_common_columns(records)
     infos, items, unknown = number(records, classes or _names(names, records))
     if not items:
         why = f"{file} names the classes, correct it or take it away" if file else "below 0 it says that there is none"
-        source = next(iter(origin.values()))
         raise InputError(f"`source={source}`: no image has a label: {unknown[0][0]}: {unknown[0][1]}; {why}")
     notes = [] if file is None else [f"classes: named by {file.name}, which lies beside the shards"]
     notes = [*contents.notes, *notes, *on_columns]
     read = frozenset() if file is None else frozenset((file.name,))
-    return Listing(name, tree, origin, infos, items, sorted([*left_out, *unknown]), sorted(ignored), notes, read)
+    return Listing(name, tree, infos, items, sorted([*left_out, *unknown]), sorted(ignored), notes, read)
 
 
 def _no_labels(source: str, left_out: Sequence[tuple[str, str]]) -> InputError:
