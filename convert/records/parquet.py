@@ -14,7 +14,7 @@ from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
 from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
 from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
-from feedline.convert.trees import BrokenFile, Damaged, Stamp, stamp_of
+from feedline.convert.trees import BrokenFile, Damaged, Stamp, check_unchanged, stamp_of
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line
 
@@ -53,8 +53,7 @@ class ParquetTree:
 
     def _value(self, file: str, row: int) -> Any:
         path, stamp = self.folder / file, self.stamps[file]
-        if stamp_of(path) != stamp:
-            raise InputError(f"{path}: was changed while it was read; convert it when it is complete")
+        check_unchanged(path, stamp)
         starts = _starts(path, stamp, os.getpid())
         group = bisect_right(starts, row) - 1
         return _read_group(path, stamp, group, self.column, os.getpid())[row - starts[group]].as_py()

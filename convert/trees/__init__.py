@@ -7,6 +7,9 @@ from typing import Protocol
 from feedline.pipeline.errors import InputError
 
 Stamp = tuple[int, int]  # of a file: bytes, and the time of the last change in ns
+# An archive may unpack to ALWAYS_ALLOWED bytes, and beyond that to MAX_RATIO times its size: images hardly compress.
+ALWAYS_ALLOWED = 1 << 30
+MAX_RATIO = 200
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,27 @@ def stamp_of(path: Path) -> Stamp:
     """What changes when a file is written again."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def check_unchanged(path: Path, stamp: Stamp, shown: Path | None = None) -> None:
+    """Checks that a file is as it was when it was opened. Errors call it `shown`, or by its path.
+
+    Raises:
+        InputError: if it has changed.
+        OSError: if it is gone.
+    """
+    if stamp_of(path) != stamp:
+        raise InputError(f"{shown or path}: was changed while it was read; convert it when it is complete")
+
+
+def check_ratio(path: Path, packed: int, unpacked: int) -> None:
+    """Checks that an archive of `packed` bytes does not unpack to far more.
+
+    Raises:
+        InputError: if it does.
+    """
+    if unpacked > max(ALWAYS_ALLOWED, MAX_RATIO * packed):
+        raise InputError(
+            f"{path}: would unpack from {packed / 2**20:,.1f} MiB to {unpacked / 2**30:,.1f} GiB or more; images do "
+            "not compress like that, this is a bomb"
+        )

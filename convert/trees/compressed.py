@@ -8,8 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-from feedline.convert.trees import BrokenFile
-from feedline.pipeline.errors import InputError
+from feedline.convert.trees import BrokenFile, check_ratio
 
 BLOCK = 1 << 20
 HEADER = 512  # bytes of a tar's first header
@@ -34,28 +33,22 @@ def is_tar(path: Path) -> bool:
     return len(block) == HEADER and (block[257:262] == b"ustar" or _checksum_fits(block))
 
 
-def unpack(path: Path, target: Path, *, always_allowed: int = 1 << 30, max_ratio: int = 200) -> None:
+def unpack(path: Path, target: Path) -> None:
     """Writes a compressed file uncompressed.
 
     Args:
         path: the compressed file.
         target: the file to write.
-        always_allowed, max_ratio: it may unpack to so many bytes, and beyond that to so many times its size.
 
     Raises:
         InputError: if it is damaged, or would unpack to more.
         OSError: if `target` cannot be written.
     """
     packed = path.stat().st_size
-    limit = max(always_allowed, max_ratio * packed)
     with _open(path) as source, target.open("wb") as file:
         while block := _next_block(source, path):
             file.write(block)
-            if file.tell() > limit:
-                raise InputError(
-                    f"{path}: unpacks from {packed / 2**20:,.1f} MiB to more than {limit / 2**30:,.1f} GiB; images do "
-                    "not compress like that, this is a bomb"
-                )
+            check_ratio(path, packed, file.tell())
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -8,9 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, stamp_of
+from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, check_unchanged, stamp_of
 from feedline.convert.trees.names import plain_name
-from feedline.pipeline.errors import InputError
 
 BLOCK = 1 << 20
 MAX_ZEROS = 16 << 20  # bytes behind the end that are looked at
@@ -28,7 +27,7 @@ class TarTree:
         stamp: of the tar as it is to be read; None for what it is now.
 
     Raises:
-        InputError: if there is no such file.
+        OSError: if there is no such file.
     """
 
     path: Path
@@ -36,7 +35,7 @@ class TarTree:
     stamp: Stamp | None = None
 
     def __post_init__(self) -> None:
-        self._opened_as = self.stamp or self._stamp()
+        self._opened_as = self.stamp or stamp_of(self.path)
 
     @cached_property
     def contents(self) -> Contents:
@@ -64,19 +63,12 @@ class TarTree:
 
     @property
     def _index(self) -> "_Index":
-        if self._stamp() != self._opened_as:
-            raise InputError(f"{self._shown}: was changed while it was read; convert it when it is complete")
+        check_unchanged(self.path, self._opened_as, self._shown)
         return _read_index(self.path, self._opened_as, self._shown)
 
     @property
     def _shown(self) -> Path:
         return Path(self.name) if self.name else self.path
-
-    def _stamp(self) -> Stamp:
-        try:
-            return stamp_of(self.path)
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror}; give a tar that can be read") from error
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the cached list of names, which workers do not need.

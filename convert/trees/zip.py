@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from feedline.convert.trees import BrokenFile, Contents, Damaged
+from feedline.convert.trees import BrokenFile, Contents, Damaged, Stamp, check_ratio, check_unchanged, stamp_of
 from feedline.convert.trees.names import plain_name
 from feedline.pipeline.errors import InputError
 
@@ -28,17 +28,13 @@ class ZipTree:
         path: the zip.
 
     Raises:
-        InputError: if there is no such file.
+        OSError: if there is no such file.
     """
 
     path: Path
 
-    # A zip may unpack to ALWAYS_ALLOWED bytes, and beyond that to MAX_RATIO times its size: images hardly compress.
-    ALWAYS_ALLOWED = 1 << 30
-    MAX_RATIO = 200
-
     def __post_init__(self) -> None:
-        self._opened_as = self._size_and_time()
+        self._opened_as = stamp_of(self.path)
 
     @cached_property
     def contents(self) -> Contents:
@@ -60,7 +56,7 @@ class ZipTree:
                 left_out.append((name, "encrypted"))
             else:
                 files[name] = entry.file_size
-        self._check_size(sum(files.values()))
+        check_ratio(self.path, self._opened_as[0], sum(files.values()))
         return Contents(dict(sorted(files.items())), sorted(folders), left_out)
 
     def read(self, name: str) -> bytes:
@@ -73,25 +69,8 @@ class ZipTree:
 
     @property
     def _zip(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-        if (now := self._size_and_time()) != self._opened_as:
-            raise InputError(f"{self.path}: was changed while it was read; convert it when it is complete")
-        return _open_zip(self.path, now[1], os.getpid())
-
-    def _size_and_time(self) -> tuple[int, int]:
-        """Bytes, and the time of the last change in ns."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror}; give a zip that can be read") from error
-        return status.st_size, status.st_mtime_ns
-
-    def _check_size(self, unpacked: int) -> None:
-        packed = self._opened_as[0]
-        if unpacked > max(self.ALWAYS_ALLOWED, self.MAX_RATIO * packed):
-            raise InputError(
-                f"{self.path}: would unpack from {packed / 2**20:,.1f} MiB to {unpacked / 2**30:,.1f} GiB; images do "
-                "not compress like that, this is a zip bomb"
-            )
+        check_unchanged(self.path, self._opened_as)
+        return _open_zip(self.path, self._opened_as, os.getpid())
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the cached list of names, which workers do not need.
@@ -106,7 +85,7 @@ def is_zip(path: Path) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _open_zip(path: Path, changed: int, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+def _open_zip(path: Path, stamp: Stamp, process: int) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Opens a zip once per process: this reads the whole directory, a second for 110,000 names.
 
     Forked processes need one each, because they would share the file position.
@@ -114,7 +93,7 @@ def _open_zip(path: Path, changed: int, process: int) -> tuple[zipfile.ZipFile, 
     Returns:
         The zip, and its entries by plain name.
     """
-    del changed, process  # part of the cache key only
+    del stamp, process  # part of the cache key only
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises anything for damaged bytes
