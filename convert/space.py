@@ -1,7 +1,8 @@
 """Estimates the disk space that a dataset folder needs, before it is written."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from feedline.convert.layouts import Item, Listing
@@ -40,16 +41,36 @@ def require_space(needed: int, out: Path) -> None:
 
 def bytes_needed(listing: Listing, packs: Sequence[str], max_size: int | None) -> int:
     """Bytes that the folder will take, to a few percent: the files, packs, lists."""
-    sizes = [item.size for item in listing.items]
-    probes = [probe for item in _spread(listing.items) if (probe := _probe(listing, item, max_size))]
+    items = listing.items
+    probes = [
+        (item.size, *sizes)
+        for item in _spread(items)
+        if (sizes := probe(partial(listing.tree.read, item.name), max_size))
+    ]
     before, after, pixels = (sum(column) for column in zip(*probes, strict=True)) if probes else (1, 1, 0)
-    sizes = [size * after // max(before, 1) for size in sizes]
-    total = sum(-(-size // BLOCK) * BLOCK for size in sizes) + INDEX * len(sizes)
-    if "jpeg" in packs:
-        total += sum(sizes)
-    if "raw" in packs:
-        total += 3 * len(sizes) * pixels // max(len(probes), 1)
-    return total
+    files = [item.size * after // max(before, 1) for item in items]
+    return folder_bytes(files, len(files) * pixels // max(len(probes), 1), packs)
+
+
+def folder_bytes(files: Sequence[int], pixels: int, packs: Sequence[str]) -> int:
+    """Bytes of a dataset folder: files, packs, lists.
+
+    Args:
+        files: bytes of each image file.
+        pixels: of all images.
+        packs: their kinds.
+    """
+    on_disk = sum(-(-size // BLOCK) * BLOCK for size in files) + INDEX * len(files)
+    return on_disk + sum(files) * ("jpeg" in packs) + 3 * pixels * ("raw" in packs)
+
+
+def probe(read: Callable[[], bytes], max_size: int | None) -> tuple[int, int] | None:
+    """Bytes and pixels of an image in the folder; None if it cannot be read, or does not decode."""
+    try:
+        stored = store(inspect(read()), max_size)
+    except Exception:  # whatever is wrong is reported when the image is converted
+        return None
+    return len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
 def _spread(items: Sequence[Item]) -> Sequence[Item]:
@@ -57,15 +78,6 @@ def _spread(items: Sequence[Item]) -> Sequence[Item]:
     mean = sum(item.size for item in items) // max(len(items), 1)
     count = min(max(PROBED_BYTES // max(mean, 1), 4), PROBED)
     return items[:: max(len(items) // count, 1)]
-
-
-def _probe(listing: Listing, item: Item, max_size: int | None) -> tuple[int, int, int] | None:
-    """Bytes of an image in the source, its bytes and pixels in the folder; None if it does not decode."""
-    try:
-        stored = store(inspect(listing.tree.read(item.name)), max_size)
-    except Exception:  # whatever is wrong is reported when the image is converted
-        return None
-    return item.size, len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
 def _size(count: int) -> str:

@@ -27,6 +27,8 @@ _MAGIC = {
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
 }
+# The bytes of an image file, or uint8 pixels [height, width] or [height, width, 3].
+Content = bytes | NDArray[np.uint8]
 _JPEG, _PNG = (".jpg", ".jpeg"), (".png",)
 QUALITY = 90  # of the JPEGs that are smaller copies
 
@@ -75,7 +77,26 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def suffix_of(data: bytes) -> str | None:
+def as_file(content: Content) -> tuple[bytes, str, bool]:
+    """The image file for a content.
+
+    Args:
+        content: of an item. A file of a kind that an ImageFolder does not take (a GIF, say) is decoded.
+
+    Returns:
+        The file's bytes, its suffix, and whether it was made here, from pixels.
+
+    Raises:
+        DecodeError: if bytes of an unknown kind do not decode.
+    """
+    if isinstance(content, bytes):
+        if kept := _known_suffix(content):
+            return content, kept, False
+        content = decode(content).pixels
+    return png(Image.fromarray(content)), ".png", True
+
+
+def _known_suffix(data: bytes) -> str | None:
     """The suffix of a file for an ImageFolder, by its first bytes; None if it is of another kind."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ".webp"
@@ -93,7 +114,7 @@ def path_of(path: str, image: StoredImage, stem: str | None) -> str:
     before, suffix = _split(path)
     if suffix.lower() in (image.suffixes or FOLDER_SUFFIXES):
         return path
-    suffix = image.suffixes[0] if image.suffixes else suffix_of(image.data) or suffix
+    suffix = image.suffixes[0] if image.suffixes else _known_suffix(image.data) or suffix
     return fit((before if stem is None else stem) + suffix)
 
 

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from feedline.convert.indexed.pixels import as_file
 from feedline.convert.indexed.rows import Reader, Row, find_columns
-from feedline.convert.space import BLOCK, INDEX
-from feedline.convert.stored import store
+from feedline.convert.space import folder_bytes, probe
 from feedline.pipeline.dataset import PARTS, PartName
-from feedline.pipeline.dataset.decode import DecodeError
-from feedline.pipeline.dataset.inspection import inspect
 from feedline.pipeline.errors import InputError
 from feedline.program import command_line
 
@@ -70,20 +66,10 @@ def bytes_needed(parts: Mapping[PartName, Part], packs: tuple[str, ...], max_siz
     """Bytes that the dataset folder will take, estimated from the samples."""
     total = 0
     for part in parts.values():
-        sizes = [size for row in part.sample if not row.error and (size := _sizes(row, max_size))]
-        for nbytes, pixels in sizes:
-            each = -(-nbytes // BLOCK) * BLOCK + INDEX + nbytes * ("jpeg" in packs) + 3 * pixels * ("raw" in packs)
-            total += each * part.count // len(sizes)
+        sizes = [size for row in part.sample if not row.error and (size := probe(row.file, max_size))]
+        needed = folder_bytes([nbytes for nbytes, _ in sizes], sum(pixels for _, pixels in sizes), packs)
+        total += needed * part.count // max(len(sizes), 1)
     return total
-
-
-def _sizes(row: Row, max_size: int | None) -> tuple[int, int] | None:
-    """Bytes of the file and pixels in a raw pack; None if the image does not decode."""
-    try:
-        stored = store(inspect(as_file(row.content)[0]), max_size)
-    except DecodeError:
-        return None
-    return len(stored.data), stored.pixels.shape[0] * stored.pixels.shape[1]
 
 
 def _open(name: str, dataset: Any, image: Any, label: Any) -> Part:

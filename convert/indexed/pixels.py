@@ -9,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from feedline.convert.stored import png, suffix_of
-from feedline.pipeline.dataset.decode import DecodeError, decode
+from feedline.convert.stored import Content
+from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.dataset.pillow import bits, to_pixels
 from feedline.pipeline.errors import InputError
-
-# The bytes of an image file, or uint8 pixels [height, width] or [height, width, 3].
-Content = bytes | NDArray[np.uint8]
 
 TAKEN = (
     "a PIL image, the bytes of an image file, a uint8 array [H, W], [H, W, 1] or [H, W, 3], or a tensor [H, W], "
@@ -51,25 +48,6 @@ def read_image(image: Any, where: str) -> Content:
     if torch is not None and isinstance(image, torch.Tensor):
         return _from_tensor(image, where)
     raise InputError(f"{where}: the image is {describe(image)}; taken are {TAKEN}")
-
-
-def as_file(content: Content) -> tuple[bytes, str, bool]:
-    """The image file for a content.
-
-    Args:
-        content: of an item. A file of a kind that an ImageFolder does not take (a GIF, say) is decoded.
-
-    Returns:
-        The file's bytes, its suffix, and whether it was made here, from pixels.
-
-    Raises:
-        DecodeError: if bytes of an unknown kind do not decode.
-    """
-    if isinstance(content, bytes):
-        if kept := suffix_of(content):
-            return content, kept, False
-        content = decode(content).pixels
-    return png(Image.fromarray(content)), ".png", True
 
 
 def describe(value: Any) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from feedline.convert.indexed.pixels import Content, describe, read_image
+from feedline.convert.indexed.pixels import describe, read_image
+from feedline.convert.stored import Content, as_file
 from feedline.pipeline.errors import InputError, first_line
 
 Target = int | str
@@ -29,6 +30,10 @@ class Row:
     content: Content = b""
     target: Target = 0
     error: str = ""
+
+    def file(self) -> bytes:
+        """The bytes of a file for the image."""
+        return as_file(self.content)[0]
 
     def __eq__(self, other: object) -> bool:
         """Whether pixels (or bytes), target and error are equal."""

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from feedline.convert.indexed.pixels import as_file
 from feedline.convert.layouts import Listing, is_image
 from feedline.convert.records import Record, number, part_of
 from feedline.convert.records.parquet_columns import check_columns, choose, features, is_image_struct
 from feedline.convert.records.targets import as_target, of_one_kind, why_no_target
+from feedline.convert.stored import as_file
 from feedline.convert.trees import BrokenFile, Damaged, Stamp, check_unchanged, stamp_of
 from feedline.pipeline.dataset.decode import DecodeError
 from feedline.pipeline.errors import InputError, first_line

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feedline.convert.indexed.pixels import as_file
+from feedline.convert.stored import as_file
 
 
 @dataclass(frozen=True)
