@@ -22,13 +22,13 @@ class Picture:
     """An image with a line or two below it.
 
     Attributes:
-        jpeg: the bytes of a file that browsers show.
+        data: the bytes of a file that browsers show.
         caption: the first line.
         note: the second line.
         mime: of the file.
     """
 
-    jpeg: bytes
+    data: bytes
     caption: str = ""
     note: str = ""
     mime: str = "image/jpeg"
@@ -36,7 +36,7 @@ class Picture:
     @property
     def address(self) -> str:
         """The picture as a data URL."""
-        return f"data:{self.mime};base64,{base64.b64encode(self.jpeg).decode('ascii')}"
+        return f"data:{self.mime};base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
 @dataclass(frozen=True)

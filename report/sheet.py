@@ -27,7 +27,7 @@ def save_sheet(path: Path, pictures: Sequence[Picture], title: str) -> None:
         pictures: one at least.
         title: a line above them.
     """
-    images = [Image.open(io.BytesIO(picture.jpeg)) for picture in pictures]
+    images = [Image.open(io.BytesIO(picture.data)) for picture in pictures]
     width, height = (max(side) for side in zip(*(image.size for image in images), strict=True))
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
