@@ -16,7 +16,7 @@ from feedline.training.evaluate import Evaluation
 from feedline.training.meter import hardware, versions
 from feedline.training.predictions import write_predictions
 from feedline.training.records import write_csv
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 
 LISTED = 5  # classes and pairs in a line
 
@@ -41,7 +41,7 @@ def report(
     print(f"{path}: {_totals(evaluation)}" + (f", {known:,} of them trained on" if known else ""))
     _print_classes(classes, evaluation)
     for a, b, images in pairs[:LISTED]:
-        print(f"confused: {short_name(classes[a])} taken for {short_name(classes[b])}: {counted(images, 'image')}")
+        print(f"confused: {class_name(classes[a])} taken for {class_name(classes[b])}: {counted(images, 'image')}")
     sys.stdout.flush()  # before it is written: a disk may be full
     content = {**_content(config, loader, path, evaluation, pairs), "trained_on": known}
     out.mkdir(parents=True, exist_ok=True)
@@ -96,8 +96,8 @@ def _print_classes(classes: Sequence[ClassInfo], evaluation: Evaluation) -> None
     ranked = sorted(((c, top1) for c, top1 in pairs if top1 is not None), key=lambda pair: pair[1])
     ends = {"hardest": ranked[:LISTED], "easiest": ranked[: -LISTED - 1 : -1]}
     for what, part in (ends if len(ranked) > 2 * LISTED else {"classes": ranked}).items():
-        print(f"{what}: " + "; ".join(f"{short_name(c)} {top1:.0f} %" for c, top1 in part))  # names may have commas
-    if empty := [short_name(c) for c, images in zip(classes, _images(evaluation), strict=True) if not images]:
+        print(f"{what}: " + "; ".join(f"{class_name(c)} {top1:.0f} %" for c, top1 in part))  # names may have commas
+    if empty := [class_name(c) for c, images in zip(classes, _images(evaluation), strict=True) if not images]:
         print(f"no images to evaluate: {listed(empty, LISTED)}")
 
 

@@ -23,7 +23,7 @@ from feedline.training.config import Config
 from feedline.training.loop import Trainer
 from feedline.training.predictions import Predictions
 from feedline.training.saver import PREDICTIONS
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 
 REPORT = "report.html"
 TRAIN_BATCH, VAL_BATCH = "train_batch.png", "val_batch.png"
@@ -71,7 +71,7 @@ def _save_val_batch(out: Path, config: Config, dataset: Dataset, predictions: Pr
     taken = dict(zip(predictions.ids.tolist(), predictions.top[:, 0].tolist(), strict=True))
     for image, shown in seen_of_val(loader, IMAGES):
         label = taken[image]
-        note = "right" if label == dataset.labels[image] else f"taken for {short_name(dataset.classes[label])}"
+        note = "right" if label == dataset.labels[image] else f"taken for {class_name(dataset.classes[label])}"
         pictures.append(dataclasses.replace(picture_of(shown), note=note))
     title = f"{dataset.name}, {len(pictures)} of {counted(loader.images, 'image')} of val, and what they were taken for"
     save_sheet(out / VAL_BATCH, pictures, title)
@@ -93,4 +93,4 @@ def report_evaluation(out: Path, content: Mapping[str, Any], loader: Loader, pre
 
 
 def _names(loader: Loader) -> list[str]:
-    return [short_name(info) for info in loader.folder.classes[: loader.classes]]
+    return [class_name(info) for info in loader.folder.classes[: loader.classes]]

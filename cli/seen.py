@@ -14,7 +14,7 @@ from feedline.pipeline.plan import PlanBatch
 from feedline.pipeline.plan.edits import NOTHING
 from feedline.report.peek import Seen
 from feedline.training.config import Config
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 
 IMAGES = 16
 
@@ -54,7 +54,7 @@ def seen(loader: Loader, epoch: int, position: int, images: int) -> Iterator[See
             original=_original(loader.folder, path),
             window=(y, x, height, width),
             result=np.ascontiguousarray(rows[i]),
-            name=short_name(loader.folder.classes[int(labels[i])]),
+            name=class_name(loader.folder.classes[int(labels[i])]),
             done=_done(batch, i),
             path=path,
         )

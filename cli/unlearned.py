@@ -4,7 +4,7 @@ import numpy as np
 
 from feedline.output import counted, listed
 from feedline.pipeline.loader import Loader
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 
 
 def unlearned(train: Loader, val: Loader) -> str | None:
@@ -17,7 +17,7 @@ def unlearned(train: Loader, val: Loader) -> str | None:
     labels = np.flatnonzero((images[0] == 0) & (images[1] > 0))
     if not len(labels):
         return None
-    names = [short_name(train.folder.classes[label]) for label in labels]
+    names = [class_name(train.folder.classes[label]) for label in labels]
     count = int(images[1][labels].sum())
     return (
         f"warning: {counted(len(labels), 'class')} without train images, which cannot be learned: {listed(names)}; "

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from feedline.console import json_line
 from feedline.output import one_line
 from feedline.pipeline.dataset import ClassInfo
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 from feedline.use.predicting import Prediction
 
 Format: TypeAlias = Literal["table", "csv", "jsonl"]
@@ -28,7 +28,7 @@ class Rows:
 
     def __init__(self, format: Format, classes: Sequence[ClassInfo], top: int) -> None:
         self._format, self._classes, self._top = format, classes, min(top, len(classes))
-        names = [one_line(short_name(info)) for info in classes]
+        names = [one_line(class_name(info)) for info in classes]
         self._names = [name if len(name) <= WIDTH else f"{name[: WIDTH - 3]}..." for name in names]
         self._width = max(map(len, self._names))
 

@@ -31,7 +31,7 @@ from feedline.use.exporting import check_folder, export
 from feedline.use.forms import FORMS, chosen_forms
 from feedline.use.inputs import image_files
 from feedline.use.loading import Loaded, dataset_of
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 from feedline.use.probes import COUNT, Probes
 
 PerClass = list[tuple[str, int, float | None]]
@@ -123,4 +123,4 @@ def _per_class(path: Path, loaded: Loaded, snapshot: Snapshot) -> PerClass:
     if not math.isclose(100 * predictions.correct.mean(), snapshot.val_top1, abs_tol=1e-3):  # of another epoch
         return []
     counts = predictions.confusion(len(loaded.classes))
-    return list(zip(map(short_name, loaded.classes), counts.sum(axis=1).tolist(), per_class(counts), strict=True))
+    return list(zip(map(class_name, loaded.classes), counts.sum(axis=1).tolist(), per_class(counts), strict=True))

@@ -9,7 +9,7 @@ import pytest
 
 from feedline import Dataset, Loader
 from feedline.pipeline.dataset import ClassInfo
-from feedline.use.names import short_name
+from feedline.use.names import class_name
 from tests.cli.commands import refused, run, train
 from tests.cli.folders import dataset_of
 
@@ -84,7 +84,7 @@ def test_images_that_were_trained_on_are_counted(
     ],
 )
 def test_names_are_as_given_but_for_wordnets(folder: str, words: str, name: str) -> None:
-    assert short_name(ClassInfo(0, folder, words)) == name
+    assert class_name(ClassInfo(0, folder, words)) == name
 
 
 def test_another_dataset_of_the_same_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

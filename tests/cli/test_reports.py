@@ -139,8 +139,8 @@ def test_an_image_is_not_right_because_classes_share_a_name(dataset: Dataset, mo
     def keep(out: Path, pictures: list[Picture], title: str) -> None:
         notes.extend(picture.note for picture in pictures)
 
-    monkeypatch.setattr("feedline.cli.seen.short_name", lambda info: "crane")
-    monkeypatch.setattr("feedline.cli.reports.short_name", lambda info: "crane")
+    monkeypatch.setattr("feedline.cli.seen.class_name", lambda info: "crane")
+    monkeypatch.setattr("feedline.cli.reports.class_name", lambda info: "crane")
     monkeypatch.setattr("feedline.cli.reports.save_sheet", keep)
     assert run("train", dataset, "--out", "runs/a", "--max-lr", "1e-9") == 0
     assert "taken for crane" in notes
