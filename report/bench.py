@@ -9,7 +9,7 @@ from bokeh.models.annotations import TeeHead, Whisker
 from feedline.output import speed
 from feedline.report import charts
 from feedline.report.page import Page, Section, Table, facts
-from feedline.report.settings import settings_section
+from feedline.report.settings import machine, settings_section
 
 COLOURS = {"model": charts.COLOURS[2], "together": charts.COLOURS[1]}
 
@@ -23,9 +23,10 @@ def bench_page(content: Mapping[str, Any]) -> Page:
     figures.append((f"loader {content['together_with']}", f"{speeds['loader ' + content['together_with']]:,.0f}"))
     if together["stall"] is not None:
         figures.append(("stall", f"{100 * together['stall']:.1f} %"))
-    where, name = content["hardware"], content["dataset"]["name"]
-    machine = where.get("gpu", f"{where.get('cores')} cores of {where.get('cpu')}")
-    subtitle = f"batches of {content['config']['batch_size']}, {content['precision']}, on {machine}"
+    name = content["dataset"]["name"]
+    subtitle = (
+        f"batches of {content['config']['batch_size']}, {content['precision']}, on {machine(content['hardware'])}"
+    )
     memory = facts((f"peak memory, {n.split('_')[0]}", f"{mib:,.0f} MiB") for n, mib in content["memory"].items())
     speed = Section("Speed", content["verdict"], [_bars(results)], tables=[_table(results), memory])
     return Page(f"Benchmark: {name}", subtitle, figures, [speed, settings_section(content, content["command"])])

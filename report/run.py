@@ -10,7 +10,7 @@ from feedline.output import counted, duration
 from feedline.report import charts
 from feedline.report.lr_range import range_sections
 from feedline.report.page import Page, Section
-from feedline.report.settings import settings_section
+from feedline.report.settings import machine, settings_section
 from feedline.training.best import measure, value
 
 USED_TEST = "max_lr_from.json"  # in the folder of a run: the LR range test that its rate is from
@@ -37,8 +37,7 @@ def run_page(
     """
     about = read_json(folder / "run.json") | read_json(folder / "summary.json")
     rows, log = read_csv(folder / "metrics.csv"), list(read_log(folder / "log.jsonl"))
-    dataset, hardware = about.get("dataset", {}), about.get("hardware", {})
-    where = hardware.get("gpu") or f"{hardware.get('cpu', '')}, {hardware.get('cores', '?')} cores"
+    dataset, where = about.get("dataset", {}), machine(about.get("hardware", {}))
     return Page(
         title=f"{folder.resolve().name}: {dataset.get('name', 'a dataset')}, recipe {about.get('recipe', '?')}",
         subtitle=f"{about.get('precision', '')}, store {about.get('store')}, engine {about.get('engine')}, on {where}",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from feedline.output import setting, spelled
+from feedline.output import counted, setting, spelled
 from feedline.report.page import Section, Table, facts
 
 
@@ -27,3 +27,10 @@ def settings_section(about: Mapping[str, Any], command: str = "", recipe: Mappin
         tables.append(Table(("setting", "value"), [(spelled(name), setting(value)) for name, value in config.items()]))
     tables.append(facts([*about.get("hardware", {}).items(), *about.get("versions", {}).items()]))
     return Section("Settings", tables=tables, code=command, folded=True)
+
+
+def machine(hardware: Mapping[str, Any]) -> str:
+    """The machine in words: its GPU, else its cores."""
+    cores, cpu = hardware.get("cores"), hardware.get("cpu", "an unknown CPU")
+    named: str = hardware.get("gpu") or (f"{counted(cores, 'core')} of {cpu}" if cores else cpu)
+    return named

@@ -23,6 +23,7 @@ from feedline.pipeline.files import write_json
 from feedline.pipeline.loader import Loader
 from feedline.pipeline.stores import StoreName, choose_store, resolve_store, stores_on
 from feedline.report.bench import bench_page
+from feedline.report.settings import machine
 from feedline.training import bench, plots
 from feedline.training.compiling import searching_convolutions, with_compile
 from feedline.training.config import Config
@@ -135,10 +136,8 @@ def _has(dataset: Dataset, store: str) -> bool:
 def _plot(path: Path, results: list[bench.Measurement], content: dict[str, Any]) -> None:
     colours = {"model": plots.GREEN, "together": plots.ORANGE}
     rows = [(r.name, r.median, min(r.images_per_s), max(r.images_per_s)) for r in results]
-    where = content["hardware"]
-    machine = where.get("gpu", f"{counted(where['cores'], 'core')} of {where['cpu']}")
     batches = f"batches of {content['config']['batch_size']}, {content['precision']}"
-    title = f"{content['dataset']['name']}, {batches}, {machine}"
+    title = f"{content['dataset']['name']}, {batches}, {machine(content['hardware'])}"
     plots.bars(path, rows, "images/s (median and range)", title, [colours.get(r.name, plots.BLUE) for r in results])
 
 
