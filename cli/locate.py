@@ -8,6 +8,7 @@ from feedline.pipeline.dataset import Dataset
 from feedline.pipeline.errors import InputError
 from feedline.training import checkpoint
 from feedline.training.snapshot import Snapshot
+from feedline.use.loading import places_of
 
 
 def run_data(snapshot: Snapshot, path: Path) -> str:
@@ -23,9 +24,8 @@ def run_data(snapshot: Snapshot, path: Path) -> str:
     named, kept = snapshot.config.run.data, snapshot.dataset.get("path")
     if kept is None:
         return named
-    for folder in (kept, named):
-        if (Path(folder) / "dataset.json").exists():
-            return named if Path(folder).resolve() == Path(named).resolve() else folder
+    if places := places_of(snapshot):
+        return named if Path(places[0]).resolve() == Path(named).resolve() else places[0]
     name = snapshot.dataset.get("name")
     raise InputError(f"{path}: its dataset {name} was at {kept}, where there is none now; name it with `data`")
 

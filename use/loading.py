@@ -1,5 +1,6 @@
 """A checkpoint as something to use: the network, what is done to images, and the classes."""
 
+import contextlib
 import inspect
 from pathlib import Path
 from typing import NamedTuple
@@ -110,15 +111,17 @@ def _model_options(config: Config, network: Network) -> dict[str, object]:
 
 def dataset_of(snapshot: Snapshot) -> Dataset | None:
     """The dataset of a run, if it is still where it was; what newer checkpoints hold, older ones need it for."""
-    for folder in (snapshot.dataset.get("path"), snapshot.config.run.data):
-        if folder and (Path(folder) / "dataset.json").exists():
-            try:
-                dataset = Dataset(folder)
-            except InputError:
-                continue
-            if dataset.fingerprint == snapshot.fingerprint:
+    for folder in places_of(snapshot):
+        with contextlib.suppress(InputError):
+            if (dataset := Dataset(folder)).fingerprint == snapshot.fingerprint:
                 return dataset
     return None
+
+
+def places_of(snapshot: Snapshot) -> list[str]:
+    """Folders of datasets where that of a run may be: where it was for the run, and as its command named it."""
+    folders = (snapshot.dataset.get("path"), snapshot.config.run.data)
+    return [folder for folder in folders if folder and (Path(folder) / "dataset.json").exists()]
 
 
 def _crop_fraction(snapshot: Snapshot, dataset: Dataset | None, path: Path) -> float:
