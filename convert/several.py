@@ -9,7 +9,7 @@ from feedline.convert.layouts.taken import reason_for
 from feedline.convert.layouts.top import DOCUMENTATION
 from feedline.convert.records import cifar, idx
 from feedline.convert.trees import Contents
-from feedline.convert.trees.names import visible_names
+from feedline.convert.trees.names import slashes, visible_names
 from feedline.output import listed
 from feedline.pipeline.errors import InputError
 
@@ -40,7 +40,7 @@ def sets_in(files: Collection[str]) -> list[Found]:
 
 def rivals(found: Iterable[Found], files: Iterable[str]) -> list[str]:
     """Images that could be a set themselves: not beside the files of a set, or around them, and no documentation."""
-    around = {file[: end + 1] for one in found for file in one.files for end in _slashes(file)}
+    around = {file[: end + 1] for one in found for file in one.files for end in (-1, *slashes(file))}
     images = visible_names(name for name in files if is_image(name))[0]
     return [
         name
@@ -83,8 +83,3 @@ def _reason(name: str) -> str:
 
 def _folder(name: str) -> str:
     return name[: name.rfind("/") + 1]
-
-
-def _slashes(name: str) -> list[int]:
-    """Where the folders around a file end; -1 is the top."""
-    return [-1, *(position for position, letter in enumerate(name) if letter == "/")]

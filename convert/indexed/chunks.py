@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from feedline.convert import images, pool
-from feedline.convert.indexed.rows import Reader, Row, Target
+from feedline.convert.indexed.rows import Reader, Row
 from feedline.convert.layouts import Item
+from feedline.convert.records import Target
 from feedline.convert.stored import as_file
 from feedline.convert.trees import Damaged
 from feedline.pipeline.dataset import PartName

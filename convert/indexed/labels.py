@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from feedline.convert.indexed.rows import Target, read_target
+from feedline.convert.indexed.rows import read_target
 from feedline.convert.layouts.class_names import class_infos
+from feedline.convert.records import Target
 from feedline.output import counted, listed
 from feedline.pipeline.dataset import ClassInfo
 from feedline.pipeline.errors import InputError

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from feedline.convert.indexed.pixels import describe, read_image
+from feedline.convert.records import Target
 from feedline.convert.stored import Content, as_file
 from feedline.pipeline.errors import InputError, first_line
-
-Target = int | str
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")

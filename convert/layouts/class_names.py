@@ -1,4 +1,4 @@
-"""Names of classes: their order, the folders that hold them, and a file that gives both."""
+"""Names of classes: their order, and the folders that hold them."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence

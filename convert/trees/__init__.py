@@ -1,4 +1,4 @@
-"""Trees: the names and bytes of a source, whether it is a folder or a zip."""
+"""Trees: the names and bytes of a source, whether it is a folder, an archive or shards."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from feedline.convert.trees import Contents
-from feedline.convert.trees.names import is_hidden_folder
+from feedline.convert.trees.names import is_hidden_folder, slashes
 from feedline.pipeline.errors import InputError
 
 BUILT, RUN = "a dataset that was built", "the folder of a run"  # why a folder is left out
@@ -116,7 +116,7 @@ class _Found:
     def class_folders(self) -> list[str]:
         """The folders, without those around what was written here: `runs/` is no class that lacks images."""
         written = (name for name, reason in self.left_out if reason in (BUILT, RUN))
-        return sorted({*self.folders} - {name[:end] for name in written for end in _slashes(name)})
+        return sorted({*self.folders} - {name[:end] for name in written for end in slashes(name)})
 
     def notes(self) -> list[str]:
         """A line for each kind of folder that was written here."""
@@ -150,10 +150,6 @@ class _Found:
 def written(names: Collection[str]) -> str:
     """What a folder with these files is, if it was written here; else empty."""
     return next((kind for files, kind in _WRITTEN.items() if files <= set(names)), "")
-
-
-def _slashes(name: str) -> list[int]:
-    return [position for position, letter in enumerate(name) if letter == "/"]
 
 
 def _number(status: os.stat_result) -> tuple[int, int]:

@@ -50,6 +50,11 @@ def kind(archive: Path) -> str:
     return "zip" if archive.suffix.lower() == ".zip" else "tar"
 
 
+def slashes(name: str) -> list[int]:
+    """Positions of the slashes, where the folders around a file end."""
+    return [position for position, letter in enumerate(name) if letter == "/"]
+
+
 def is_hidden_folder(piece: str) -> bool:
     """Whether a folder is hidden, or made by a system for itself.
 
