@@ -7,20 +7,17 @@ from typing import Any, Literal
 
 from feedline.cli.claim import Claims
 from feedline.cli.recipes import configure
+from feedline.cli.results import claim_results
 from feedline.cli.runs import RUNS
 from feedline.cli.usage import check_effect
 from feedline.model import resnet18
 from feedline.pipeline.dataset import Dataset
-from feedline.pipeline.errors import InputError
 from feedline.pipeline.options import require
 from feedline.pipeline.part import choose_split
 from feedline.training.config import Config
 from feedline.training.network import Network
 from feedline.training.ranks import ALONE, Ranks
 from feedline.use.rows import Format
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-DRAWN = 8  # pictures in the folder of a run, at most
 
 
 @dataclass(frozen=True)
@@ -98,20 +95,11 @@ class Request:
         """Claims the folder for results: `--out`, or a new one named after mode and time. Only rank 0 may call it.
 
         Raises:
-            InputError: if it cannot be written, another run lives there, or it holds a dataset or images.
+            InputError: if it cannot be written, another run lives there, or it holds something else.
         """
         if self.out is None:
             return self.claims.new(RUNS, f"{self.mode}-{time.strftime('%Y%m%d-%H%M%S')}")
-        if (Path(self.out) / "dataset.json").exists():
-            raise InputError(f"`out={self.out}`: holds a dataset; choose another folder for the results")
-        if images := _folder_of_images(Path(self.out)):
-            raise InputError(
-                f"`out={self.out}`: holds images, in {images.name}/; choose another folder for the results"
-            )
-        out = self.claims.take(Path(self.out))
-        if self.mode != "train" and (out / "run.json").exists():
-            raise InputError(f"`out={self.out}`: holds a training run; choose another folder for the results")
-        return out
+        return claim_results(self.claims, self.out, self.mode)
 
     @property
     def resumes_latest(self) -> bool:
@@ -124,13 +112,3 @@ class Request:
             return (RUNS,)
         beside = Path(self.out).parent
         return (RUNS,) if beside.resolve() == RUNS.resolve() else (beside, RUNS)
-
-
-def _folder_of_images(out: Path) -> Path | None:
-    """A folder in `out` with more pictures than a run draws: a class of somebody's images. None if there is none."""
-    try:
-        inside = [path for path in out.iterdir() if path.is_dir()]
-        pictures = {path: [p for p in path.iterdir() if p.suffix.lower() in PICTURES] for path in inside}
-    except OSError:  # said when it is claimed
-        return None
-    return next((path for path, found in pictures.items() if len(found) > DRAWN), None)

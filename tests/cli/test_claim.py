@@ -135,3 +135,19 @@ def test_a_folder_of_images_is_no_place_for_results(dataset: Dataset, capsys: py
     assert line == "train.py: --out photos: holds images, in cats/; choose another folder for the results"
     assert names("photos") == ["cats"]
     assert run("lrfind", dataset, "--out", "runs") == 0
+
+
+def test_results_of_one_mode_do_not_replace_those_of_another(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They share report.html. The same mode may run there again."""
+    for _ in range(2):
+        assert run("peek", dataset, "--out", "a") == 0
+    Path("b").mkdir()
+    Path("b/eval.json").touch()
+    for out, other in (("a", "peek"), ("b", "eval")):
+        line = refused(capsys, "--mode", "lrfind", "--data", str(dataset.root), "--out", out)
+        assert (
+            line == f"train.py: --out {out}: holds the results of --mode {other}; choose another folder for the results"
+        )
+    assert names("a") == ["peek.html", "peek.png"]
