@@ -1,11 +1,14 @@
 """feedline compare: did runs see the same images, with the same windows and augmentations, at every step?"""
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from feedline.cli.claim import Claims
 from feedline.cli.compare_settings import differences, settings, shared
 from feedline.cli.compare_streams import Verdict, compare_streams, unlogged
+from feedline.cli.results import claim_results
 from feedline.output import spelled
 from feedline.pipeline.errors import FeedlineError, InputError, name_errors
 from feedline.program import Parser, fail
@@ -13,7 +16,8 @@ from feedline.training.recorded import RecordedRun, read_run
 from feedline.use.outputs import writing_to
 
 MOST = 10  # runs
-PAGES = (".html", ".htm")
+PAGE = "compare.html"
+SUFFIXES = (".html", ".htm")  # of a page
 
 
 def parser() -> Parser:
@@ -27,7 +31,7 @@ def parser() -> Parser:
         epilog="exit status: 0 if all that they logged is the same, 1 if something differs, 2 if a run cannot be read",
     )
     p.add_argument("runs", nargs="+", metavar="RUN", help="a run folder, or its log.jsonl; two to ten of them")
-    p.add_argument("--out", metavar="FILE.html", help="writes a page too: results, curves, what differs")
+    p.add_argument("--out", metavar="FILE.html|FOLDER", help="writes a page too: results, curves, what differs")
     return p
 
 
@@ -40,17 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     try:
-        if args.out is not None and not is_page(args.out):
-            raise InputError(f"`out={args.out}`: name a file that ends in .html")
-        with name_errors():
-            return compare(args.runs, None if args.out is None else Path(args.out))
+        with name_errors(), contextlib.closing(Claims()) as claims:
+            return compare(args.runs, None if args.out is None else page_of(args.out, claims))
     except FeedlineError as error:
         return fail("compare", error)
 
 
-def is_page(out: str) -> bool:
-    """Whether a name is that of a page."""
-    return Path(out).suffix.lower() in PAGES
+def page_of(out: str, claims: Claims) -> Path:
+    """The page that `--out` names, or that in the folder that it names, which is claimed.
+
+    Raises:
+        InputError: if the folder cannot be written, or holds something else.
+    """
+    return Path(out) if Path(out).suffix.lower() in SUFFIXES else claim_results(claims, out, "compare") / PAGE
 
 
 def compare(names: Sequence[str], page: Path | None = None) -> int:

@@ -363,12 +363,14 @@ def test_a_page_of_runs(first: Path, copy: Path, compare: Compare) -> None:
     assert page.count(f">{best['val_top1']:.2f} %<") >= 2
     for text in ("2 runs: run, copy", "cannot be compared: copy", "No setting differs.", "Settings that all share"):
         assert text in page
+    assert compare(first, copy, "--out", "folder")[1][-1] == "page: folder/compare.html"
+    assert [path.name for path in Path("folder").iterdir()] == ["compare.html"]
 
 
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("pages", "feedline compare: --out pages: name a file that ends in .html"),
+        ("copy", "feedline compare: --out copy: holds a training run; choose another folder for the results"),
         ("copy/run.json/x.html", "feedline compare: --out copy/run.json/x.html: cannot be written (File exists)"),
         ("d.html", "feedline compare: --out d.html: cannot be written (Is a directory)"),
     ],
