@@ -56,6 +56,8 @@ def page_of(out: str, claims: Claims) -> Path:
     Raises:
         InputError: if the folder cannot be written, or holds something else.
     """
+    if not out:
+        raise InputError("`out`: its value is empty")
     return Path(out) if Path(out).suffix.lower() in SUFFIXES else claim_results(claims, out, "compare") / PAGE
 
 

@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser, recipe: str = "default") -> None:
     for section, hint, field in keys():
         # Ours are used on other sets too; a file is the user's own.
         value = field.default if field.name in OF_ITS_SET and not recipe.endswith(".toml") else values[field.name]
-        help = field.metadata["help"].replace("%", "%%") + _shown(value)
+        help = (field.metadata["help"] + _shown(value)).replace("%", "%%")
         options: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS, "help": help}
         kinds, words = alternatives(hint)
         if kinds[:1] == [bool] and not words:

@@ -5,7 +5,7 @@ from pathlib import Path
 from feedline.cli.claim import Claims
 from feedline.pipeline.errors import InputError
 
-# {mode: a file that it writes}. They share others, as report.html.
+# {mode: a file that it writes}. They share others, as report.html, which a training writes too.
 FILES = {"eval": "eval.json", "lrfind": "lr_range.json", "bench": "bench.json", "peek": "peek.html"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 DRAWN = 8  # pictures in the folder of a run, at most
@@ -25,7 +25,7 @@ def claim_results(claims: Claims, out: str, mode: str) -> Path:
     claims.take(folder)
     if mode != "train" and (folder / "run.json").exists():
         raise _holds(out, "a training run")
-    for other, file in FILES.items() if mode in FILES else ():
+    for other, file in FILES.items() if mode in (*FILES, "train") else ():
         if other != mode and (folder / file).exists():
             raise _holds(out, f"the results of --mode {other}")
     return folder

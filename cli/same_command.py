@@ -128,7 +128,8 @@ def _is_what_it_came_to(value: Any, run: Any, asked: Any) -> bool:
 
 def _refusal(name: str, value: Any, was: Any, auto: str, given: Mapping[str, Any]) -> InputError:
     """The error about a value that another run would need; it names what the user wrote."""
-    began = f"{setting(was)}{auto}"
+    shown = setting if setting(value) != setting(was) else str  # numbers may differ behind the sixth digit
+    began = f"{shown(was)}{auto}"
     if name == "augment" and "augment" not in given:
         flag = next(f"{old}={given[old]}" for old in OLD_KEYS if old in given)
         what = f"`{flag}`: makes augment {setting(value)}, the run was started with {began}"
@@ -137,7 +138,7 @@ def _refusal(name: str, value: Any, was: Any, auto: str, given: Mapping[str, Any
     elif was is None and not auto:
         what = f"`{name}={setting(value)}`: the run was started without `{name}`"
     else:
-        what = f"`{name}={setting(value)}`: the run was started with {began}"
+        what = f"`{name}={shown(value)}`: the run was started with {began}"
     return InputError(f"{what}; a resumed run keeps its settings, start a new one to change them")
 
 

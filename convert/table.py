@@ -97,7 +97,7 @@ def _unusual(report: Mapping[str, Any], counts: Mapping[str, Any]) -> Rows:
         yield "groups", _cut(f"{groups['groups']:,}{none}{across}{test}")
     if ignored := report["ignored"]:
         kinds = [f"{kind['files']:,} {kind['suffix'] or 'without suffix'} ({kind['reason']})" for kind in ignored]
-        yield "ignored", _cut(f"{counted(counts['ignored'], 'file')}: {listed(kinds, NAMED)}")
+        yield "ignored", _listed(counted(counts["ignored"], "file"), kinds)
     if warnings := report["warnings"]:
         yield (
             "warnings",
@@ -122,7 +122,13 @@ def _across(counts: Mapping[str, int]) -> str:
 
 
 def _classes(folders: Sequence[str], where: str = "") -> str:
-    return _cut(f"{counted(len(folders), 'class')}{where}: {listed(folders, NAMED)}")
+    return _listed(f"{counted(len(folders), 'class')}{where}", folders)
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    """As many names as fit on a line, and how many more there are."""
+    lines = (one_line(f"{what}: {listed(names, most)}") for most in range(NAMED, 0, -1))
+    return next((line for line in lines if len(line) <= WIDTH), _cut(f"{what}: {names[0]}"))
 
 
 def _cut(text: str, width: int = WIDTH) -> str:

@@ -72,10 +72,13 @@ def check_unchanged(path: Path, stamp: Stamp, shown: Path | None = None) -> None
     """Checks that a file is as it was when it was opened. Errors call it `shown`, or by its path.
 
     Raises:
-        InputError: if it has changed.
-        OSError: if it is gone.
+        InputError: if it has changed, or is gone.
     """
-    if stamp_of(path) != stamp:
+    try:
+        now = stamp_of(path)
+    except OSError as error:
+        raise InputError(f"{shown or path}: {error.strerror}; it must stay there until it is converted") from error
+    if now != stamp:
         raise InputError(f"{shown or path}: was changed while it was read; convert it when it is complete")
 
 

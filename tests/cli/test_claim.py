@@ -151,3 +151,5 @@ def test_results_of_one_mode_do_not_replace_those_of_another(
             line == f"train.py: --out {out}: holds the results of --mode {other}; choose another folder for the results"
         )
     assert names("a") == ["peek.html", "peek.png"]
+    line = refused(capsys, "--mode", "train", "--data", str(dataset.root), "--out", "b")
+    assert "--out b: holds the results of --mode eval" in line

@@ -372,6 +372,7 @@ def test_a_page_of_runs(first: Path, copy: Path, compare: Compare) -> None:
     [
         ("copy", "feedline compare: --out copy: holds a training run; choose another folder for the results"),
         ("copy/run.json/x.html", "feedline compare: --out copy/run.json/x.html: cannot be written (File exists)"),
+        ("", "feedline compare: --out: its value is empty"),
         ("d.html", "feedline compare: --out d.html: cannot be written (Is a directory)"),
     ],
 )

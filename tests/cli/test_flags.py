@@ -101,10 +101,10 @@ def test_the_help_shows_what_holds_for_any_dataset() -> None:
 def test_the_help_shows_the_values_of_the_recipe_that_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "own.toml").write_text('split = "official"\nepochs = 71\n')
+    (tmp_path / "own.toml").write_text('split = "official"\nepochs = 71\ndata = "5%d"\n')
     shown = {
         "cpu": ("those of the recipe cpu;", "(auto)", "the rest by sgd (muon)"),
-        str(tmp_path / "own.toml"): ("own.toml;", "(official)", "(71)"),
+        str(tmp_path / "own.toml"): ("own.toml;", "(official)", "(71)", "(5%d)"),
     }
     for recipe, texts in shown.items():
         with pytest.raises(SystemExit):

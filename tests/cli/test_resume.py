@@ -134,6 +134,14 @@ def test_a_rate_that_was_given_is_not_automatic(
     assert "--max-lr auto: the run was started with 0.002" in line
 
 
+def test_numbers_that_differ_late_are_written_in_full(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped(*command, "--max-lr", "0.00123456789", "--out", "runs/a")
+    line = refused(capsys, *command, "--max-lr", "0.00123457", "--resume", "runs/a")
+    assert "--max-lr 0.00123457: the run was started with 0.00123456789" in line
+
+
 def test_a_recipe_that_was_changed_since(
     dataset: Dataset, stopped: Stop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

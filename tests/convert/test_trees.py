@@ -72,18 +72,30 @@ def test_a_folder_that_changes_while_it_is_read(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda archive: os.utime(archive, (1, 1)), "was changed while it was read"),
+        (Path.unlink, "No such file or directory; it must stay there until it is converted"),
+    ],
+)
 def test_a_zip_that_changes_while_it_is_read(
-    tiny_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Any,
+    message: str,
 ) -> None:
     archive = zipped(tiny_source, tmp_path / "tiny.zip")
     check_space = space.check_space
 
     def meanwhile(*args: Any) -> None:
         check_space(*args)
-        os.utime(archive, (1, 1))
+        change(archive)
 
     monkeypatch.setattr(space, "check_space", meanwhile)
-    assert "tiny.zip: was changed while it was read" in refusal(capsys, archive, tmp_path / "out")
+    assert f"tiny.zip: {message}" in refusal(capsys, archive, tmp_path / "out")
 
 
 def add_twice(archive: zipfile.ZipFile) -> None:
