@@ -7,7 +7,7 @@ run's, so a resumed run keeps it.
 import dataclasses
 import math
 
-from feedline.cli.recipes import configure
+from feedline.cli.recipes import configure, own_keys
 from feedline.cli.request import Request
 from feedline.output import counted
 from feedline.pipeline.augment import has_mirror
@@ -20,6 +20,7 @@ SMALLEST_BATCH = 8  # batch norms want some images
 # Goyal et al., "Accurate, large minibatch SGD", 2017; Malladi et al., "On the SDEs and scaling rules for adaptive
 # gradient algorithms", NeurIPS 2022. Muon makes the update's size independent of the gradient's, as Adam does.
 POWER = {"sgd": 1.0, "adam": 0.5, "adamw": 0.5, "muon": 0.5}
+USUAL = {"sgd": 0.2, "adam": 0.003, "adamw": 0.003, "muon": 0.06}  # max LR at batches of 256, as in recipes/
 IN_WORDS = {1.0: "in proportion to", 0.5: "with the square root of"}
 
 
@@ -57,7 +58,8 @@ def _with_fitting_batch(request: Request, config: Config, dataset: Dataset) -> C
     images = len(choose_ids(dataset, dataclasses.replace(config.loader, part="train")))
     asked, unit = config.loader.batch_size, config.batch_unit(request.ranks.world_size)
     size = batch_that_fits(images, unit)
-    if "batch_size" in request.flags or images >= FEWEST_STEPS * asked or not 0 < size < asked:
+    given = "batch_size" in request.flags or "batch_size" in own_keys(request.recipe, dataset)
+    if given or images >= FEWEST_STEPS * asked or not 0 < size < asked:
         return config
     print(
         f"batches of {size} instead of {asked}: {counted(images, 'image')} {'gives' if images == 1 else 'give'} "
@@ -80,17 +82,19 @@ def batch_that_fits(images: int, unit: int = 1) -> int:
 
 
 def _with_rate_of_batch(request: Request, config: Config, recipe: Config) -> Config:
-    """The recipe's rate, scaled to another batch than the recipe's."""
+    """The recipe's rate, scaled to another batch than the recipe's; the usual one of another optimizer."""
     rate, kind = config.optim.max_lr, config.optim.optimizer
     if "max_lr" in request.flags or rate == "auto":
         return config
+    size, before, power = config.loader.batch_size, recipe.loader.batch_size, POWER[kind]
     if kind != recipe.optim.optimizer:
+        usual = float(f"{USUAL[kind] * (size / 256) ** power:.3g}")
         print(
-            f"max LR {rate:g} is the recipe's for {recipe.optim.optimizer}; {kind} mostly wants another: say --max-lr, "
-            "or find one with --mode lrfind",
+            f"max LR {usual:g}, as {kind} usually has with batches of {size}: the recipe's {rate:g} is for "
+            f"{recipe.optim.optimizer} (or say --max-lr, or find one with --mode lrfind)",
             flush=True,
         )
-    size, before, power = config.loader.batch_size, recipe.loader.batch_size, POWER[kind]
+        return config.replace(max_lr=usual)
     if size == before:
         return config
     scaled = rate * (size / before) ** power

@@ -59,6 +59,14 @@ def read_recipe(name: str, dataset: Dataset | None = None) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in left_out}
 
 
+def own_keys(recipe: str | None, dataset: Dataset) -> set[str]:
+    """The keys of a recipe file that was made for a dataset: they are meant for it, as flags are."""
+    if recipe is None or not recipe.endswith(".toml"):
+        return set()
+    content = read_toml(Path(recipe))
+    return {key.replace("-", "_") for key in content} if _is(dataset, content.get(MADE_FOR, "")) else set()
+
+
 def _near(path: Path) -> list[str]:
     """The recipes in the folder of a file."""
     return list(map(str, path.parent.glob("*.toml")))

@@ -79,13 +79,25 @@ def test_the_rate_follows_the_batch_unless_it_was_given(
 def test_another_optimizer_than_the_recipes_is_said(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(dataset, "--optimizer", "adamw", "--batch-size", "16", "--out", "r/a") == 0
     out = capsys.readouterr().out
-    assert "max LR 0.2 is the recipe's for sgd; adamw mostly wants another" in out
+    assert "max LR 0.00075, as adamw usually has with batches of 16: the recipe's 0.2 is for sgd" in out
+    assert config_of("r/a")["max_lr"] == 0.00075
     assert "weight decay 0.0005 is the recipe's for sgd; adamw mostly wants another" in out
     given = ["--max-lr", "1e-3", "--weight-decay", "0.05"]
     assert start(dataset, "--optimizer", "adamw", "--batch-size", "16", *given, "--out", "r/b") == 0
     assert "the recipe's for" not in capsys.readouterr().out
     assert start(dataset, "--optimizer", "muon", "--batch-size", "16", "--out", "r/c") == 0
     assert "weight decay" not in capsys.readouterr().out  # what it does not move by Muon it moves as SGD
+
+
+def test_the_batch_of_a_recipe_that_was_made_for_the_set_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = dataset_of(tmp_path, {"a": 21, "b": 21}, {"a": 4, "b": 4})
+    for made_for, batch in ((dataset.name, 14), ("other", 8)):
+        Path("own.toml").write_text(f'made-for = "{made_for}"\nbatch-size = 14\nmax-lr = 0.01\n')
+        assert start(dataset, "--recipe", "own.toml", "--out", made_for) == 0
+        assert config_of(made_for)["batch_size"] == batch
+        assert ("batches of 8 instead of 14" in capsys.readouterr().out) == (batch == 8)
 
 
 def test_a_batch_that_was_given_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
