@@ -85,7 +85,7 @@ class LoaderOptions:
         batch_size: images in a batch, over all ranks.
         store: `files`, `jpeg`, `raw`, `resident`, or `auto` (see `choose_store`).
         engine: `dali`, `torch`, or `auto` (DALI on a GPU, torch on a CPU).
-        device: where batches go, e.g. `cuda` or `cpu`.
+        device: where batches go: `cpu`, `cuda` (or `cuda:1`), or `auto` (`cuda` where there is a GPU).
         decode: where DALI decodes image files on a machine with a GPU. `cpu`: to the pixels of a machine without one.
             `mixed`: the GPU takes part, and rounds differently. `auto`: `cpu` for images of one size whose shorter side
             has up to 128 pixels, else `mixed`.

@@ -19,17 +19,19 @@ PHOTO = 224  # pixels: the usual side for photos
 def resolve_device(name: str | torch.device) -> torch.device:
     """The device of that name: of a GPU with its number, which for `cuda` is the caller's current one.
 
-    Other threads have a current GPU of their own.
+    `auto` is `cuda` where there is a GPU, else `cpu`. Other threads have a current GPU of their own.
 
     Raises:
         InputError: if it is no CPU or GPU of this machine.
     """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0") from error
+        raise InputError(f"`device={name}`: must be auto, cpu, cuda or a GPU as cuda:0") from error
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"`device={name}`: must be cpu, cuda or a GPU as cuda:0")
+        raise InputError(f"`device={name}`: must be auto, cpu, cuda or a GPU as cuda:0")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"`device={name}`: torch finds no CUDA GPU here; use `device=cpu`, or check the driver")
     if device.type == "cpu":

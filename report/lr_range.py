@@ -1,6 +1,6 @@
 """The report of an LR range test: its curve with the rates that it suggests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from feedline.report import charts
 from feedline.report.page import Page, Section, Table
 from feedline.report.settings import settings_section
-from feedline.training.lr_curve import shown_losses
+from feedline.training.lr_curve import nearest, shown_losses
 
 _BLUE, _ORANGE, _GREEN, _PURPLE, _RED, _ = charts.COLOURS
 MARKS = {  # as lr_range.png has them
@@ -55,7 +55,7 @@ def range_sections(result: Mapping[str, Any], path: str) -> list[Section]:
 def _curve(result: Mapping[str, Any]) -> Any:
     """Raw and smoothed loss over the learning rate, with the suggestions marked."""
     lr, smoothed = result["lr"], result["smoothed"]
-    bottom, top = shown_losses(result["loss"], smoothed, recommends=result["recommended"] is not None)
+    bottom, top = shown_losses(result)
     chart = charts.blank("LR range test", "learning rate", "training loss", height=360, x_axis_type="log")
     chart.y_range = Range1d(start=bottom, end=top)
     source = ColumnDataSource({"lr": lr, "loss": result["loss"], "smoothed": smoothed})
@@ -65,7 +65,7 @@ def _curve(result: Mapping[str, Any]) -> Any:
     tips = [("LR", "@lr{0.00e+0}"), ("loss", "@loss{0.000}"), ("smoothed", "@smoothed{0.000}")]
     chart.add_tools(HoverTool(renderers=[dots], tooltips=tips))
     for name, rate in result["suggestions"].items():
-        height = min(smoothed[_nearest(lr, rate)], top - 0.06 * (top - bottom))  # also where the loss is above
+        height = min(smoothed[nearest(lr, rate)], top - 0.06 * (top - bottom))  # also where the loss is above
         note = ", recommended" if name == result["recommended"] else ""
         mark = ColumnDataSource({"x": [rate], "y": [height], "name": [f"{name}{note}"], "lr": [f"{rate:.3g}"]})
         shape, colour = MARKS[name]
@@ -75,7 +75,3 @@ def _curve(result: Mapping[str, Any]) -> Any:
         chart.add_tools(HoverTool(renderers=[shown], tooltips=[("", "@name"), ("LR", "@lr")]))
     charts.style_legend(chart, "bottom_left")  # the loss is high at low rates; a legend below hides the chart
     return chart
-
-
-def _nearest(values: Sequence[float], value: float) -> int:
-    return min(range(len(values)), key=lambda i: abs(values[i] - value))

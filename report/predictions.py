@@ -48,7 +48,8 @@ def _confusions(
         pictures += [picture(int(predictions.ids[i]), names[a], f"taken for {names[b]}") for i in surest.tolist()]
     return Section(
         "Confusions",
-        "Classes that are taken for each other stand side by side; colour is the share of the class, in percent.",
+        "Classes that are taken for each other stand side by side; colour is the share of the class, in percent"
+        + (", numbers are images." if len(names) <= charts.FEW else "."),
         charts=[charts.matrix("confusions", counts, names)] if len(names) > 1 else [],
         tables=[Table(("class", "taken for", "images", "of the class"), rows)] if rows else [],
         pictures=pictures,
@@ -88,7 +89,7 @@ def _calibration(predictions: Predictions) -> Section:
     return Section(
         "Calibration",
         f"Of images that the model is 80 % sure of, 80 % should be right. Expected calibration error {error:.1f} %, "
-        f"mean confidence {100 * confidence.mean():.1f} %.",
+        f"mean confidence {100 * confidence.mean():.1f} %. Numbers are images.",
         charts=[charts.calibration("calibration", confidence, predictions.correct)],
     )
 

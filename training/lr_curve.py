@@ -1,6 +1,6 @@
 """The curve of an LR range test: smoothed, judged, and the learning rates that it suggests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,19 +100,27 @@ def smooth(losses: Sequence[float], width: float) -> list[float]:
     return averaged
 
 
-def shown_losses(losses: Sequence[float], smoothed: Sequence[float], *, recommends: bool) -> tuple[float, float]:
-    """The losses between which a curve is drawn.
+def shown_losses(result: Mapping[str, Any]) -> tuple[float, float]:
+    """The losses between which the curve of a test is drawn.
+
+    Where a rate is recommended the fall fills the picture, up to the start or to that rate. Else the noise does, and
+    where it blew up, up to twice the first loss: they may be why not.
 
     Args:
-        losses, smoothed: of each step.
-        recommends: the test recommends a rate: then its fall fills the picture. Else its noise, and where it blew up,
-            up to twice the first loss: they may be why not.
+        result: the content of lr_range.json.
     """
-    low, high = min(smoothed), smoothed[0]
-    if not recommends:
-        low, high = min(losses), min(max(*losses, high), 2 * high)
+    losses, smoothed, rule = result["loss"], result["smoothed"], result["recommended"]
+    if rule is None:
+        low, high = min(losses), max(min(max(losses), 2 * smoothed[0]), smoothed[0])
+    else:
+        low, high = min(smoothed), max(smoothed[0], smoothed[nearest(result["lr"], result["suggestions"][rule])])
     fall = max(high - low, 0.05 * abs(high))  # 0 if no learning rate helped
-    return low - 0.15 * fall, high + (0.6 if recommends else 0.15) * fall
+    return low - 0.15 * fall, high + (0.15 if rule is None else 0.6) * fall
+
+
+def nearest(lrs: Sequence[float], lr: float) -> int:
+    """The step of a test whose rate is nearest to one."""
+    return min(range(len(lrs)), key=lambda i: abs(lrs[i] - lr))
 
 
 def suggest(lrs: Sequence[float], smoothed: Sequence[float], *, blew_up: bool = False) -> dict[str, float]:

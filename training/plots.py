@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from feedline.pipeline.files import replacing, writable
 from feedline.training.best import Measure, of, value
-from feedline.training.lr_curve import shown_losses
+from feedline.training.lr_curve import nearest, shown_losses
 
 BLUE, ORANGE, GREEN, GRAY, PALE = "#1f77b4", "#ff7f0e", "#2ca02c", "#9a9a9a", "#d8d8d8"
 
@@ -96,7 +96,7 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
     figure.set_size_inches(7.5, 4.8)
     axis.plot(result["lr"], result["loss"], color=GRAY, lw=0.8, alpha=0.8, label="loss")
     axis.plot(result["lr"], result["smoothed"], color=BLUE, lw=1.8, label="smoothed")
-    bottom, top = shown_losses(result["loss"], result["smoothed"], recommends=result["recommended"] is not None)
+    bottom, top = shown_losses(result)
     axis.set_ylim(bottom, top)
     if result["recommended"] is None:
         axis.set_title(f"no rate is recommended: {result['reason']}", fontsize=9, wrap=True, parse_math=False)
@@ -107,11 +107,12 @@ def lr_range(path: Path, result: Mapping[str, Any], title: str) -> None:
         "valley": ("s", "#d62728"),
     }
     for name, lr in result["suggestions"].items():
-        nearest = min(range(len(result["lr"])), key=lambda i: abs(result["lr"][i] - lr))
         marker, colour = markers[name]
         note = "  <- recommended" if name == result["recommended"] else ""
         label = f"{name}: {lr:.3g}{note}"
-        height = min(result["smoothed"][nearest], top - 0.06 * (top - bottom))  # also where the loss is above
+        height = min(
+            result["smoothed"][nearest(result["lr"], lr)], top - 0.06 * (top - bottom)
+        )  # also where the loss is above
         axis.plot(lr, height, marker, color=colour, ms=9, ls="none", label=label)
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
     axis.legend(frameon=False)

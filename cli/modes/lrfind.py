@@ -129,7 +129,8 @@ def _print_advice(test: LRRange, request: Request, reason: str | None) -> None:
     """Prints the command that trains with the result."""
     if test.recommended is None:
         print(f"no learning rate is recommended: {reason}")
-        print("train with the recipe's rate:\n  " + _train_command(request))
+        whose = "this" if "max_lr" in request.flags else "the recipe's"
+        print(f"train with {whose} rate:\n  {_train_command(request)}")
     else:
         print("train with it:\n  " + _train_command(request, max_lr=f"{test.suggestions[test.recommended]:.3g}"))
 

@@ -134,7 +134,7 @@ def test_lists_and_numbers_of_numpy_are_taken() -> None:
 
 @pytest.mark.parametrize("device", ["foo", "CPU", "meta", "cuda:x"])
 def test_a_device_that_is_not_there_is_refused(dataset: Dataset, device: str) -> None:
-    with pytest.raises(InputError, match=f"device={device}: must be cpu, cuda"):
+    with pytest.raises(InputError, match=f"device={device}: must be auto, cpu, cuda"):
         Loader(dataset, split="official", device=device)
 
 

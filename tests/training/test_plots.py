@@ -19,9 +19,12 @@ def test_a_range_test_shows_why_it_recommends_nothing() -> None:
     """The whole noise, and where the loss blew up, but not how far; else the fall."""
     smoothed = [2.0, 1.8, 1.5, 1.9]
     losses = [2.1, 1.2, 1.9, 1e30]
-    low, high = shown_losses(losses, smoothed, recommends=False)
+    result = {"lr": [1, 2, 3, 4], "loss": losses, "smoothed": smoothed, "suggestions": {"scaled": 2.2, "valley": 4.0}}
+    low, high = shown_losses({**result, "recommended": None})
     assert low < 1.2
     assert 4.0 < high < 5.0
-    low, high = shown_losses(losses, smoothed, recommends=True)
+    low, high = shown_losses({**result, "recommended": "scaled"})
     assert 1.2 < low < 1.5
     assert 2.0 < high < 2.5
+    smoothed[3] = 2.4
+    assert shown_losses({**result, "recommended": "valley"})[1] > 2.4, "the rate that is recommended is on the curve"
