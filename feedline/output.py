@@ -87,8 +87,11 @@ def safe_output() -> Iterator["Ending"]:
     out, err = (_Output(stream or _nowhere()) for stream in before[1:])
     sys.stdin = before[0] or open(os.devnull)  # noqa: SIM115, PTH123
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    ending = Ending(out)
     try:
-        yield Ending(out)
+        yield ending
+    except SystemExit as ended:  # as --help ends
+        raise ended if ended.code else SystemExit(ending.status(0)) from None
     finally:
         out.flush()
         if out.problem:

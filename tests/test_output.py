@@ -73,7 +73,9 @@ def test_a_result_that_a_full_disk_loses_is_no_success(line: str, status: int) -
     assert shell(line, code=nested).returncode == status
 
 
-@pytest.mark.parametrize("command", ["train --mode summary --image-size 32", "completion bash"])
+@pytest.mark.parametrize(
+    "command", ["train --mode summary --image-size 32", "completion bash", "train --help", "--version"]
+)
 def test_a_command_whose_result_is_lost_says_so(command: str) -> None:
     code = "import sys\nfrom feedline.__main__ import main\nsys.exit(main())"
     done = shell(f'"$@" {command} >/dev/full', code=code)
