@@ -142,12 +142,12 @@ def calibration(title: str, confidence: NDArray[np.float64], correct: NDArray[np
     counts = np.bincount(tenths, minlength=10)
     right = np.bincount(tenths, weights=correct, minlength=10) / np.maximum(counts, 1)
     filled = counts > 0
-    chart = blank(title, "confidence, %", "right, %", x_range=(0, 100), y_range=(0, 110))
+    chart = blank(title, "confidence, %", "right, %", x_range=(0, 100), y_range=(0, 115))
     source = ColumnDataSource({"x": 5 + 10 * np.arange(10)[filled], "y": 100 * right[filled], "images": counts[filled]})
     chart.line([0, 100], [0, 100], color=LINE, line_dash="dashed")
     bars = chart.vbar("x", 9, "y", source=source, color=COLOURS[0], alpha=0.8)
     chart.text("x", "y", "images", source=source, text_color=INK, text_align="center", text_baseline="bottom",
-               text_font_size="11px")  # fmt: skip
+               text_font_size="11px", y_offset=-5)  # fmt: skip
     chart.add_tools(HoverTool(renderers=[bars], tooltips=[("right", "@y{0.0} %"), ("images", "@images")]))
     return chart
 
