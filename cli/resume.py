@@ -9,6 +9,7 @@ from feedline.cli.build import choose_device, make_loader, training_side, with_s
 from feedline.cli.fitting import fitted
 from feedline.cli.locate import run_data
 from feedline.cli.recipes import configure
+from feedline.cli.reports import REPORT
 from feedline.cli.request import Request
 from feedline.cli.runs import latest_checkpoint, named_checkpoint, tested_max_lr
 from feedline.cli.same_command import resumed_config
@@ -114,7 +115,8 @@ def _resumed(request: Request, out: Path, named: Path | None) -> Start:
     data = request.flags.get("data") or run_data(snapshot, path)
     asked, config, notes = resumed_config(request, snapshot, Dataset(data))
     config = config.replace(data=data)
-    if (out / "summary.json").exists() and request.resume and not restarted():
+    finished = (out / "summary.json").exists() and (out / REPORT).exists()  # else it is reported on once more
+    if finished and request.resume and not restarted():
         _check_not_ended(config, snapshot, out)
     earlier = named if named and named.name != checkpoint.LAST else None
     return Start(out, config, asked, snapshot, earlier, notes)

@@ -203,7 +203,7 @@ class Snapshot:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError("not a checkpoint of this program")
         if content.get("version") != VERSION:
-            raise InputError(f"checkpoint version {content.get('version')}, this program reads {VERSION}")
+            raise InputError(f"checkpoint version {content.get('version')!r}, this program reads {VERSION}")
         entries = _checked({**_LATER, **content}, _ENTRIES)
         recipe, config = entries.pop("recipe"), entries.pop("config")
         position = _checked({**_LATER_POSITION, **entries.pop("position")}, _POSITION, "position.")

@@ -13,7 +13,7 @@ from feedline.cli.copied import commands_after
 from feedline.cli.initial import start_from
 from feedline.cli.logging_to import load_loggers, start_loggers
 from feedline.cli.machine import set_up_host, warn_if_busy
-from feedline.cli.reports import report_run
+from feedline.cli.reports import REPORT, report_run
 from feedline.cli.request import Request
 from feedline.cli.resume import Start, choose_start, resume_command
 from feedline.cli.unlearned import unlearned
@@ -116,7 +116,7 @@ def _introduce(start: Start, trainer: Trainer) -> None:
 def _clear(out: Path) -> None:
     """Removes what an earlier run, whose checkpoints are gone, left for the report."""
     with writing_to(out):
-        for name in ("summary.json", "metrics.csv", PREDICTIONS, USED_TEST):
+        for name in ("summary.json", REPORT, "metrics.csv", PREDICTIONS, USED_TEST):
             (out / name).unlink(missing_ok=True)
 
 
@@ -148,7 +148,8 @@ def _prepare_resumed(start: Start, trainer: Trainer) -> None:
     if start.snapshot is None:
         return
     if trainer.ranks.is_first:
-        (start.out / "summary.json").unlink(missing_ok=True)
+        for name in ("summary.json", REPORT):
+            (start.out / name).unlink(missing_ok=True)
     if trainer.ranks.is_first and start.earlier is not None:
         checkpoint.put_back(start.earlier)
     position = trainer.state.position

@@ -61,6 +61,17 @@ def recipe(text: str = "") -> str:
     return "my.toml"
 
 
+def test_a_run_that_was_killed_before_its_report_gets_one(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
+    before = [Path("runs/a", name).read_bytes() for name in ("last.pt", "best.pt", "log.jsonl", "predictions.npz")]
+    Path("runs/a/report.html").unlink()
+    assert train("--mode", "train", "--resume", "runs/a") == 0
+    assert Path("runs/a/report.html").exists()
+    after = [Path("runs/a", name).read_bytes() for name in ("last.pt", "best.pt", "log.jsonl", "predictions.npz")]
+    assert after == before
+    assert "this run is complete" in refused(capsys, "--mode", "train", "--resume", "runs/a")
+
+
 def test_a_resumed_run_keeps_its_settings(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", dataset, "--epochs", "1", "--out", "runs/a") == 0
     line = refused(capsys, "--mode", "train", "--resume", "runs/a")
