@@ -137,20 +137,14 @@ def test_the_rate_as_the_console_showed_it_is_the_runs(
     assert train(*command, "--max-lr", f"{rate:.3g}", "--resume", "runs/a") == 0
 
 
-def test_a_rate_that_was_given_is_not_automatic(
-    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("began", "asked"), [("0.002", "auto"), ("0.00123456789", "0.00123457")])
+def test_another_rate_is_refused_and_both_are_told_apart(
+    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str], began: str, asked: str
 ) -> None:
-    stopped(*command, "--max-lr", "0.002", "--out", "runs/a")
-    line = refused(capsys, *command, "--max-lr", "auto", "--resume", "runs/a")
-    assert "--max-lr auto: the run was started with 0.002" in line
-
-
-def test_numbers_that_differ_late_are_written_in_full(
-    command: list[str], stopped: Stop, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stopped(*command, "--max-lr", "0.00123456789", "--out", "runs/a")
-    line = refused(capsys, *command, "--max-lr", "0.00123457", "--resume", "runs/a")
-    assert "--max-lr 0.00123457: the run was started with 0.00123456789" in line
+    """A rate that was given is not automatic; numbers that differ late are written in full."""
+    stopped(*command, "--max-lr", began, "--out", "runs/a")
+    line = refused(capsys, *command, "--max-lr", asked, "--resume", "runs/a")
+    assert f"--max-lr {asked}: the run was started with {began}" in line
 
 
 def test_a_recipe_that_was_changed_since(
